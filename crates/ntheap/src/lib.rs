@@ -1,6 +1,41 @@
-//! Walks the heaps inside Windows full-memory crash dumps.
+//! Walks the heaps inside Windows full-memory crash dumps, on any OS, without symbols.
+//!
+//! Data flows one way, and each layer can be used alone:
+//!
+//! 1. [`dump`]: the file, its streams, the modules;
+//! 2. [`address_space`]: the memory of the process as borrowed slices of the file;
+//! 3. [`layout`]: where each field of ntdll's structures lies, per build;
+//! 4. [`process`]: bitness, build, PEB, flags and the list of heaps;
+//! 5. [`heap`]: one heap, walked block by block without allocation per block;
+//! 6. [`blocks`]: what a walk reports;
+//! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
+//! 8. [`text`] and [`json`]: reports.
+//!
+//! ```no_run
+//! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};
+//!
+//! # fn main() -> Result<(), ntheap::Error> {
+//! let file = DumpFile::open("app.dmp".as_ref())?;
+//! let dump = Dump::parse(file.bytes())?;
+//! let process = Process::of(&dump)?;
+//! for heap in stats::collect(&process) {
+//!     println!("{:#x}: {} busy bytes", heap.handle, heap.busy_bytes);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod address_space;
+pub mod blocks;
 pub mod dump;
+mod error;
+pub mod heap;
 pub mod layout;
+pub mod process;
+
+pub use error::Error;
+
+/// The result of everything that can fail as a whole.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,5 +1,25 @@
-//! The dump file: opening, mapping, and its streams.
+//! The dump file: opening it, mapping it, and what its streams say.
+//!
+//! ```no_run
+//! use ntheap::dump::{Dump, DumpFile};
+//!
+//! # fn main() -> Result<(), ntheap::Error> {
+//! let file = DumpFile::open("app.dmp.zst".as_ref())?; // plain, .zst or .gz
+//! let dump = Dump::parse(file.bytes())?;
+//! println!("{} bytes of memory", dump.memory.size());
+//! # Ok(())
+//! # }
+//! ```
 
+mod file;
+#[allow(unsafe_code)]
+mod map;
+mod memory_list;
 mod module;
+mod region;
+mod streams;
 
+pub use file::{DumpFile, OpenOptions, Progress};
 pub use module::{Module, PdbReference};
+pub use region::{Region, RegionKind, RegionState};
+pub use streams::{Architecture, Dump, Problem, Thread};

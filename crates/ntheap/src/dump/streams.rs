@@ -1,0 +1,377 @@
+//! The streams of a minidump.
+
+use std::fmt;
+
+use minidump::{
+    Error as MinidumpError, Minidump, MinidumpMemoryInfoList, MinidumpMiscInfo, MinidumpModuleList,
+    MinidumpSystemInfo, MinidumpThreadList, Module as _,
+};
+
+use super::{
+    Module, PdbReference, Region, RegionKind, RegionState,
+    memory_list::{Ranges, memory32, memory64},
+};
+use crate::{Error, Result, address_space::AddressSpace};
+
+const MEMORY_LIST_STREAM: u32 = 5;
+const MEMORY64_LIST_STREAM: u32 = 9;
+const IMAGE_FILE_MACHINE_LIMIT: usize = 1 << 20;
+
+/// Processor of the machine that the dump describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// 32-bit Intel.
+    X86,
+    /// 64-bit Intel and AMD. The process can still be a 32-bit one (WOW64).
+    X64,
+    /// 64-bit ARM; heaps have the layout of x64.
+    Arm64,
+}
+
+/// A thread of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thread {
+    /// Thread identifier.
+    pub id: u32,
+    /// Address of its thread environment block (of the 64-bit one under WOW64).
+    pub teb: u64,
+    /// Address of the stack memory that the thread list names.
+    pub stack_base: u64,
+    /// Size of that memory in bytes.
+    pub stack_size: u64,
+}
+
+/// Something that could not be read from the dump file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The compressed file ended early.
+    Incomplete {
+        /// What happened.
+        reason: String,
+    },
+    /// A stream's end is past the end of the file.
+    StreamTruncated {
+        /// Name of the stream.
+        stream: &'static str,
+        /// Missing bytes.
+        missing: u64,
+    },
+    /// A stream is absent.
+    StreamMissing {
+        /// Name of the stream.
+        stream: &'static str,
+    },
+    /// A stream could not be parsed.
+    StreamUnreadable {
+        /// Name of the stream.
+        stream: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// Memory ranges end past the end of the file.
+    MemoryTruncated {
+        /// Ranges that are cut or gone.
+        ranges: u64,
+        /// Bytes that are missing.
+        bytes: u64,
+    },
+    /// Memory ranges claim the same addresses with different contents.
+    MemoryOverlap {
+        /// First such address.
+        address: u64,
+        /// Bytes claimed twice.
+        bytes: u64,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Incomplete { reason } => write!(f, "{reason}"),
+            Problem::StreamTruncated { stream, missing } => {
+                write!(
+                    f,
+                    "the {stream} stream is cut off: {missing} bytes are missing"
+                )
+            }
+            Problem::StreamMissing { stream } => write!(f, "the dump has no {stream} stream"),
+            Problem::StreamUnreadable { stream, reason } => {
+                write!(f, "the {stream} stream can't be read: {reason}")
+            }
+            Problem::MemoryTruncated { ranges, bytes } => write!(
+                f,
+                "the file is cut off: {bytes} bytes of memory in {ranges} ranges are missing"
+            ),
+            Problem::MemoryOverlap { address, bytes } => write!(
+                f,
+                "{bytes} bytes of memory are in the dump twice with different contents, first at \
+                 {address:#x}; the range that begins first is used"
+            ),
+        }
+    }
+}
+
+/// What a dump says of its process.
+#[derive(Debug)]
+pub struct Dump<'a> {
+    /// `MINIDUMP_TYPE` flags that the dump was written with; bit 1 (2) is full memory.
+    pub flags: u64,
+    /// When the dump was taken: seconds since 1970, UTC.
+    pub timestamp: u32,
+    /// Processor architecture.
+    pub architecture: Architecture,
+    /// Windows version `[major, minor, build]` of the system information stream, if it is there.
+    pub os_version: Option<[u32; 3]>,
+    /// Number of processors.
+    pub processors: u8,
+    /// Process identifier.
+    pub process_id: Option<u32>,
+    /// When the process started: seconds since 1970, UTC.
+    pub process_create_time: Option<u32>,
+    /// Loaded modules.
+    pub modules: Vec<Module>,
+    /// Threads.
+    pub threads: Vec<Thread>,
+    /// Regions of the address space by ascending address; empty if the dump has no such stream.
+    pub regions: Vec<Region>,
+    /// The memory.
+    pub memory: AddressSpace<'a>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+}
+
+impl<'a> Dump<'a> {
+    /// Reads the header and the streams of a dump.
+    ///
+    /// Streams that are absent or damaged are reported in [`Dump::problems`], not as errors.
+    ///
+    /// # Errors
+    /// The bytes are no minidump, its header or directory can't be read, or its processor is not
+    /// one of Windows'.
+    pub fn parse(file: &'a [u8]) -> Result<Self> {
+        check_signature(file)?;
+        let size = file.len() as u64;
+        let minidump = Minidump::read(file).map_err(|error| header_error(&error, size))?;
+        let mut problems = Vec::new();
+
+        let system = minidump.get_stream::<MinidumpSystemInfo>();
+        let system = noted(system, "SystemInfo", &mut problems);
+        let architecture = match system.as_ref().map(|s| s.raw.processor_architecture) {
+            Some(0) => Architecture::X86,
+            Some(9) | None => Architecture::X64,
+            Some(12) => Architecture::Arm64,
+            Some(architecture) => return Err(Error::Architecture { architecture }),
+        };
+        let misc = minidump.get_stream::<MinidumpMiscInfo>().ok();
+        let modules = noted(
+            minidump.get_stream::<MinidumpModuleList>(),
+            "ModuleList",
+            &mut problems,
+        );
+        let threads = noted(
+            minidump.get_stream::<MinidumpThreadList<'_>>(),
+            "ThreadList",
+            &mut problems,
+        );
+        let regions = match minidump.get_stream::<MinidumpMemoryInfoList<'_>>() {
+            Ok(list) => regions(&list),
+            Err(MinidumpError::StreamNotFound) => Vec::new(),
+            Err(error) => {
+                let reason = error.to_string();
+                problems.push(Problem::StreamUnreadable {
+                    stream: "MemoryInfoList",
+                    reason,
+                });
+                Vec::new()
+            }
+        };
+
+        let mut ranges = Ranges::new();
+        for directory in minidump.all_streams() {
+            let start = (directory.location.rva as usize).min(file.len());
+            let end = start
+                .saturating_add(directory.location.data_size as usize)
+                .min(file.len());
+            let stream = &file[start..end];
+            match directory.stream_type {
+                // A full-memory dump has both at times; the full list comes first so that it wins.
+                MEMORY64_LIST_STREAM => {
+                    ranges.splice(0..0, memory64(stream, size, &mut problems));
+                }
+                MEMORY_LIST_STREAM => ranges.extend(memory32(stream, size, &mut problems)),
+                _ => {}
+            }
+        }
+        let memory = AddressSpace::new(file, ranges);
+        let differing = || memory.overlaps().iter().filter(|overlap| overlap.differs);
+        if let Some(first) = differing().next() {
+            let bytes = differing().map(|overlap| overlap.size).sum();
+            problems.push(Problem::MemoryOverlap {
+                address: first.start,
+                bytes,
+            });
+        }
+
+        Ok(Dump {
+            flags: minidump.header.flags,
+            timestamp: minidump.header.time_date_stamp,
+            architecture,
+            os_version: system
+                .as_ref()
+                .map(|s| [s.raw.major_version, s.raw.minor_version, s.raw.build_number]),
+            processors: system.as_ref().map_or(0, |s| s.raw.number_of_processors),
+            process_id: misc.as_ref().and_then(|m| m.raw.process_id().copied()),
+            process_create_time: misc
+                .as_ref()
+                .and_then(|m| m.raw.process_create_time().copied()),
+            modules: modules.as_ref().map(read_modules).unwrap_or_default(),
+            threads: threads.as_ref().map(read_threads).unwrap_or_default(),
+            regions,
+            memory,
+            problems,
+        })
+    }
+
+    /// Whether the dump was written with full memory.
+    #[must_use]
+    pub fn is_full_memory(&self) -> bool {
+        self.flags & 2 != 0
+    }
+
+    /// The module that holds `address`.
+    #[must_use]
+    pub fn module_at(&self, address: u64) -> Option<&Module> {
+        self.modules.iter().find(|module| module.contains(address))
+    }
+
+    /// The region that holds `address`.
+    #[must_use]
+    pub fn region_at(&self, address: u64) -> Option<&Region> {
+        let index = self
+            .regions
+            .partition_point(|region| region.base <= address);
+        let region = self.regions.get(index.checked_sub(1)?)?;
+        (address < region.end()).then_some(region)
+    }
+}
+
+fn check_signature(file: &[u8]) -> Result<()> {
+    if file.is_empty() {
+        return Err(Error::EmptyFile);
+    }
+    if file.starts_with(b"MDMP") {
+        return Ok(());
+    }
+    if file.starts_with(b"PAGEDU64") {
+        return Err(Error::KernelDump { magic: "PAGEDU64" });
+    }
+    if file.starts_with(b"PAGEDUMP") {
+        return Err(Error::KernelDump { magic: "PAGEDUMP" });
+    }
+    if file.starts_with(b"\x7fELF") {
+        return Err(Error::Elf);
+    }
+    Err(Error::NotAMinidump {
+        magic: file[..file.len().min(8)].to_vec(),
+    })
+}
+
+fn header_error(error: &MinidumpError, size: u64) -> Error {
+    Error::Header {
+        reason: error.to_string(),
+        size,
+    }
+}
+
+/// The stream, or a note that it is absent or unreadable.
+fn noted<T>(
+    stream: std::result::Result<T, MinidumpError>,
+    name: &'static str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    match stream {
+        Ok(stream) => Some(stream),
+        Err(MinidumpError::StreamNotFound) => {
+            problems.push(Problem::StreamMissing { stream: name });
+            None
+        }
+        Err(error) => {
+            problems.push(Problem::StreamUnreadable {
+                stream: name,
+                reason: error.to_string(),
+            });
+            None
+        }
+    }
+}
+
+fn read_modules(list: &MinidumpModuleList) -> Vec<Module> {
+    list.iter()
+        .take(IMAGE_FILE_MACHINE_LIMIT)
+        .map(|module| {
+            let version = &module.raw.version_info;
+            let halves = |high: u32, low: u32| {
+                [
+                    (high >> 16) as u16,
+                    high as u16,
+                    (low >> 16) as u16,
+                    low as u16,
+                ]
+            };
+            Module {
+                base: module.raw.base_of_image,
+                size: u64::from(module.raw.size_of_image),
+                path: module.name.clone(),
+                timestamp: module.raw.time_date_stamp,
+                version: (version.signature == 0xfeef_04bd)
+                    .then(|| halves(version.file_version_hi, version.file_version_lo)),
+                pdb: module
+                    .debug_file()
+                    .zip(module.debug_identifier())
+                    .map(|(file, id)| PdbReference {
+                        file: file.into_owned(),
+                        id,
+                    }),
+            }
+        })
+        .collect()
+}
+
+fn read_threads(list: &MinidumpThreadList<'_>) -> Vec<Thread> {
+    list.threads
+        .iter()
+        .map(|thread| Thread {
+            id: thread.raw.thread_id,
+            teb: thread.raw.teb,
+            stack_base: thread.raw.stack.start_of_memory_range,
+            stack_size: u64::from(thread.raw.stack.memory.data_size),
+        })
+        .collect()
+}
+
+fn regions(list: &MinidumpMemoryInfoList<'_>) -> Vec<Region> {
+    let mut regions: Vec<Region> = list
+        .iter()
+        .map(|info| Region {
+            base: info.raw.base_address,
+            size: info.raw.region_size,
+            allocation_base: info.raw.allocation_base,
+            state: match info.raw.state {
+                0x1000 => RegionState::Commit,
+                0x2000 => RegionState::Reserve,
+                _ => RegionState::Free,
+            },
+            kind: match info.raw._type {
+                0x20000 => RegionKind::Private,
+                0x40000 => RegionKind::Mapped,
+                0x100_0000 => RegionKind::Image,
+                _ => RegionKind::None,
+            },
+            protection: info.raw.protection,
+            allocation_protection: info.raw.allocation_protection,
+        })
+        .collect();
+    regions.sort_by_key(|region| region.base);
+    regions
+}

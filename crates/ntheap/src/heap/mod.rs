@@ -1,0 +1,117 @@
+//! Heaps: opening one and walking it.
+//!
+//! ```no_run
+//! use ntheap::{blocks::{Block, Visitor}, dump::{Dump, DumpFile}, heap::Heap, process::Process};
+//!
+//! struct Print;
+//! impl Visitor for Print {
+//!     fn block(&mut self, block: &Block) {
+//!         println!("{:x} {:x}", block.address, block.size);
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), ntheap::Error> {
+//! let file = DumpFile::open("app.dmp".as_ref())?;
+//! let dump = Dump::parse(file.bytes())?;
+//! let process = Process::of(&dump)?;
+//! for heap in Heap::all(&process) {
+//!     heap.walk(&mut Print);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod nt;
+
+use crate::{
+    blocks::{Finding, FindingKind, Visitor},
+    process::{HeapKind, HeapRef, Process},
+};
+use nt::NtHeap;
+
+/// A heap that was opened: its header is read, its segments are listed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Heap<'p, 'a> {
+    /// NT heap, of any Windows.
+    Nt(Box<NtHeap<'p, 'a>>),
+    /// A heap of a kind that is not walked, with the reason.
+    NotWalked(HeapRef, &'static str),
+}
+
+/// A part of a heap that can be walked by itself, in any order and in parallel with the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part(pub(crate) usize);
+
+impl<'p, 'a> Heap<'p, 'a> {
+    /// Opens a heap of the process.
+    #[must_use]
+    pub fn open(process: &'p Process<'_, 'a>, heap: &HeapRef) -> Self {
+        match heap.kind {
+            HeapKind::Nt | HeapKind::NtXp => Heap::Nt(Box::new(NtHeap::open(process, heap))),
+            HeapKind::Segment => Heap::NotWalked(*heap, "segment heaps are not walked yet"),
+            HeapKind::PageHeap => Heap::NotWalked(*heap, "page heap is not walked yet"),
+        }
+    }
+
+    /// Opens all heaps of the process.
+    #[must_use]
+    pub fn all(process: &'p Process<'_, 'a>) -> Vec<Self> {
+        process
+            .heaps
+            .iter()
+            .map(|heap| Self::open(process, heap))
+            .collect()
+    }
+
+    /// The entry of the process's heap list.
+    #[must_use]
+    pub fn reference(&self) -> &HeapRef {
+        match self {
+            Heap::Nt(heap) => &heap.reference,
+            Heap::NotWalked(reference, _) => reference,
+        }
+    }
+
+    /// Handle of the heap.
+    #[must_use]
+    pub fn handle(&self) -> u64 {
+        self.reference().handle
+    }
+
+    /// `_HEAP.Flags`; 0 where the kind has none.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        match self {
+            Heap::Nt(heap) => heap.header.flags,
+            Heap::NotWalked(..) => 0,
+        }
+    }
+
+    /// The parts of the heap, in the order in which [`Heap::walk`] visits them.
+    pub fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        let count = match self {
+            Heap::Nt(heap) => heap.parts(),
+            Heap::NotWalked(..) => 1,
+        };
+        (0..count).map(Part)
+    }
+
+    /// Walks one part.
+    pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) {
+        match self {
+            Heap::Nt(heap) => heap.walk_part(part.0, visitor),
+            Heap::NotWalked(reference, reason) => visitor.finding(Finding {
+                heap: reference.handle,
+                address: reference.handle,
+                bytes: 0,
+                kind: FindingKind::NotWalked { reason },
+            }),
+        }
+    }
+
+    /// Walks the whole heap.
+    pub fn walk(&self, visitor: &mut dyn Visitor) {
+        self.parts().for_each(|part| self.walk_part(part, visitor));
+    }
+}

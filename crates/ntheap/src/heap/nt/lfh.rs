@@ -1,0 +1,279 @@
+//! The low fragmentation heap: containers of user blocks inside the segments.
+//!
+//! A container is found where it lies, as a busy entry of the heap's own whose user area begins
+//! with a `_HEAP_USERDATA_HEADER`. With stack traces the container is itself a traced block (7 to
+//! 24H2), so its header lies behind the trace prefix: a walk that looks right behind the entry finds
+//! no LFH block at all in a dump of a +ust process.
+
+use super::{
+    NtHeap,
+    entry::{BUSY, UNUSED_LFH, user_area},
+};
+use crate::{
+    address_space::Window,
+    blocks::{Block, FindingKind, Kind, State, Trace, Visitor},
+};
+
+/// `_HEAP_USERDATA_HEADER.Signature`.
+const SIGNATURE: u32 = 0xf0e0_d0c0;
+/// Largest offset of the first slot that is tried when it must be guessed.
+const MAX_FIRST_OFFSET: u64 = 0x4000;
+
+/// A container with its subsegment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Container {
+    /// Address of the `_HEAP_USERDATA_HEADER`.
+    pub user_blocks: u64,
+    /// Address of the `_HEAP_SUBSEGMENT`.
+    pub subsegment: u64,
+    /// Size of a slot in bytes.
+    pub stride: u64,
+    /// Number of slots.
+    pub count: u64,
+    /// End of the container's own block.
+    pub end: u64,
+}
+
+/// What lies in a user area that may be a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// No container.
+    Other,
+    /// A container in the user block cache, without a subsegment: no slot of it is in use.
+    Idle,
+    /// A container in use.
+    Live(Container),
+}
+
+impl NtHeap<'_, '_> {
+    /// What lies at `user_blocks`, in a block that ends at `end`.
+    pub(super) fn lfh_container(&self, user_blocks: u64, end: u64) -> Contents {
+        let header = self.memory.at(user_blocks, self.bitness());
+        let layout = &self.layouts.user_data_header;
+        if header.u32(layout.signature) != Some(SIGNATURE) {
+            return Contents::Other;
+        }
+        let live = || {
+            let subsegment = header.pointer(layout.sub_segment)?;
+            let container = self.container_of_subsegment(subsegment, end)?;
+            (container.user_blocks == user_blocks).then_some(container)
+        };
+        live().map_or(Contents::Idle, Contents::Live)
+    }
+
+    /// The container that a subsegment describes.
+    pub(super) fn container_of_subsegment(&self, subsegment: u64, end: u64) -> Option<Container> {
+        let layout = &self.layouts.subsegment;
+        let record = self.memory.at(subsegment, self.bitness());
+        let container = Container {
+            user_blocks: record.pointer(layout.user_blocks)?,
+            subsegment,
+            stride: u64::from(record.u16(layout.block_size)?) * self.unit(),
+            count: u64::from(record.u16(layout.block_count)?),
+            end,
+        };
+        (container.stride != 0 && container.count != 0).then_some(container)
+    }
+
+    pub(super) fn walk_container(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+        visitor: &mut dyn Visitor,
+    ) {
+        let skipped = |reason| {
+            let bytes = container.end.saturating_sub(container.user_blocks);
+            self.finding(
+                container.user_blocks,
+                bytes,
+                FindingKind::LfhContainer { reason },
+            )
+        };
+        let Some(first) = self.first_slot(window, container) else {
+            visitor.finding(skipped("the place of its first slot could not be proved"));
+            return;
+        };
+        let fitting = container.end.saturating_sub(first) / container.stride;
+        if fitting < container.count {
+            visitor.finding(skipped("its slots do not fit into its block"));
+        }
+        let bitmap = self.busy_bitmap(container);
+        let mut disagreeing = 0;
+        for index in 0..container.count.min(fitting) {
+            let at = first + index * container.stride;
+            match self.slot(window, container, at, visitor) {
+                Some(block) => {
+                    let busy = block.state == State::Busy;
+                    let marked = bitmap.and_then(|bitmap| self.bit(window, bitmap, index));
+                    disagreeing += u32::from(marked.is_some_and(|marked| marked != busy));
+                    visitor.block(&block);
+                }
+                None => {
+                    visitor.finding(self.finding(at, container.stride, FindingKind::Unreadable));
+                }
+            }
+        }
+        if disagreeing > 0 {
+            let kind = FindingKind::LfhBitmap { slots: disagreeing };
+            visitor.finding(self.finding(container.user_blocks, 0, kind));
+        }
+    }
+
+    fn slot(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+        at: u64,
+        visitor: &mut dyn Visitor,
+    ) -> Option<Block> {
+        let unit = self.unit();
+        let codec = &self.header.codec;
+        let raw = window.u64(at + codec.header_offset())?;
+        let busy = if codec.xp {
+            codec.decode(raw).flags & BUSY != 0
+        } else {
+            // Free slots have 80; slots that were never handed out can hold anything.
+            let unused = (raw >> 56) as u8;
+            unused & UNUSED_LFH != 0 && unused != UNUSED_LFH
+        };
+        let mut block = Block {
+            heap: self.handle(),
+            container: container.subsegment,
+            entry: at,
+            address: at + unit,
+            size: container.stride - unit,
+            block_size: container.stride,
+            state: State::Free,
+            kind: Kind::Lfh,
+            internal: false,
+            flags: u8::from(busy),
+            tag: 0,
+            trace: Trace::None,
+        };
+        if busy {
+            let area = user_area(window, codec, at, container.stride, raw, true)?;
+            block.state = State::Busy;
+            block.address = area.address;
+            block.size = self.requested(at, container.stride, area.unused, visitor);
+            if area.trace != 0 {
+                block.trace = Trace::Record(area.trace);
+            }
+        }
+        Some(block)
+    }
+
+    /// Address of a container's first slot.
+    pub(super) fn first_slot(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+    ) -> Option<u64> {
+        let layout = &self.layouts.user_data_header;
+        let header = self.memory.at(container.user_blocks, self.bitness());
+        let offset = if layout.encoded_offsets.is_some() {
+            let encoded = header.u32(layout.encoded_offsets)?;
+            self.decoded_offset(encoded, container).or_else(|| {
+                self.proved_offset(window, encoded, container)
+                    .map(|(first, _)| first)
+            })?
+        } else if layout.first_allocation_offset.is_some() {
+            // Windows 8: plain.
+            u64::from(header.u16(layout.first_allocation_offset)?)
+        } else {
+            // XP to 7: right behind the header.
+            u64::from(layout.struct_size)
+        };
+        container.user_blocks.checked_add(offset)
+    }
+
+    /// What `EncodedOffsets` is XORed with, the key apart.
+    fn offsets_mask(&self, container: &Container) -> u32 {
+        container.user_blocks as u32 ^ self.header.front_end.address as u32
+    }
+
+    /// The first slot's offset by the heap's LFH key, if the stride that comes with it is right.
+    fn decoded_offset(&self, encoded: u32, container: &Container) -> Option<u64> {
+        let plain = encoded ^ self.offsets_mask(container) ^ self.lfh_key?;
+        (u64::from(plain >> 16) == container.stride & 0xffff).then_some(u64::from(plain & 0xffff))
+    }
+
+    /// The first slot's offset and the LFH key, proved by this container alone: for the right
+    /// offset, the key that `EncodedOffsets` then implies is the one that the slots' headers imply.
+    ///
+    /// The offset is normally the end of the bitmap rounded up, but can be more (it is computed for
+    /// more slots than are kept).
+    pub(super) fn proved_offset(
+        &self,
+        window: &mut Window<'_, '_>,
+        encoded: u32,
+        container: &Container,
+    ) -> Option<(u64, u32)> {
+        const STEP: u64 = 8;
+        let layout = &self.layouts.user_data_header;
+        let bitmap = container.count.div_ceil(8);
+        let lowest = (u64::from(layout.bitmap_data?) + bitmap).next_multiple_of(STEP);
+        let last = container.end.saturating_sub(container.user_blocks);
+        (lowest..last.min(lowest + MAX_FIRST_OFFSET))
+            .step_by(STEP as usize)
+            .find_map(|first| {
+                let plain = (container.stride as u32) << 16 | first as u32;
+                let key = encoded ^ self.offsets_mask(container) ^ plain;
+                self.slots_imply(window, container, first, key)
+                    .then_some((first, key))
+            })
+    }
+
+    /// Whether the first slots' headers imply this key. One is enough where there is only one:
+    /// 32 bits agree.
+    fn slots_imply(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+        first: u64,
+        key: u32,
+    ) -> bool {
+        const SLOTS: u64 = 3;
+        (0..container.count.min(SLOTS)).all(|index| {
+            let at = container.user_blocks + first + index * container.stride;
+            self.key_of_slot(window, container, at) == Some(key)
+        })
+    }
+
+    /// The LFH key that a slot's `SubSegmentCode` implies.
+    pub(super) fn key_of_slot(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+        at: u64,
+    ) -> Option<u32> {
+        let x64 = self.unit() == 16;
+        let shift = if x64 { 4 } else { 3 };
+        let code = window.u32(at + self.header.codec.header_offset())?;
+        let heap = self.handle();
+        if self.layouts.user_data_header.encoded_offsets.is_some() {
+            // 8.1 and later: the distance from the container.
+            let distance = (at - container.user_blocks) << if x64 { 12 } else { 13 };
+            return Some(code ^ (at >> shift) as u32 ^ heap as u32 ^ distance as u32);
+        }
+        // XP to 8: the subsegment. On x64 the heap and the subsegment are shifted too (7600, 7601).
+        Some(if x64 {
+            code ^ ((at ^ container.subsegment ^ heap) >> shift) as u32
+        } else {
+            code ^ (at >> shift) as u32 ^ heap as u32 ^ container.subsegment as u32
+        })
+    }
+
+    /// Address of the bitmap's bits (8 and later).
+    fn busy_bitmap(&self, container: &Container) -> Option<u64> {
+        let bitmap = u64::from(self.layouts.user_data_header.busy_bitmap?);
+        let size = self.bitness().pointer_size();
+        // RTL_BITMAP and RTL_BITMAP_EX: the number of bits, then the address of the bits.
+        self.memory
+            .pointer(container.user_blocks + bitmap + size, self.bitness())
+    }
+
+    fn bit(&self, window: &mut Window<'_, '_>, bitmap: u64, index: u64) -> Option<bool> {
+        let byte = window.u8(bitmap.checked_add(index / 8)?)?;
+        Some(byte & (1 << (index % 8)) != 0)
+    }
+}

@@ -1,0 +1,128 @@
+//! The NT heap, from XP to Windows 11 24H2, with its low fragmentation heap.
+//!
+//! * [`header`](NtHeap::header): what `_HEAP` says of the whole heap;
+//! * `segments`: the segments with their uncommitted ranges;
+//! * `entry`: decoding an entry's header and the size that the program asked for;
+//! * `walk`: stepping through a segment;
+//! * `lfh`: the containers of the low fragmentation heap, and `key`: its key;
+//! * `virtual_blocks`: blocks with a mapping of their own;
+//! * `lookaside`: XP's lists of cached blocks.
+
+mod entry;
+mod header;
+mod key;
+mod lfh;
+mod lookaside;
+mod resync;
+mod segments;
+mod virtual_blocks;
+mod walk;
+
+pub use entry::{Entry, EntryCodec};
+pub use header::{FrontEnd, FrontEndKind, Header};
+pub use key::{LfhKey, infer_lfh_key};
+pub use segments::{Segment, UncommittedRange};
+pub use virtual_blocks::VirtualBlock;
+
+use super::Heap;
+use crate::{
+    address_space::AddressSpace,
+    blocks::{Finding, Visitor},
+    layout::{Bitness, Layouts},
+    process::{HeapKind, HeapRef, Process},
+};
+
+/// An NT heap with its header read and its segments and virtual blocks listed.
+#[derive(Debug)]
+pub struct NtHeap<'p, 'a> {
+    memory: &'p AddressSpace<'a>,
+    layouts: &'p Layouts,
+    /// The entry of the process's heap list.
+    pub reference: HeapRef,
+    /// The heap's header.
+    pub header: Header,
+    /// Its segments, in the order of the segment list (XP: of the segment array).
+    pub segments: Vec<Segment>,
+    /// Its virtual blocks, in the order of their list.
+    pub virtual_blocks: Vec<VirtualBlock>,
+    /// User addresses of blocks on lookaside lists, ascending (XP).
+    cached: Vec<u64>,
+    /// The LFH key that the heap's containers imply.
+    lfh_key: Option<u32>,
+    findings: Vec<Finding>,
+}
+
+impl<'p, 'a> NtHeap<'p, 'a> {
+    /// Reads the header and the lists of a heap. What is broken is reported by the walk.
+    #[must_use]
+    pub fn open(process: &'p Process<'_, 'a>, reference: &HeapRef) -> Self {
+        let memory = process.memory();
+        let layouts = &process.layouts;
+        let mut heap = NtHeap {
+            memory,
+            layouts,
+            reference: *reference,
+            header: Header::read(memory, layouts, reference.handle),
+            segments: Vec::new(),
+            virtual_blocks: Vec::new(),
+            cached: Vec::new(),
+            lfh_key: None,
+            findings: Vec::new(),
+        };
+        heap.read_segments();
+        heap.read_virtual_blocks();
+        if heap.is_xp() {
+            heap.cached = lookaside::cached_blocks(memory, layouts, &heap.header);
+        }
+        heap.lfh_key = heap.infer_key();
+        heap
+    }
+
+    /// Handle of the heap.
+    #[must_use]
+    pub fn handle(&self) -> u64 {
+        self.reference.handle
+    }
+
+    /// Whether it has the structures of XP and Server 2003.
+    #[must_use]
+    pub fn is_xp(&self) -> bool {
+        self.reference.kind == HeapKind::NtXp
+    }
+
+    /// Width of the process.
+    #[must_use]
+    pub fn bitness(&self) -> Bitness {
+        self.layouts.bitness
+    }
+
+    /// Size of an allocation unit (of a `_HEAP_ENTRY`) in bytes.
+    #[must_use]
+    pub fn unit(&self) -> u64 {
+        self.layouts.bitness.unit()
+    }
+
+    /// What was found broken while the heap was opened.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// One part a segment, then one for the virtual blocks.
+    pub(super) fn parts(&self) -> usize {
+        self.segments.len() + 1
+    }
+
+    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) {
+        match self.segments.get(part) {
+            Some(segment) => self.walk_segment(segment, visitor),
+            None => {
+                self.walk_virtual_blocks(visitor);
+                self.findings
+                    .iter()
+                    .cloned()
+                    .for_each(|finding| visitor.finding(finding));
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Stepping through a segment, entry by entry.
+
+use super::{
+    NtHeap, Segment,
+    entry::{BUSY, EXTRA_PRESENT, Entry, INTERNAL, UNUSED_MARKER, UNUSED_OWN, user_area},
+    header::FrontEndKind,
+    lfh::Contents,
+};
+use crate::{
+    address_space::Window,
+    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Trace, Visitor},
+};
+
+impl NtHeap<'_, '_> {
+    pub(super) fn finding(&self, address: u64, bytes: u64, kind: FindingKind) -> Finding {
+        Finding {
+            heap: self.handle(),
+            address,
+            bytes,
+            kind,
+        }
+    }
+
+    pub(super) fn span(&self, start: u64, end: u64, kind: SpanKind, visitor: &mut dyn Visitor) {
+        if end > start {
+            visitor.span(&Span {
+                heap: self.handle(),
+                start,
+                size: end - start,
+                kind,
+            });
+        }
+    }
+
+    /// Walks one segment. Every byte of its reservation is reported exactly once.
+    pub(super) fn walk_segment(&self, segment: &Segment, visitor: &mut dyn Visitor) {
+        let mut window = self.memory.window();
+        let mut ranges = segment.ranges.iter().peekable();
+        self.span(segment.base, segment.first_entry, SpanKind::Header, visitor);
+        let mut at = segment.first_entry;
+        // Size of the entry before in units; 0 behind a hole, unknown after corruption.
+        let mut previous: Option<u16> = None;
+        while at < segment.end {
+            while ranges.next_if(|range| range.end() <= at).is_some() {}
+            let limit = match ranges.peek() {
+                Some(range) if range.start <= at => {
+                    self.span(at, range.end(), SpanKind::Uncommitted, visitor);
+                    at = range.end();
+                    previous = Some(0);
+                    continue;
+                }
+                Some(range) => range.start.min(segment.end),
+                None => segment.end,
+            };
+            match self.entry_at(&mut window, at, limit) {
+                Some(Some(entry)) => {
+                    if let Some(previous) = previous
+                        && previous != entry.previous_size
+                    {
+                        let expected = u64::from(previous) * self.unit();
+                        let found = u64::from(entry.previous_size) * self.unit();
+                        let kind = FindingKind::PreviousSize { expected, found };
+                        visitor.finding(self.finding(at, 0, kind));
+                    }
+                    self.visit_entry(&mut window, segment, at, &entry, visitor);
+                    previous = Some(entry.size);
+                    at += u64::from(entry.size) * self.unit();
+                }
+                other => {
+                    let next = self.resynchronise(&mut window, at + self.unit(), limit);
+                    self.skip(at, next, other.is_some(), visitor);
+                    previous = None;
+                    at = next;
+                }
+            }
+        }
+        self.span(at, segment.base + segment.reserved, SpanKind::Tail, visitor);
+        let accounted = at - segment.base;
+        if accounted > segment.reserved {
+            let kind = FindingKind::Accounting {
+                reserved: segment.reserved,
+                accounted,
+            };
+            visitor.finding(self.finding(segment.base, 0, kind));
+        }
+    }
+
+    /// Reports a stretch without provable entries, its unreadable parts apart.
+    fn skip(&self, from: u64, to: u64, readable: bool, visitor: &mut dyn Visitor) {
+        let mut at = from;
+        while at < to {
+            let held = self.memory.readable(at, to - at);
+            if held > 0 {
+                let raw = self
+                    .memory
+                    .u64(at + self.header.codec.header_offset())
+                    .unwrap_or(0);
+                self.span(at, at + held, SpanKind::Corrupt, visitor);
+                // A few readable bytes around an unreadable page are not a finding of their own.
+                if readable || at == from {
+                    visitor.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }));
+                }
+                at += held;
+            } else {
+                let next = self
+                    .memory
+                    .next_readable(at)
+                    .map_or(to, |next| next.min(to));
+                self.span(at, next, SpanKind::Unreadable, visitor);
+                visitor.finding(self.finding(at, next - at, FindingKind::Unreadable));
+                at = next;
+            }
+        }
+    }
+
+    fn visit_entry(
+        &self,
+        window: &mut Window<'_, '_>,
+        segment: &Segment,
+        at: u64,
+        entry: &Entry,
+        visitor: &mut dyn Visitor,
+    ) {
+        let unit = self.unit();
+        let size = u64::from(entry.size) * unit;
+        let xp = self.header.codec.xp;
+        let mut block = Block {
+            heap: self.handle(),
+            container: segment.header,
+            entry: at,
+            address: at + unit,
+            size: size - unit,
+            block_size: size,
+            state: State::Free,
+            kind: Kind::Backend,
+            internal: false,
+            flags: entry.flags,
+            tag: self.tag(entry),
+            trace: Trace::None,
+        };
+        if entry.flags & BUSY == 0 {
+            visitor.block(&block);
+            return;
+        }
+        if !xp && entry.unused == UNUSED_MARKER {
+            self.span(at, at + size, SpanKind::Marker, visitor);
+            return;
+        }
+        let raw = window
+            .u64(at + self.header.codec.header_offset())
+            .unwrap_or(0);
+        let Some(area) = user_area(window, &self.header.codec, at, size, raw, false) else {
+            visitor.finding(self.finding(at, size, FindingKind::Unreadable));
+            self.span(at, at + size, SpanKind::Unreadable, visitor);
+            return;
+        };
+        block.state = State::Busy;
+        block.address = area.address;
+        // The heap's own blocks carry a mark where the count would be.
+        let own = !xp && entry.unused == UNUSED_OWN;
+        block.internal = if xp {
+            self.is_xp_table(area.address)
+        } else {
+            own || entry.flags & INTERNAL != 0
+        };
+        block.size = if own {
+            size - unit
+        } else {
+            self.requested(at, size, area.unused, visitor)
+        };
+        block.trace = if area.trace != 0 {
+            Trace::Record(area.trace)
+        } else if entry.flags & EXTRA_PRESENT != 0 && (xp || self.header.captures_stacks()) {
+            self.trace_index(at + size - unit, Some(0))
+        } else {
+            Trace::None
+        };
+        let may_hold_slots = if xp {
+            self.header.front_end.kind == FrontEndKind::Lfh
+        } else {
+            entry.flags & INTERNAL != 0
+        };
+        if may_hold_slots {
+            match self.lfh_container(area.address, at + size) {
+                Contents::Other => {}
+                Contents::Idle => block.internal = true,
+                Contents::Live(container) => {
+                    block.internal = true;
+                    visitor.block(&block);
+                    self.walk_container(window, &container, visitor);
+                    return;
+                }
+            }
+        }
+        if self.cached.binary_search(&area.address).is_ok() {
+            block.state = State::Free;
+            block.kind = Kind::Lookaside;
+        }
+        visitor.block(&block);
+    }
+
+    /// Requested size of a block with so many unused bytes.
+    #[inline]
+    pub(super) fn requested(
+        &self,
+        at: u64,
+        size: u64,
+        unused: u64,
+        visitor: &mut dyn Visitor,
+    ) -> u64 {
+        // On x64 a block lends the first eight bytes of the next header.
+        size.checked_sub(unused).unwrap_or_else(|| {
+            let kind = FindingKind::UnusedBytes {
+                unused,
+                block: size,
+            };
+            visitor.finding(self.finding(at, 0, kind));
+            0
+        })
+    }
+
+    /// The tag of an entry: only heaps without encoding have room for one.
+    pub(super) fn tag(&self, entry: &Entry) -> u16 {
+        let codec = &self.header.codec;
+        if codec.mask == 0 && !codec.xp {
+            entry.small_tag.into()
+        } else {
+            0
+        }
+    }
+
+    /// The trace index of a `HEAP_ENTRY_EXTRA` at `extra + offset`.
+    pub(super) fn trace_index(&self, extra: u64, offset: Option<u32>) -> Trace {
+        let index = offset
+            .zip(self.layouts.entry_extra.allocator_back_trace_index)
+            .and_then(|(at, index)| self.memory.u16(extra + u64::from(at) + u64::from(index)));
+        match index {
+            None | Some(0) => Trace::None,
+            Some(index) => Trace::Index(index.into()),
+        }
+    }
+
+    /// XP: the table of lookaside lists is an ordinary busy block, the first of the heap. It stays
+    /// when the LFH takes over.
+    fn is_xp_table(&self, address: u64) -> bool {
+        let front_end = self.header.front_end;
+        match front_end.kind {
+            FrontEndKind::Lookaside => address == front_end.address,
+            FrontEndKind::Lfh => self
+                .segments
+                .first()
+                .is_some_and(|first| address == first.first_entry + self.unit()),
+            FrontEndKind::None | FrontEndKind::Unknown(_) => false,
+        }
+    }
+}

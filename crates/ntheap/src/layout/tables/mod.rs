@@ -1,0 +1,15 @@
+//! The built-in tables, one module a family of structures.
+
+mod lfh;
+mod nt;
+mod page_heap;
+mod process;
+mod segment_heap;
+mod traces;
+
+pub use lfh::*;
+pub use nt::*;
+pub use page_heap::*;
+pub use process::*;
+pub use segment_heap::*;
+pub use traces::*;

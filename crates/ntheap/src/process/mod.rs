@@ -1,0 +1,262 @@
+//! The process inside a dump: bitness, Windows build, environment block, flags, heaps.
+//!
+//! ```no_run
+//! use ntheap::{dump::{Dump, DumpFile}, process::Process};
+//!
+//! # fn main() -> Result<(), ntheap::Error> {
+//! let file = DumpFile::open("app.dmp".as_ref())?;
+//! let dump = Dump::parse(file.bytes())?;
+//! let process = Process::of(&dump)?;
+//! println!("build {}, {} heaps", process.build, process.heaps.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod build;
+mod environment;
+mod flags;
+mod heap_list;
+mod probe;
+
+use std::fmt;
+
+pub use build::BuildSource;
+pub use flags::{GlobalFlag, global_flags};
+pub use heap_list::{HeapKind, HeapRef, HeapSource};
+
+use crate::{
+    Error, Result,
+    address_space::AddressSpace,
+    dump::{Architecture, Dump, Module},
+    layout::{Bitness, Layouts, TypeSource},
+};
+
+/// Something about the process that is missing or in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The environment block could not be found; heaps were searched for in memory.
+    NoPeb,
+    /// The sources of the build number disagree.
+    BuildInDoubt {
+        /// The build that is used.
+        used: u32,
+        /// What the sources say.
+        sources: Vec<(BuildSource, u32)>,
+    },
+    /// The layout of the judged build does not fit the heaps; another build's does.
+    LayoutOfOtherBuild {
+        /// The judged build.
+        judged: u32,
+        /// The build whose layout fits.
+        used: u32,
+    },
+    /// The build is newer than any that was proved; the newest known layout is used.
+    NewerBuild {
+        /// The build.
+        build: u32,
+        /// Whether the layout's self-checks hold on the process heap.
+        checked: bool,
+    },
+    /// The heap array or ring is damaged.
+    HeapList {
+        /// Where.
+        address: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A listed heap's header is not in the dump or is no heap.
+    NotAHeap {
+        /// Its handle.
+        handle: u64,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NoPeb => write!(
+                f,
+                "the process environment block is not in the dump; heaps were searched for in memory"
+            ),
+            Problem::BuildInDoubt { used, sources } => {
+                write!(f, "Windows build in doubt, {used} is used:")?;
+                sources
+                    .iter()
+                    .try_for_each(|(source, build)| write!(f, " {source} {build}"))
+            }
+            Problem::LayoutOfOtherBuild { judged, used } => write!(
+                f,
+                "the heaps do not have the layout of build {judged} but that of {used}, which is used"
+            ),
+            Problem::NewerBuild { build, checked } => write!(
+                f,
+                "build {build} is newer than the newest known layout, which is used; its self-checks {}",
+                if *checked { "hold" } else { "do not hold" }
+            ),
+            Problem::HeapList { address, reason } => {
+                write!(f, "heap list at {address:x}: {reason}")
+            }
+            Problem::NotAHeap { handle } => {
+                write!(
+                    f,
+                    "heap {handle:x}: its header is not in the dump or is no heap header"
+                )
+            }
+        }
+    }
+}
+
+/// One side of a process: its only one, or the 32-bit or 64-bit side under WOW64.
+#[derive(Debug)]
+pub struct Process<'d, 'a> {
+    /// The dump.
+    pub dump: &'d Dump<'a>,
+    /// Width of this side.
+    pub bitness: Bitness,
+    /// Whether the process is a 32-bit one on 64-bit Windows.
+    pub wow64: bool,
+    /// Windows build number, judged from several sources.
+    pub build: u32,
+    /// Where each structure's fields are.
+    pub layouts: Layouts,
+    /// Address of the environment block, if it was found.
+    pub peb: Option<u64>,
+    /// `NtGlobalFlag`, if the environment block was found.
+    pub nt_global_flag: Option<u32>,
+    /// Handle of the process heap, if the environment block was found.
+    pub process_heap: Option<u64>,
+    /// The heaps, in the order in which Windows lists them.
+    pub heaps: Vec<HeapRef>,
+    /// What is missing or in doubt.
+    pub problems: Vec<Problem>,
+}
+
+/// How to look at a process.
+#[derive(Default)]
+pub struct ProcessOptions<'t> {
+    /// Which side; by default the one that the program's own code has.
+    pub bitness: Option<Bitness>,
+    /// Layouts that override the built-in ones, such as ntdll's PDB.
+    pub types: Option<&'t dyn TypeSource>,
+}
+
+impl fmt::Debug for ProcessOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessOptions")
+            .field("bitness", &self.bitness)
+            .field("types", &self.types.is_some())
+            .finish()
+    }
+}
+
+impl<'d, 'a> Process<'d, 'a> {
+    /// The process as its program sees it: the 32-bit side under WOW64.
+    ///
+    /// # Errors
+    /// [`Error::NoHeapMemory`] when no heap could be found.
+    pub fn of(dump: &'d Dump<'a>) -> Result<Self> {
+        Self::with_options(dump, &ProcessOptions::default())
+    }
+
+    /// A chosen side of the process, or with chosen layouts.
+    ///
+    /// # Errors
+    /// [`Error::NoHeapMemory`] when no heap could be found, [`Error::NoSuchBitness`] when the
+    /// process has no such side.
+    pub fn with_options(dump: &'d Dump<'a>, options: &ProcessOptions<'_>) -> Result<Self> {
+        let native = match dump.architecture {
+            Architecture::X86 => Bitness::X86,
+            Architecture::X64 | Architecture::Arm64 => Bitness::X64,
+        };
+        let wow64_peb = match native {
+            Bitness::X64 => environment::wow64_peb(dump),
+            Bitness::X86 => None,
+        };
+        let wow64 = wow64_peb.is_some();
+        let bitness = options
+            .bitness
+            .unwrap_or(if wow64 { Bitness::X86 } else { native });
+        let peb = match (native, bitness) {
+            (Bitness::X64, Bitness::X86) => Some(wow64_peb.ok_or(Error::NoSuchBitness {
+                bits: bitness.bits(),
+            })?),
+            (Bitness::X86, Bitness::X64) => {
+                return Err(Error::NoSuchBitness {
+                    bits: bitness.bits(),
+                });
+            }
+            _ => environment::native_peb(dump, native),
+        };
+
+        let mut process = Process {
+            dump,
+            bitness,
+            wow64,
+            build: 0,
+            layouts: Layouts::for_build(0, bitness),
+            peb,
+            nt_global_flag: None,
+            process_heap: None,
+            heaps: Vec::new(),
+            problems: Vec::new(),
+        };
+        process.judge_build();
+        process.layouts = Layouts::for_build(process.build, bitness);
+        if let Some(types) = options.types {
+            process.layouts.override_with(types);
+        }
+        process.read_environment();
+        if options.types.is_none() {
+            process.check_layouts();
+        }
+        process.list_heaps();
+        if process.heaps.is_empty() {
+            return Err(Error::NoHeapMemory {
+                flags: dump.flags,
+                ranges: dump.memory.ranges().len(),
+                bytes: dump.memory.size(),
+            });
+        }
+        Ok(process)
+    }
+
+    /// The memory of the process.
+    #[must_use]
+    pub fn memory(&self) -> &'d AddressSpace<'a> {
+        &self.dump.memory
+    }
+
+    /// The ntdll of this side. A WOW64 dump has two: the 32-bit one lies below 4 GiB.
+    #[must_use]
+    pub fn ntdll(&self) -> Option<&'d Module> {
+        self.dump.modules.iter().find(|module| {
+            module.file_name().eq_ignore_ascii_case("ntdll.dll")
+                && (self.bitness == Bitness::X86
+                    || !self.wow64
+                    || module.base > u64::from(u32::MAX))
+                && (self.bitness == Bitness::X64 || module.base <= u64::from(u32::MAX))
+        })
+    }
+
+    /// The heap with this handle.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchHeap`].
+    pub fn heap(&self, handle: u64) -> Result<&HeapRef> {
+        self.heaps
+            .iter()
+            .find(|heap| heap.handle == handle)
+            .ok_or(Error::NoSuchHeap { handle })
+    }
+
+    fn read_environment(&mut self) {
+        let Some(peb) = self.peb else {
+            self.problems.push(Problem::NoPeb);
+            return;
+        };
+        let peb = self.memory().at(peb, self.bitness);
+        self.nt_global_flag = peb.u32(self.layouts.peb.nt_global_flag);
+        self.process_heap = peb.pointer(self.layouts.peb.process_heap);
+    }
+}

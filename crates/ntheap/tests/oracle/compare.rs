@@ -1,0 +1,274 @@
+//! Comparing a walk with the truth.
+
+use ntheap::{
+    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Visitor},
+    dump::Dump,
+    heap::Heap,
+    process::Process,
+};
+
+use crate::truth::{Sizes, Truth, TruthHeap};
+
+/// What was compared, and what differed.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) heaps: usize,
+    pub(crate) not_walked: usize,
+    pub(crate) busy: usize,
+    pub(crate) lfh: usize,
+    pub(crate) free: usize,
+    pub(crate) uncommitted: usize,
+    pub(crate) virtual_blocks: usize,
+    pub(crate) totals: usize,
+    pub(crate) problems: Vec<String>,
+}
+
+/// Everything that a walk reported.
+#[derive(Default)]
+struct Walk {
+    busy: Sizes,
+    internal: Sizes,
+    free: Sizes,
+    cached: usize,
+    uncommitted: Sizes,
+    virtual_blocks: Sizes,
+    lfh: usize,
+    /// Sum of all that lies in segments.
+    accounted: u64,
+    free_bytes: u64,
+    not_walked: bool,
+    findings: Vec<Finding>,
+    duplicates: usize,
+}
+
+impl Visitor for Walk {
+    fn block(&mut self, block: &Block) {
+        let pair = (block.address, block.size);
+        let new = match (block.state, block.kind) {
+            (State::Busy, _) if block.internal => self.internal.insert(pair),
+            (State::Busy, kind) => {
+                self.lfh += usize::from(kind == Kind::Lfh);
+                if kind == Kind::Virtual {
+                    self.virtual_blocks.insert(pair);
+                }
+                self.busy.insert(pair)
+            }
+            (_, kind) => {
+                if kind == Kind::Backend {
+                    self.free_bytes += block.block_size;
+                }
+                self.cached += usize::from(kind == Kind::Lookaside);
+                self.free.insert((block.entry, block.block_size))
+            }
+        };
+        self.duplicates += usize::from(!new);
+        if matches!(block.kind, Kind::Backend | Kind::Lookaside) {
+            self.accounted += block.block_size;
+        }
+    }
+
+    fn span(&mut self, span: &Span) {
+        self.accounted += span.size;
+        if span.kind == SpanKind::Uncommitted {
+            self.uncommitted.insert((span.start, span.size));
+        }
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        match finding.kind {
+            FindingKind::NotWalked { .. } => self.not_walked = true,
+            _ => self.findings.push(finding),
+        }
+    }
+}
+
+pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
+    let mut outcome = Outcome::default();
+    let process = match Process::of(dump) {
+        Ok(process) => process,
+        Err(error) => {
+            outcome.problems.push(format!("no process: {error}"));
+            return outcome;
+        }
+    };
+    if truth.page_heap {
+        outcome.not_walked += truth.heaps.len();
+        return outcome;
+    }
+    let mut problem = |text: String| outcome.problems.push(text);
+    // The truth files of a few transcripts do not name the bitness.
+    if truth.bits != 0 && u64::from(process.bitness.bits()) != truth.bits {
+        problem(format!("bitness {:?}, not {}", process.bitness, truth.bits));
+    }
+    if process.build != truth.build {
+        problem(format!("build {}, not {}", process.build, truth.build));
+    }
+    process
+        .problems
+        .iter()
+        .for_each(|found| problem(format!("process: {found}")));
+    dump.problems
+        .iter()
+        .for_each(|found| problem(format!("dump: {found}")));
+    let heaps = Heap::all(&process);
+    for heap in &heaps {
+        if !truth
+            .heaps
+            .iter()
+            .any(|expected| expected.handle == heap.handle())
+        {
+            problem(format!("heap {:x} is not in the truth", heap.handle()));
+        }
+    }
+    for expected in &truth.heaps {
+        let Some(heap) = heaps.iter().find(|heap| heap.handle() == expected.handle) else {
+            outcome
+                .problems
+                .push(format!("heap {:x} is missing", expected.handle));
+            continue;
+        };
+        compare_heap(heap, expected, truth, &mut outcome);
+    }
+    outcome
+}
+
+fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcome: &mut Outcome) {
+    let mut walk = Walk::default();
+    heap.walk(&mut walk);
+    if walk.not_walked {
+        outcome.not_walked += 1;
+        return;
+    }
+    outcome.heaps += 1;
+    outcome.busy += walk.busy.len();
+    outcome.lfh += walk.lfh;
+    outcome.free += walk.free.len();
+    outcome.uncommitted += walk.uncommitted.len();
+    outcome.virtual_blocks += walk.virtual_blocks.len();
+    let handle = heap.handle();
+    let problems = &mut outcome.problems;
+    let mut problem = |text: String| problems.push(format!("heap {handle:x}: {text}"));
+    for finding in &walk.findings {
+        problem(format!("finding: {finding}"));
+    }
+    if walk.duplicates > 0 {
+        problem(format!("{} blocks were reported twice", walk.duplicates));
+    }
+    for &(address, size) in expected.recorded.difference(&walk.busy) {
+        // XP's LFH stores a request for no bytes as one byte; RtlSizeHeap says 1 as well.
+        if size == 0
+            && expected.stored_as_one.contains(&address)
+            && walk.busy.contains(&(address, 1))
+        {
+            continue;
+        }
+        problem(format!("busy block {address:x} of {size:x} is missing"));
+    }
+    for &(address, size) in walk.busy.difference(&expected.recorded) {
+        if !expected.walked_busy.contains(&(address, size)) {
+            problem(format!("busy block {address:x} of {size:x} is extra"));
+        }
+    }
+    if !expected.walked {
+        return;
+    }
+    let mut same = |what: &str, ours: &Sizes, theirs: &Sizes| {
+        for (address, size) in theirs.difference(ours).take(4) {
+            problem(format!("{what} {address:x} of {size:x} is missing"));
+        }
+        for (address, size) in ours.difference(theirs).take(4) {
+            problem(format!("{what} {address:x} of {size:x} is extra"));
+        }
+    };
+    // XP's walk does not mark them.
+    if truth.build >= 6000 {
+        same(
+            "virtual block",
+            &walk.virtual_blocks,
+            &expected.walked_virtual,
+        );
+    }
+    if walk.cached > 0 {
+        // XP's own walk empties the lookaside lists first, which joins free neighbours, and gives
+        // back the pages of a free block that thereby becomes large.
+        let idle = |free: &Sizes, uncommitted: &Sizes| joined(&(free | uncommitted));
+        same(
+            "free or uncommitted run",
+            &idle(&walk.free, &walk.uncommitted),
+            &idle(&expected.walked_free, &expected.walked_uncommitted),
+        );
+    } else {
+        same(
+            "uncommitted range",
+            &walk.uncommitted,
+            &expected.walked_uncommitted,
+        );
+        same("free block", &walk.free, &expected.walked_free);
+    }
+    compare_totals(heap, expected, &walk, outcome);
+}
+
+/// Adjoining blocks joined.
+fn joined(blocks: &Sizes) -> Sizes {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for &(start, size) in blocks {
+        match runs.last_mut() {
+            Some(last) if last.0 + last.1 == start => last.1 += size,
+            _ => runs.push((start, size)),
+        }
+    }
+    runs.into_iter().collect()
+}
+
+/// The totals that ntdll itself computes, and the sum over the segments.
+fn compare_totals(heap: &Heap<'_, '_>, expected: &TruthHeap, walk: &Walk, outcome: &mut Outcome) {
+    let Heap::Nt(heap) = heap else { return };
+    let handle = heap.handle();
+    let mut check = |what: &str, ours: u64, theirs: u64| {
+        outcome.totals += 1;
+        if ours != theirs {
+            outcome.problems.push(format!(
+                "heap {handle:x}: {what} is {ours:x}, not {theirs:x}"
+            ));
+        }
+    };
+    let segments: u64 = heap.segments.iter().map(|segment| segment.reserved).sum();
+    check(
+        "sum of everything in the segments",
+        walk.accounted,
+        segments,
+    );
+    check(
+        "sum of free blocks",
+        walk.free_bytes,
+        heap.header.total_free,
+    );
+    let committed: u64 = heap
+        .segments
+        .iter()
+        .map(|segment| segment.committed())
+        .sum();
+    let header = &heap.header;
+    let virtual_sum = |size: fn(&ntheap::heap::nt::VirtualBlock) -> u64| {
+        heap.virtual_blocks.iter().map(size).sum::<u64>()
+    };
+    if let (Some((reserve, commit)), Some(reserved), Some(counted)) =
+        (expected.extended, header.reserved, header.committed)
+    {
+        check(
+            "extended reserve",
+            reserved + virtual_sum(|b| b.reserved),
+            reserve,
+        );
+        check(
+            "extended commit",
+            counted + virtual_sum(|b| b.committed),
+            commit,
+        );
+    }
+    if let Some((total, allocated)) = expected.debug {
+        let ours = header.committed.unwrap_or(committed);
+        check("committed", ours, total);
+        check("allocated", ours.wrapping_sub(header.total_free), allocated);
+    }
+}
