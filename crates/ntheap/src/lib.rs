@@ -4,3 +4,4 @@
 
 pub mod dump;
 pub mod layout;
+pub mod umdh;
