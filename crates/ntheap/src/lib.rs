@@ -34,6 +34,7 @@ mod error;
 pub mod heap;
 pub mod layout;
 pub mod process;
+pub mod text;
 pub mod umdh;
 
 pub use error::Error;

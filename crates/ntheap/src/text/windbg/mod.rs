@@ -1,0 +1,7 @@
+//! What the debugger's `!heap` prints, byte for byte.
+//!
+//! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
+
+mod format;
+
+pub(crate) use format::pointer;
