@@ -2,10 +2,10 @@
 
 use crate::layout::Bitness;
 
-/// A pointer with all its digits: 8 or 16.
-pub(crate) fn pointer(value: u64, bitness: Bitness) -> String {
+/// Digits of a pointer.
+pub(crate) const fn digits(bitness: Bitness) -> usize {
     match bitness {
-        Bitness::X86 => format!("{value:08x}"),
-        Bitness::X64 => format!("{value:016x}"),
+        Bitness::X86 => 8,
+        Bitness::X64 => 16,
     }
 }

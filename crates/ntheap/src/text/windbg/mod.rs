@@ -3,5 +3,6 @@
 //! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
 
 mod format;
+mod rows;
 
-pub(crate) use format::pointer;
+pub use rows::RowPrinter;
