@@ -29,9 +29,11 @@
 
 pub mod address_space;
 pub mod blocks;
+pub mod diff;
 pub mod dump;
 mod error;
 pub mod heap;
+pub mod json;
 pub mod layout;
 pub mod process;
 pub mod stats;
