@@ -5,6 +5,9 @@ use std::sync::OnceLock;
 
 use crate::names::{public_name, public_signature};
 
+/// How many symbols at one address are compared to find those recorded twice.
+const MAX_SAME_ADDRESS: usize = 64;
+
 /// What kind of record a symbol comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -114,17 +117,24 @@ impl SymbolTable {
     pub(crate) fn new(mut symbols: Vec<Symbol>, mut separated: Vec<SeparatedCode>) -> Self {
         separated.sort_unstable();
         symbols.sort_by(|a, b| {
-            (a.rva, a.kind, Reverse(a.size), &a.name).cmp(&(
-                b.rva,
-                b.kind,
-                Reverse(b.size),
-                &b.name,
-            ))
+            let key = |s: &Symbol| (s.rva, s.kind, Reverse(s.size));
+            key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
         });
-        // The same symbol is often recorded twice, for instance as a global and in its module.
-        symbols.dedup_by(|b, a| {
-            a.rva == b.rva && a.name == b.name && a.decorated_name() == b.decorated_name()
-        });
+        // Most symbols are recorded several times: in their module, among the globals, and among
+        // the public ones, which have the decorated name.
+        let mut kept: Vec<Symbol> = Vec::with_capacity(symbols.len());
+        for symbol in symbols {
+            let earlier = kept.iter_mut().rev().take_while(|k| k.rva == symbol.rva);
+            // Folded functions and strings can be many at one address.
+            match earlier
+                .take(MAX_SAME_ADDRESS)
+                .find(|k| k.name == symbol.name)
+            {
+                Some(same) => same.decorated = same.decorated.take().or(symbol.decorated),
+                None => kept.push(symbol),
+            }
+        }
+        let symbols = kept;
         let procedures = (0_u32..)
             .zip(&symbols)
             .filter(|(_, symbol)| symbol.kind == SymbolKind::Procedure && symbol.size > 0)
@@ -300,7 +310,7 @@ mod tests {
     fn names_addresses() {
         let table = table();
         let name = |rva| table.naming(rva).map(|s| (s.name.as_str(), rva - s.rva));
-        assert_eq!(table.symbols().len(), 5);
+        assert_eq!(table.symbols().len(), 4, "equal ones are merged");
         assert_eq!(name(0xfff), None);
         assert_eq!(name(0x1000), Some(("app::core::Allocate", 0)));
         assert_eq!(
@@ -325,10 +335,17 @@ mod tests {
         assert_eq!(below.unwrap().name, "app::core::Allocate");
         assert_eq!(above.unwrap().name, "RtlFreeHeap");
         assert_eq!(table.nearest(0x10).1.unwrap().rva, 0x1000);
-        assert_eq!(table.at(0x1000).len(), 2);
+        let [allocate] = table.at(0x1000) else {
+            panic!()
+        };
+        assert_eq!(allocate.kind, SymbolKind::Procedure);
         assert_eq!(
-            table.at(0x1000)[1].decorated_name(),
+            allocate.decorated_name(),
             "?Allocate@core@app@@YAPEAXPEAX_KI@Z"
+        );
+        assert_eq!(
+            allocate.signature(),
+            "app::core::Allocate(void *,unsigned __int64,unsigned int)"
         );
     }
 
@@ -348,9 +365,9 @@ mod tests {
                 .map(|s| s.rva)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(found("*alloc*"), [0x1000, 0x1000]);
+        assert_eq!(found("*alloc*"), [0x1000]);
         assert_eq!(found("rtl?reeheap"), [0x1080]);
-        assert_eq!(found("*"), [0x1000, 0x1000, 0x1010, 0x1080, 0x3000]);
+        assert_eq!(found("*"), [0x1000, 0x1010, 0x1080, 0x3000]);
         assert!(found("alloc*").is_empty());
     }
 

@@ -365,41 +365,38 @@ impl<'s> Parser<'s> {
             'V' => "operator delete[]",
             'X' => "`placement delete closure'",
             'Y' => "`placement delete[] closure'",
-            '_' => {
-                let name = match self.next()? {
-                    'A' => "`managed vector constructor iterator'",
-                    'B' => "`managed vector destructor iterator'",
-                    'C' => "`eh vector copy constructor iterator'",
-                    'D' => "`eh vector vbase copy constructor iterator'",
-                    code @ ('E' | 'F') => {
-                        let what = if code == 'E' {
-                            "initializer"
-                        } else {
-                            "atexit destructor"
-                        };
-                        let of = if self.rest.starts_with('?') {
-                            let symbol = self.symbol()?;
-                            self.eat("@");
-                            symbol.name
-                        } else {
-                            self.name_piece(&mut None)?
-                        };
-                        return limited(format!("`dynamic {what} for '{of}''"));
-                    }
-                    'G' => "`vector copy constructor iterator'",
-                    'H' => "`vector vbase copy constructor iterator'",
-                    'I' => "`managed vector copy constructor iterator'",
-                    'J' => "`local static thread guard'",
-                    'K' => {
-                        let suffix = self.name_piece(&mut None)?;
-                        return limited(format!("operator \"\" {suffix}"));
-                    }
-                    'L' => "operator co_await",
-                    'M' => "operator<=>",
-                    _ => return None,
-                };
-                name
-            }
+            '_' => match self.next()? {
+                'A' => "`managed vector constructor iterator'",
+                'B' => "`managed vector destructor iterator'",
+                'C' => "`eh vector copy constructor iterator'",
+                'D' => "`eh vector vbase copy constructor iterator'",
+                code @ ('E' | 'F') => {
+                    let what = if code == 'E' {
+                        "initializer"
+                    } else {
+                        "atexit destructor"
+                    };
+                    let of = if self.rest.starts_with('?') {
+                        let symbol = self.symbol()?;
+                        self.eat("@");
+                        symbol.name
+                    } else {
+                        self.name_piece(&mut None)?
+                    };
+                    return limited(format!("`dynamic {what} for '{of}''"));
+                }
+                'G' => "`vector copy constructor iterator'",
+                'H' => "`vector vbase copy constructor iterator'",
+                'I' => "`managed vector copy constructor iterator'",
+                'J' => "`local static thread guard'",
+                'K' => {
+                    let suffix = self.name_piece(&mut None)?;
+                    return limited(format!("operator \"\" {suffix}"));
+                }
+                'L' => "operator co_await",
+                'M' => "operator<=>",
+                _ => return None,
+            },
             _ => return None,
         };
         Some(name.to_owned())

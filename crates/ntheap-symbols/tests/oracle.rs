@@ -322,3 +322,103 @@ fn named_address(line: &str) -> Option<(u64, &str, &str, u64)> {
     let displacement = u64::from_str_radix(displacement, 16).ok()?;
     is_address.then_some((address, module, name, displacement))
 }
+
+/// `ln` names an address by the symbol below and the next one, `x` lists the symbols of a pattern.
+#[test]
+fn neighbours_and_lists_as_the_debugger_prints_them() {
+    let Some((symbols, unpacked)) = folders() else {
+        return;
+    };
+    let symbols = Symbols::builder().path(symbol_path(&symbols)).build();
+    let (mut neighbours, mut lists, mut wrong) = (0, 0, Vec::new());
+    for folder in fs::read_dir(&unpacked).unwrap().filter_map(Result::ok) {
+        let dump = folder.path().join("dump.dmp");
+        let Ok(transcripts) = fs::read_dir(folder.path().join("cdb")) else {
+            continue;
+        };
+        if !dump.is_file() {
+            continue;
+        }
+        let modules = modules(&dump);
+        for transcript in transcripts.filter_map(Result::ok) {
+            let file = transcript.file_name().to_string_lossy().into_owned();
+            let Ok(text) = fs::read_to_string(transcript.path()) else {
+                continue;
+            };
+            if let Some(rest) = file.strip_prefix("ln_") {
+                let address = rest.split(['_', '.']).next().unwrap();
+                let address = u64::from_str_radix(address, 16).unwrap();
+                let Some(module) = modules.iter().find(|m| m.contains(address)) else {
+                    continue;
+                };
+                let (Some(_), Some(line)) = (
+                    symbols.module(module),
+                    text.lines().find(|l| l.contains("   |  ")),
+                ) else {
+                    continue;
+                };
+                let rva = u32::try_from(address - module.base).unwrap();
+                let (below, above) = symbols.nearest(module, rva);
+                let (want_below, want_above) = line.split_once("   |  ").unwrap();
+                let text = |symbol: Option<ntheap_symbols::Symbol>| {
+                    symbol.map_or_else(String::new, |s| {
+                        format!(
+                            "{:x} {}!{}",
+                            module.base + u64::from(s.rva),
+                            module.name(),
+                            s.name
+                        )
+                    })
+                };
+                // Below a module's first symbol the debugger counts backwards from it.
+                if want_below.contains("+0xffffffff`") {
+                    assert!(below.is_none());
+                    assert_eq!(text(above), side(want_below));
+                } else if (text(below.clone()), text(above.clone()))
+                    != (side(want_below), side(want_above))
+                {
+                    wrong.push(format!("{file}: {below:?} {above:?}, debugger {line}"));
+                }
+                neighbours += 1;
+            } else if file == "x_ordersvc_Allocate.txt" {
+                let module = modules.iter().find(|m| m.name() == "ordersvc").unwrap();
+                if symbols.module(module).is_none() {
+                    continue;
+                }
+                let mut got: Vec<(u64, String)> = symbols
+                    .search(module, "*Allocate*")
+                    .into_iter()
+                    .map(|s| (module.base + u64::from(s.rva), s.name))
+                    .collect();
+                let mut want: Vec<(u64, String)> = text
+                    .lines()
+                    .filter(|line| !line.contains("(inline caller)"))
+                    .filter_map(|line| {
+                        let (address, symbol) = line.split_once(" ")?;
+                        let address = u64::from_str_radix(&address.replace('`', ""), 16).ok()?;
+                        let name = symbol.split_once('!')?.1;
+                        let name = name.split([' ']).next()?;
+                        Some((address, name.to_owned()))
+                    })
+                    .collect();
+                got.sort();
+                want.sort();
+                if got != want {
+                    wrong.push(format!("{:?}: {got:x?}, debugger {want:x?}", folder.path()));
+                }
+                lists += 1;
+            }
+        }
+    }
+    println!("{neighbours} neighbours, {lists} lists");
+    assert!(wrong.is_empty(), "{} wrong: {wrong:#?}", wrong.len());
+}
+
+/// Address and name of one side of what `ln` prints.
+fn side(text: &str) -> String {
+    let (address, name) = text.trim().split_once(')').unwrap();
+    let address = address.trim_start_matches('(').replace('`', "");
+    let name = name.trim();
+    let name = name.rsplit_once("+0x").map_or(name, |(name, _)| name);
+    format!("{} {name}", address.trim_start_matches('0'))
+}
