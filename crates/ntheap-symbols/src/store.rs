@@ -5,12 +5,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use debugid::DebugId;
 use symbolic_common::ByteView;
 
-use crate::Error;
 use crate::convert::identity;
+use crate::{Error, sandbox};
 
 /// A PDB's content and where it came from.
 #[derive(Debug)]
@@ -153,8 +154,10 @@ fn open(path: &Path, wanted: &Wanted) -> Result<Found, Error> {
         .and_then(OsStr::to_str)
         .is_some_and(|name| name.eq_ignore_ascii_case(&wanted.compressed_name()));
     let data = if is_compressed {
-        let packed = fs::read(path).map_err(io)?;
-        ByteView::from_vec(expand(&packed, wanted)?)
+        let packed = ByteView::open(path).map_err(io)?;
+        let of = wanted.clone();
+        let limit = Duration::from_secs(600);
+        ByteView::from_vec(sandbox::run(limit, move || expand(&packed, &of))?)
     } else {
         ByteView::open(path).map_err(io)?
     };
