@@ -1,6 +1,6 @@
 //! Structure layouts from the type records of a PDB.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Cursor;
 
 use ntheap::layout::TypeSource;
@@ -13,6 +13,8 @@ use crate::container::Container;
 
 /// Types inside types are followed this deep.
 const MAX_DEPTH: usize = 16;
+/// So many structures are looked into to find a field of an unnamed member.
+const MAX_VISITS: usize = 1000;
 
 /// The structures and unions of a PDB, with the offsets of their fields.
 ///
@@ -20,7 +22,8 @@ const MAX_DEPTH: usize = 16;
 /// dotted path, `Segment.Entry`; a field of an unnamed member by its own name alone.
 #[derive(Debug, Default)]
 pub struct PdbTypes {
-    structures: HashMap<String, Structure>,
+    structures: Vec<Structure>,
+    by_name: HashMap<String, usize>,
     enumerations: HashMap<String, Vec<(String, i64)>>,
 }
 
@@ -56,6 +59,8 @@ pub struct Field {
     pub bits: Option<(u8, u8)>,
     /// Name of the structure that the field holds (not points to), if it holds one.
     pub structure: Option<String>,
+    /// Place of that structure: unnamed structures share their names.
+    place: Option<usize>,
 }
 
 impl PdbTypes {
@@ -72,60 +77,86 @@ impl PdbTypes {
         let mut finder = information.finder();
         let mut complete = Vec::new();
         let mut enumerations = Vec::new();
+        let mut places = HashMap::new();
         let mut records = information.iter();
-        let mut sizes = HashMap::new();
         while let Some(record) = records.next()? {
             finder.update(&records);
-            match record.parse() {
+            let (name, size, is_union, fields) = match record.parse() {
                 Ok(TypeData::Class(t)) if !t.properties.forward_reference() => {
-                    let name = t.name.to_string().into_owned();
-                    sizes.insert(name.clone(), narrow(t.size));
-                    complete.push((name, narrow(t.size), false, t.fields));
+                    (t.name, t.size, false, t.fields)
                 }
                 Ok(TypeData::Union(t)) if !t.properties.forward_reference() => {
-                    let name = t.name.to_string().into_owned();
-                    sizes.insert(name.clone(), narrow(t.size));
-                    complete.push((name, narrow(t.size), true, Some(t.fields)));
+                    (t.name, t.size, true, Some(t.fields))
                 }
                 Ok(TypeData::Enumeration(t)) if !t.properties.forward_reference() => {
                     enumerations.push((t.name.to_string().into_owned(), t.fields));
+                    continue;
                 }
-                _ => {}
-            }
-        }
-        let reader = Reader { finder, sizes };
-        let mut this = Self::default();
-        for (name, size, is_union, fields) in complete {
-            let fields = fields
-                .map(|fields| reader.fields(fields))
-                .unwrap_or_default();
-            let structure = Structure {
-                name: name.clone(),
-                size,
+                _ => continue,
+            };
+            places.insert(record.index(), complete.len());
+            complete.push((
+                name.to_string().into_owned(),
+                narrow(size),
                 is_union,
                 fields,
-            };
-            // Several unnamed types share a name; of equally named ones the fullest is kept.
-            match this.structures.get(&name) {
-                Some(known) if known.fields.len() >= structure.fields.len() => {}
-                _ => drop(this.structures.insert(name, structure)),
+            ));
+        }
+        let mut by_name: HashMap<String, usize> = HashMap::new();
+        for (place, (name, size, ..)) in complete.iter().enumerate() {
+            // Of equally named structures the largest is kept.
+            let kept = by_name.entry(name.clone()).or_insert(place);
+            if complete[*kept].1 < *size {
+                *kept = place;
             }
         }
-        for (name, fields) in enumerations {
-            this.enumerations.insert(name, reader.values(fields));
-        }
-        Ok(this)
+        let sizes = complete.iter().map(|(_, size, ..)| *size).collect();
+        let reader = Reader {
+            finder,
+            places,
+            sizes,
+            by_name,
+        };
+        let structures = complete
+            .into_iter()
+            .map(|(name, size, is_union, fields)| {
+                let fields = fields
+                    .map(|fields| reader.fields(fields))
+                    .unwrap_or_default();
+                Structure {
+                    name,
+                    size,
+                    is_union,
+                    fields,
+                }
+            })
+            .collect();
+        let enumerations = enumerations
+            .into_iter()
+            .map(|(name, list)| (name, reader.values(list)))
+            .collect();
+        Ok(Self {
+            structures,
+            by_name: reader.by_name,
+            enumerations,
+        })
     }
 
     /// The structure of this name.
     #[must_use]
     pub fn structure(&self, name: &str) -> Option<&Structure> {
-        self.structures.get(name)
+        self.by_name.get(name).map(|&place| &self.structures[place])
+    }
+
+    /// The structure that a field holds. Unlike a look-up by name it tells unnamed ones apart.
+    #[must_use]
+    pub fn structure_of(&self, field: &Field) -> Option<&Structure> {
+        self.structures.get(field.place?)
     }
 
     /// All structures and unions, in no particular order.
     pub fn structures(&self) -> impl Iterator<Item = &Structure> {
-        self.structures.values()
+        self.structures.iter()
     }
 
     /// Names and values of the enumeration of this name.
@@ -139,30 +170,37 @@ impl PdbTypes {
     #[must_use]
     pub fn field(&self, structure: &str, path: &str) -> Option<(u32, &Field)> {
         let mut parts = path.split('.');
-        let (mut offset, mut field) = self.member(structure, parts.next()?, 0)?;
+        let structure = self.structure(structure)?;
+        let (mut offset, mut field) = self.member(structure, parts.next()?)?;
         for part in parts {
-            let (inner, next) = self.member(field.structure.as_deref()?, part, 0)?;
+            let (inner, next) = self.member(self.structure_of(field)?, part)?;
             offset = offset.checked_add(inner)?;
             field = next;
         }
         Some((offset, field))
     }
 
-    fn member(&self, structure: &str, name: &str, depth: usize) -> Option<(u32, &Field)> {
-        if depth > MAX_DEPTH || name.is_empty() {
+    /// A member of a structure, or of the unnamed ones and base classes inside it: the outermost.
+    fn member<'s>(&'s self, structure: &'s Structure, name: &str) -> Option<(u32, &'s Field)> {
+        if name.is_empty() {
             return None;
         }
-        let fields = &self.structures.get(structure)?.fields;
-        if let Some(field) = fields.iter().find(|field| field.name == name) {
-            return Some((field.offset, field));
+        let mut queue = VecDeque::from([(0_u32, structure)]);
+        for _ in 0..MAX_VISITS {
+            let (start, structure) = queue.pop_front()?;
+            let fields = &structure.fields;
+            if let Some(field) = fields.iter().find(|field| field.name == name) {
+                return Some((start.checked_add(field.offset)?, field));
+            }
+            for outer in fields.iter().filter(|field| field.is_transparent()) {
+                if let Some(inner) = self.structure_of(outer)
+                    && let Some(start) = start.checked_add(outer.offset)
+                {
+                    queue.push_back((start, inner));
+                }
+            }
         }
-        fields
-            .iter()
-            .filter(|field| field.is_transparent())
-            .find_map(|outer| {
-                let (offset, field) = self.member(outer.structure.as_deref()?, name, depth + 1)?;
-                Some((outer.offset.checked_add(offset)?, field))
-            })
+        None
     }
 }
 
@@ -172,9 +210,7 @@ impl TypeSource for PdbTypes {
     }
 
     fn size_of(&self, structure: &str) -> Option<u32> {
-        self.structures
-            .get(structure)
-            .map(|structure| structure.size)
+        self.structure(structure).map(|structure| structure.size)
     }
 }
 
@@ -201,8 +237,11 @@ fn narrow(size: u64) -> u32 {
 
 struct Reader<'t> {
     finder: ItemFinder<'t, TypeIndex>,
-    /// Sizes of the complete structures by name, for records that refer to an incomplete one.
-    sizes: HashMap<String, u32>,
+    /// Places of the complete structures.
+    places: HashMap<TypeIndex, usize>,
+    sizes: Vec<u32>,
+    /// The same by name, for records that refer to an incomplete structure.
+    by_name: HashMap<String, usize>,
 }
 
 /// A type in words.
@@ -212,6 +251,7 @@ struct Described {
     size: u32,
     bits: Option<(u8, u8)>,
     structure: Option<String>,
+    place: Option<usize>,
 }
 
 impl Described {
@@ -265,6 +305,7 @@ impl<'t> Reader<'t> {
                 type_name: described.text,
                 bits: described.bits,
                 structure: described.structure,
+                place: described.place,
             });
         }
         fields
@@ -299,8 +340,8 @@ impl<'t> Reader<'t> {
         };
         match data {
             TypeData::Primitive(p) => primitive(p.kind, p.indirection),
-            TypeData::Class(t) => self.structure(t.name, t.size),
-            TypeData::Union(t) => self.structure(t.name, t.size),
+            TypeData::Class(t) => self.structure(index, t.name, t.size),
+            TypeData::Union(t) => self.structure(index, t.name, t.size),
             TypeData::Enumeration(t) => {
                 let size = self.describe(t.underlying_type, depth + 1).size;
                 Described::new(t.name.to_string(), size)
@@ -338,11 +379,17 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn structure(&self, name: pdb::RawString<'_>, size: u64) -> Described {
+    fn structure(&self, index: TypeIndex, name: pdb::RawString<'_>, size: u64) -> Described {
         let name = name.to_string().into_owned();
-        let size = self.sizes.get(&name).copied().unwrap_or(narrow(size));
+        let place = self
+            .places
+            .get(&index)
+            .or_else(|| self.by_name.get(&name))
+            .copied();
+        let size = place.map_or(narrow(size), |place| self.sizes[place]);
         Described {
             structure: Some(name.clone()),
+            place,
             ..Described::new(name, size)
         }
     }

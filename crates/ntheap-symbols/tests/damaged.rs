@@ -25,7 +25,11 @@ fn load(content: &[u8]) -> (&'static str, Duration) {
         symbols.lookup(&module, "strkit::Append"),
     );
     if let Some(loaded) = symbols.module(&module) {
-        let _ = loaded.types().map(|types| types.structures().count());
+        if let Ok(types) = loaded.types() {
+            for structure in types.structures() {
+                assert_eq!(types.field(&structure.name, "no such field"), None);
+            }
+        }
     }
     let outcome = match symbols.status(&module) {
         ModuleStatus::Loaded {

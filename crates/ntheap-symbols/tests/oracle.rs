@@ -251,6 +251,10 @@ fn statuses_of_recorded_symbols() {
         };
         assert_eq!(types.structure("_HEAP").unwrap().size, size);
         assert_eq!(types.field("_HEAP", "Encoding").unwrap().0, encoding);
+        // Unnamed structures share their names and lie in each other.
+        for structure in types.structures() {
+            assert_eq!(types.field(&structure.name, "no such field"), None);
+        }
     }
 }
 
