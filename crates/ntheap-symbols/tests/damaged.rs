@@ -24,11 +24,11 @@ fn load(content: &[u8]) -> (&'static str, Duration) {
         symbols.search(&module, "*a*b*"),
         symbols.lookup(&module, "strkit::Append"),
     );
-    if let Some(loaded) = symbols.module(&module) {
-        if let Ok(types) = loaded.types() {
-            for structure in types.structures() {
-                assert_eq!(types.field(&structure.name, "no such field"), None);
-            }
+    if let Some(loaded) = symbols.module(&module)
+        && let Ok(types) = loaded.types()
+    {
+        for structure in types.structures() {
+            assert_eq!(types.field(&structure.name, "no such field"), None);
         }
     }
     let outcome = match symbols.status(&module) {
