@@ -137,7 +137,12 @@ pub(crate) struct Filter {
     /// The dump
     pub(crate) dump: PathBuf,
     /// Blocks of this size
-    #[arg(long, value_name = "N", required_unless_present = "range", conflicts_with = "range")]
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "range",
+        conflicts_with = "range"
+    )]
     pub(crate) size: Option<String>,
     /// Blocks of these sizes, both included
     #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]

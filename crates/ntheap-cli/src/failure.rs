@@ -33,7 +33,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // I/O errors name the file themselves.
-            Failure::Input { error: error @ ntheap::Error::Io { .. }, .. } => write!(f, "{error}"),
+            Failure::Input {
+                error: error @ ntheap::Error::Io { .. },
+                ..
+            } => write!(f, "{error}"),
             Failure::Input { path, error } => write!(f, "{}: {error}", path.display()),
             Failure::Usage(text) => write!(f, "{text}"),
             Failure::Output(error) => write!(f, "can't write the output: {error}"),

@@ -45,8 +45,14 @@ impl Input {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        let file = file.map_err(|error| Failure::Input { path: path.to_owned(), error })?;
-        Ok(Input { path: path.to_owned(), file })
+        let file = file.map_err(|error| Failure::Input {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(Input {
+            path: path.to_owned(),
+            file,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -56,13 +62,21 @@ impl Input {
     pub(crate) fn parse(&self) -> Result<Dump<'_>, Failure> {
         let mut dump = Dump::parse(self.file.bytes()).map_err(|error| self.failure(error))?;
         if let Some(reason) = self.file.incomplete() {
-            dump.problems.insert(0, Problem::Incomplete { reason: reason.to_owned() });
+            dump.problems.insert(
+                0,
+                Problem::Incomplete {
+                    reason: reason.to_owned(),
+                },
+            );
         }
         Ok(dump)
     }
 
     pub(crate) fn failure(&self, error: Error) -> Failure {
-        Failure::Input { path: self.path.clone(), error }
+        Failure::Input {
+            path: self.path.clone(),
+            error,
+        }
     }
 
     /// The sides of the process that the options ask for, the program's own first.
@@ -72,7 +86,10 @@ impl Input {
         common: &Common,
     ) -> Result<Vec<Process<'d, 'a>>, Failure> {
         let open = |bitness| {
-            let options = ProcessOptions { bitness, ..ProcessOptions::default() };
+            let options = ProcessOptions {
+                bitness,
+                ..ProcessOptions::default()
+            };
             Process::with_options(dump, &options).map_err(|error| self.failure(error))
         };
         match common.bitness {
@@ -133,11 +150,18 @@ impl Input {
         if count > SHOWN {
             eprintln!("{name}: ... and {} more", count - SHOWN);
         }
-        if count == 0 { Status::Complete } else { Status::Partial }
+        if count == 0 {
+            Status::Complete
+        } else {
+            Status::Partial
+        }
     }
 
     fn name(&self) -> std::borrow::Cow<'_, str> {
-        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy()
+        self.path
+            .file_name()
+            .unwrap_or(self.path.as_os_str())
+            .to_string_lossy()
     }
 }
 
@@ -147,7 +171,9 @@ pub(crate) fn heaps<'p, 'a>(
     process: &'p Process<'_, 'a>,
     common: &Common,
 ) -> Result<Vec<Heap<'p, 'a>>, Failure> {
-    let Some(text) = &common.heap else { return Ok(Heap::all(process)) };
+    let Some(text) = &common.heap else {
+        return Ok(Heap::all(process));
+    };
     let address = numbers::parse_address(text)?;
     // A heap can also be named in decimal, as JSON readers may have turned it.
     let decimal = text.parse().ok();

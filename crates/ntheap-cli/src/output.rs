@@ -16,7 +16,9 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Output { writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()) }
+        Output {
+            writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+        }
     }
 
     /// Calls a function that writes text, and keeps the error that stopped it.
@@ -24,7 +26,10 @@ impl Output {
         &mut self,
         write: impl FnOnce(&mut dyn fmt::Write) -> Result<T, fmt::Error>,
     ) -> Result<T, Failure> {
-        let mut adapter = Adapter { writer: &mut self.writer, error: None };
+        let mut adapter = Adapter {
+            writer: &mut self.writer,
+            error: None,
+        };
         match write(&mut adapter) {
             Ok(value) => Ok(value),
             Err(fmt::Error) => Err(match adapter.error {

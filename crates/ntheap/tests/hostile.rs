@@ -47,7 +47,9 @@ fn walk(bytes: &[u8]) -> Result<(Walk, Vec<Problem>), Error> {
     let dump = Dump::parse(bytes)?;
     let process = Process::of(&dump)?;
     let mut walk = Walk::default();
-    Heap::all(&process).iter().for_each(|heap| heap.walk(&mut walk));
+    Heap::all(&process)
+        .iter()
+        .for_each(|heap| heap.walk(&mut walk));
     assert_eq!(stats::collect(&process).len(), process.heaps.len());
     let _ = Traces::of(&process);
     Ok((walk, dump.problems.clone()))
@@ -64,13 +66,25 @@ fn a_made_dump_walks_to_its_blocks() {
 #[test]
 fn what_is_no_dump_is_named() {
     assert!(matches!(Dump::parse(b""), Err(Error::EmptyFile)));
-    assert!(matches!(Dump::parse(b"hello, world"), Err(Error::NotAMinidump { .. })));
-    assert!(matches!(Dump::parse(b"PAGEDU64xxxx"), Err(Error::KernelDump { .. })));
-    assert!(matches!(Dump::parse(b"PAGEDUMPxxxx"), Err(Error::KernelDump { .. })));
+    assert!(matches!(
+        Dump::parse(b"hello, world"),
+        Err(Error::NotAMinidump { .. })
+    ));
+    assert!(matches!(
+        Dump::parse(b"PAGEDU64xxxx"),
+        Err(Error::KernelDump { .. })
+    ));
+    assert!(matches!(
+        Dump::parse(b"PAGEDUMPxxxx"),
+        Err(Error::KernelDump { .. })
+    ));
     assert!(matches!(Dump::parse(b"\x7fELF\x02\x01"), Err(Error::Elf)));
     assert!(matches!(Dump::parse(b"MDMP"), Err(Error::Header { .. })));
     assert!(matches!(Dump::parse(b"M"), Err(Error::NotAMinidump { .. })));
-    for error in [Dump::parse(b"").unwrap_err(), Dump::parse(b"PAGEDU64").unwrap_err()] {
+    for error in [
+        Dump::parse(b"").unwrap_err(),
+        Dump::parse(b"PAGEDU64").unwrap_err(),
+    ] {
         assert!(error.hint().is_some());
     }
 }
@@ -82,14 +96,23 @@ fn files_that_can_not_be_opened_are_named() {
     let folder = DumpFile::open(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap_err();
     assert!(matches!(folder, Error::Io { .. }));
     let empty = tempfile::NamedTempFile::new().expect("a temporary file");
-    assert!(matches!(DumpFile::open(empty.path()), Err(Error::EmptyFile)));
+    assert!(matches!(
+        DumpFile::open(empty.path()),
+        Err(Error::EmptyFile)
+    ));
 }
 
 #[test]
 fn a_dump_without_heap_memory_says_how_to_take_one() {
-    let error = walk(&support::dump(&[HEAP], Vec::new())).map(|_| ()).unwrap_err();
+    let error = walk(&support::dump(&[HEAP], Vec::new()))
+        .map(|_| ())
+        .unwrap_err();
     assert!(matches!(error, Error::NoHeapMemory { .. }), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("procdump -ma")));
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("procdump -ma"))
+    );
 }
 
 #[test]
@@ -100,7 +123,10 @@ fn a_dump_cut_off_anywhere_keeps_what_is_there() {
         match walk(&bytes[..length]) {
             Ok((walk, problems)) => {
                 assert!(!problems.is_empty(), "cut at {length}: not said");
-                assert!(walk.busy.iter().all(|block| blocks.contains(block)), "cut at {length}");
+                assert!(
+                    walk.busy.iter().all(|block| blocks.contains(block)),
+                    "cut at {length}"
+                );
                 most = most.max(walk.busy.len());
             }
             Err(error) => assert!(!error.to_string().is_empty()),
@@ -117,7 +143,9 @@ fn a_compressed_dump_cut_off_keeps_what_is_there() {
     std::io::Write::write_all(&mut file, &packed).expect("written");
     let whole = DumpFile::open(file.path()).expect("opens");
     assert_eq!((whole.bytes(), whole.incomplete()), (&bytes[..], None));
-    file.as_file().set_len(packed.len() as u64 * 2 / 3).expect("cut");
+    file.as_file()
+        .set_len(packed.len() as u64 * 2 / 3)
+        .expect("cut");
     // Small frames can come out whole or not at all: either is said.
     match DumpFile::open(file.path()) {
         Ok(cut) => assert!(cut.incomplete().is_some()),
@@ -134,9 +162,15 @@ fn one_corrupt_entry_costs_one_entry() {
         let entry = offset_of(&bytes, blocks[victim].0 - 16) as usize;
         bytes[entry + 8..entry + 16].fill(0xee);
         let (walk, _) = walk(&bytes).expect("still a dump");
-        let missed = blocks.iter().filter(|block| !walk.busy.contains(block)).count();
+        let missed = blocks
+            .iter()
+            .filter(|block| !walk.busy.contains(block))
+            .count();
         missed_most = missed_most.max(missed);
-        assert!(walk.busy.iter().all(|block| blocks.contains(block)), "an invented block");
+        assert!(
+            walk.busy.iter().all(|block| blocks.contains(block)),
+            "an invented block"
+        );
         let corrupt = |f: &Finding| matches!(f.kind, FindingKind::CorruptEntry { .. });
         assert!(walk.findings.iter().any(corrupt), "not said");
     }
@@ -166,7 +200,16 @@ fn wild_and_cyclic_lists_end() {
         layouts.heap.lock_variable,
     ];
     for head in heads.into_iter().flatten() {
-        for target in [0, 8, HEAP, HEAP + 0x18, HEAP + u64::from(head), u64::MAX, u64::MAX - 7, 1 << 63] {
+        for target in [
+            0,
+            8,
+            HEAP,
+            HEAP + 0x18,
+            HEAP + u64::from(head),
+            u64::MAX,
+            u64::MAX - 7,
+            1 << 63,
+        ] {
             let mut bytes = bytes.clone();
             let at = offset_of(&bytes, HEAP + u64::from(head)) as usize;
             bytes[at..at + 8].copy_from_slice(&target.to_le_bytes());
@@ -179,7 +222,7 @@ fn wild_and_cyclic_lists_end() {
 #[test]
 fn wild_heap_lists_are_reported() {
     let (memory, blocks) = support::heap(HEAP, 0x2000, 1, |_| 24);
-    let heaps = [HEAP, 0, u64::MAX, 0x123, HEAP, u64::MAX & !0xfff, HEAP + 0x1000];
+    let heaps = [HEAP, 0, u64::MAX, 0x123, HEAP, !0xfff, HEAP + 0x1000];
     let bytes = support::dump(&heaps, memory);
     let dump = Dump::parse(&bytes).expect("a dump");
     let process = Process::of(&dump).expect("one heap is good");

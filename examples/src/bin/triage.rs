@@ -19,12 +19,24 @@ const WORTH_A_TICKET: i64 = 4096;
 
 fn triage(before: &Path, after: &Path) -> ntheap::Result<Value> {
     let files = [DumpFile::open(before)?, DumpFile::open(after)?];
-    let dumps = [Dump::parse(files[0].bytes())?, Dump::parse(files[1].bytes())?];
+    let dumps = [
+        Dump::parse(files[0].bytes())?,
+        Dump::parse(files[1].bytes())?,
+    ];
     let processes = [Process::of(&dumps[0])?, Process::of(&dumps[1])?];
-    let by = Grouping { size: true, stack: false };
-    let comparison =
-        diff::compare(&Snapshot::of(&processes[0]), &Snapshot::of(&processes[1]), by);
-    let leaking = comparison.heaps.first().filter(|heap| heap.busy.bytes() >= WORTH_A_TICKET);
+    let by = Grouping {
+        size: true,
+        stack: false,
+    };
+    let comparison = diff::compare(
+        &Snapshot::of(&processes[0]),
+        &Snapshot::of(&processes[1]),
+        by,
+    );
+    let leaking = comparison
+        .heaps
+        .first()
+        .filter(|heap| heap.busy.bytes() >= WORTH_A_TICKET);
     Ok(json!({
         "leak": leaking.is_some(),
         "certain": comparison.is_complete() && comparison.warnings.is_empty(),
@@ -56,7 +68,11 @@ fn main() -> ExitCode {
     match triage(Path::new(before), Path::new(after)) {
         Ok(verdict) => {
             println!("{verdict:#}");
-            if verdict["leak"] == true { ExitCode::from(3) } else { ExitCode::SUCCESS }
+            if verdict["leak"] == true {
+                ExitCode::from(3)
+            } else {
+                ExitCode::SUCCESS
+            }
         }
         Err(error) => {
             eprintln!("{error}");

@@ -60,7 +60,11 @@ pub(crate) fn write_blocks(
     let mut status = Status::Complete;
     if format == Format::Json {
         output.text(|out| {
-            write!(out, "{{\"schema\":{},\"command\":\"{command}\",\"blocks\":[", ntheap::json::SCHEMA)
+            write!(
+                out,
+                "{{\"schema\":{},\"command\":\"{command}\",\"blocks\":[",
+                ntheap::json::SCHEMA
+            )
         })?;
     }
     let mut findings = Vec::new();

@@ -19,12 +19,17 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
     let format = document_format(common)?;
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
     let min_growth = numbers::parse(&args.min_growth, common.hex)?;
-    let by = Grouping { size: true, stack: false };
+    let by = Grouping {
+        size: true,
+        stack: false,
+    };
 
     let inputs = [Input::open(&args.before)?, Input::open(&args.after)?];
     let dumps = [inputs[0].parse()?, inputs[1].parse()?];
-    let processes =
-        [inputs[0].process(&dumps[0], common)?, inputs[1].process(&dumps[1], common)?];
+    let processes = [
+        inputs[0].process(&dumps[0], common)?,
+        inputs[1].process(&dumps[1], common)?,
+    ];
     let mut status = Status::Complete;
     for (input, process) in inputs.iter().zip(&processes) {
         status = status.and(input.report_problems(process));
@@ -58,7 +63,11 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
             output.text(|out| comparison::write(&comparison, &processes, &options, out))?;
         }
         Format::Json | Format::Jsonl => {
-            let top = if args.group_by == DiffGroup::Heap { 0 } else { top };
+            let top = if args.group_by == DiffGroup::Heap {
+                0
+            } else {
+                top
+            };
             output.json(&document("diff", DiffReport::new(&comparison, top)))?;
         }
     }

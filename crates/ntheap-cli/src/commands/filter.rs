@@ -16,7 +16,11 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
     let sizes = match (&args.size, args.range.as_deref()) {
         (Some(size), _) => number(size)?..=number(size)?,
         (None, Some([min, max])) => number(min)?..=number(max)?,
-        _ => return Err(Failure::Usage("either --size or --range is needed".to_owned())),
+        _ => {
+            return Err(Failure::Usage(
+                "either --size or --range is needed".to_owned(),
+            ));
+        }
     };
     if sizes.is_empty() {
         return Err(Failure::Usage(format!(
@@ -31,7 +35,12 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
     let format = common.format.unwrap_or(Format::Text);
     let processes = input.processes(&dump, common)?;
     if format != Format::Text {
-        let selection = Selection { busy: true, free: true, internal: false, sizes };
+        let selection = Selection {
+            busy: true,
+            free: true,
+            internal: false,
+            sizes,
+        };
         return write_blocks("filter", &input, &processes, common, &selection, output);
     }
     for process in &processes {

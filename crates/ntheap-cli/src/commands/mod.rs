@@ -32,9 +32,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
 /// The form of output of a command that has no record form.
 fn document_format(common: &Common) -> Result<Format, Failure> {
     match common.format {
-        Some(Format::Jsonl) => {
-            Err(Failure::Usage("--format jsonl is for blocks and filter; use json here".to_owned()))
-        }
+        Some(Format::Jsonl) => Err(Failure::Usage(
+            "--format jsonl is for blocks and filter; use json here".to_owned(),
+        )),
         other => Ok(other.unwrap_or(Format::Text)),
     }
 }
@@ -49,5 +49,9 @@ struct Document<T> {
 }
 
 fn document<T: Serialize>(command: &'static str, report: T) -> Document<T> {
-    Document { schema: ntheap::json::SCHEMA, command, report }
+    Document {
+        schema: ntheap::json::SCHEMA,
+        command,
+        report,
+    }
 }

@@ -64,7 +64,9 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
                 _ => windbg::all_block_sizes(&statistics, process.bitness, order, top, out),
             })?,
             Format::Json | Format::Jsonl => {
-                report.heaps.extend(statistics.iter().map(|heap| sizes(heap, order, top)));
+                report
+                    .heaps
+                    .extend(statistics.iter().map(|heap| sizes(heap, order, top)));
             }
         }
     }
@@ -81,7 +83,11 @@ fn sizes(heap: &HeapStatistics, order: Order, top: usize) -> HeapSizes {
         busy_blocks: heap.busy_blocks,
         busy_bytes: heap.busy_bytes,
         sizes: rows
-            .map(|(size, count)| SizeRow { size, blocks: count.blocks, bytes: count.bytes })
+            .map(|(size, count)| SizeRow {
+                size,
+                blocks: count.blocks,
+                bytes: count.bytes,
+            })
             .collect(),
         findings: heap.findings.iter().map(FindingReport::from).collect(),
     }

@@ -44,7 +44,9 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
     for process in input.processes(&dump, common)? {
         status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
-        let other = (common.bitness != Some(Side::All)).then(|| heaps_of_other_side(&process)).flatten();
+        let other = (common.bitness != Some(Side::All))
+            .then(|| heaps_of_other_side(&process))
+            .flatten();
         match format {
             Format::Text => {
                 output.text(|out| {
@@ -53,7 +55,8 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
                         let bits = 96 - process.bitness.bits();
                         writeln!(
                             out,
-                            "{count} {bits}-bit heaps of this WOW64 process are not shown: --bitness {bits} or all"
+                            "{count} {bits}-bit heap{} of this WOW64 process not shown: --bitness {bits} or all",
+                            if count == 1 { "" } else { "s" }
                         )?;
                     }
                     Ok(())
@@ -74,7 +77,9 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
                 let reports = heaps.iter().zip(&statistics);
                 sides.push(SideReport {
                     process: ProcessReport::new(&process),
-                    heaps: reports.map(|(heap, stats)| HeapReport::new(heap, stats)).collect(),
+                    heaps: reports
+                        .map(|(heap, stats)| HeapReport::new(heap, stats))
+                        .collect(),
                     heaps_of_other_side: other,
                     problems: process
                         .problems
@@ -101,6 +106,11 @@ fn heaps_of_other_side(process: &Process<'_, '_>) -> Option<usize> {
     if !process.wow64 {
         return None;
     }
-    let options = ProcessOptions { bitness: Some(other), ..ProcessOptions::default() };
-    Process::with_options(process.dump, &options).ok().map(|other| other.heaps.len())
+    let options = ProcessOptions {
+        bitness: Some(other),
+        ..ProcessOptions::default()
+    };
+    Process::with_options(process.dump, &options)
+        .ok()
+        .map(|other| other.heaps.len())
 }

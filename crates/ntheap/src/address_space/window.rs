@@ -21,7 +21,14 @@ const LINE: usize = 64;
 
 impl<'s, 'a> Window<'s, 'a> {
     pub(super) fn new(space: &'s AddressSpace<'a>) -> Self {
-        Window { space, range: Range { start: 0, bytes: &[] }, touched: 0 }
+        Window {
+            space,
+            range: Range {
+                start: 0,
+                bytes: &[],
+            },
+            touched: 0,
+        }
     }
 
     /// Brings the next stretch of memory into the cache, for walks that go upwards through it.
@@ -40,7 +47,9 @@ impl<'s, 'a> Window<'s, 'a> {
     fn touch(&mut self, address: u64) {
         self.touched = address.saturating_add(AHEAD);
         let offset = address.wrapping_sub(self.range.start);
-        let bytes = usize::try_from(offset).ok().and_then(|from| self.range.bytes.get(from..));
+        let bytes = usize::try_from(offset)
+            .ok()
+            .and_then(|from| self.range.bytes.get(from..));
         let Some(bytes) = bytes else { return };
         let ahead = &bytes[..bytes.len().min(AHEAD as usize)];
         let sum = ahead.iter().step_by(LINE).fold(0u8, |sum, byte| sum ^ byte);

@@ -97,9 +97,17 @@ pub fn compare_heaps(
         if let Some(old) = old {
             matched.insert(old.heap.handle());
         }
-        changes.push(compare_pair(old.map(|old| (before, old)), Some((after, new)), by));
+        changes.push(compare_pair(
+            old.map(|old| (before, old)),
+            Some((after, new)),
+            by,
+        ));
     }
-    for old in before.heaps.iter().filter(|old| !matched.contains(&old.heap.handle())) {
+    for old in before
+        .heaps
+        .iter()
+        .filter(|old| !matched.contains(&old.heap.handle()))
+    {
         changes.push(compare_pair(Some((before, old)), None, by));
     }
     changes
@@ -127,7 +135,8 @@ fn compare_pair(
     let reference = after.or(before).map(|(_, heap)| *heap.heap.reference());
     let flags = after.or(before).map_or(0, |(_, heap)| heap.heap.flags());
     let collect = |side: Option<Side<'_, '_, '_>>| {
-        side.map(|(snapshot, heap)| collect(&heap.heap, &snapshot.traces, by)).unwrap_or_default()
+        side.map(|(snapshot, heap)| collect(&heap.heap, &snapshot.traces, by))
+            .unwrap_or_default()
     };
     let (old, new) = (collect(before), collect(after));
     let blocks = compare_blocks(&old.blocks, &new.blocks);
@@ -139,8 +148,10 @@ fn compare_pair(
     for (key, count) in new.groups {
         groups.entry(key).or_default().after = count;
     }
-    let mut groups: Vec<GroupChange> =
-        groups.into_iter().map(|(key, change)| GroupChange { key, change }).collect();
+    let mut groups: Vec<GroupChange> = groups
+        .into_iter()
+        .map(|(key, change)| GroupChange { key, change })
+        .collect();
     groups.sort_unstable_by(|a, b| {
         let order = |group: &GroupChange| (group.change.bytes(), group.change.blocks());
         order(b).cmp(&order(a)).then_with(|| b.key.cmp(&a.key))
@@ -155,7 +166,10 @@ fn compare_pair(
             (None, _) => HeapStatus::New,
             (_, None) => HeapStatus::Gone,
         },
-        busy: Change { before: old.busy, after: new.busy },
+        busy: Change {
+            before: old.busy,
+            after: new.busy,
+        },
         groups,
         blocks,
         unread_bytes: old.unread_bytes + new.unread_bytes,
@@ -193,12 +207,19 @@ impl Visitor for Collector {
         if !block.is_user_block() {
             return;
         }
-        let by = self.by.unwrap_or(Grouping { size: true, stack: false });
+        let by = self.by.unwrap_or(Grouping {
+            size: true,
+            stack: false,
+        });
         self.busy.add(block.size);
-        self.blocks.push((block.address, block.size, hash(block.trace)));
+        self.blocks
+            .push((block.address, block.size, hash(block.trace)));
         let size = if by.size { block.size } else { 0 };
         let trace = if by.stack { block.trace } else { Trace::None };
-        self.groups.entry((size, trace)).or_default().add(block.size);
+        self.groups
+            .entry((size, trace))
+            .or_default()
+            .add(block.size);
     }
 
     fn span(&mut self, span: &Span) {
@@ -233,7 +254,10 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
         a.findings.extend(b.findings);
         a
     };
-    let new = |_: &Heap<'_, '_>| Collector { by: Some(by), ..Collector::default() };
+    let new = |_: &Heap<'_, '_>| Collector {
+        by: Some(by),
+        ..Collector::default()
+    };
     let mut walked = visit_parts(std::slice::from_ref(heap), new, merge);
     let mut walked = walked.pop().unwrap_or_default();
     walked.blocks.sort_unstable();
@@ -246,7 +270,10 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
             let read = || traces.frames(trace).unwrap_or_default().into();
             stacks.entry(trace).or_insert_with(read).clone()
         });
-        let key = GroupKey { size: by.size.then_some(size), stack };
+        let key = GroupKey {
+            size: by.size.then_some(size),
+            stack,
+        };
         groups.entry(key).or_default().merge(count);
     }
     Collected {
@@ -293,8 +320,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn blocks() -> impl Strategy<Value = Vec<(u64, u64, u32)>> {
-        proptest::collection::btree_map(0..40u64, (1..4u64, 0..2u32), 0..30)
-            .prop_map(|map| map.into_iter().map(|(a, (s, t))| (a * 16, s * 8, t)).collect())
+        proptest::collection::btree_map(0..40u64, (1..4u64, 0..2u32), 0..30).prop_map(|map| {
+            map.into_iter()
+                .map(|(a, (s, t))| (a * 16, s * 8, t))
+                .collect()
+        })
     }
 
     proptest! {

@@ -77,7 +77,10 @@ impl Change {
     /// The change from the second dump to the first.
     #[must_use]
     pub fn reversed(self) -> Change {
-        Change { before: self.after, after: self.before }
+        Change {
+            before: self.after,
+            after: self.before,
+        }
     }
 }
 
@@ -119,14 +122,20 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::OtherProcess { before, after } => {
-                write!(f, "the dumps are of different processes: {before} and {after}")
+                write!(
+                    f,
+                    "the dumps are of different processes: {before} and {after}"
+                )
             }
             Warning::OtherStart { .. } => write!(
                 f,
                 "the dumps are of processes that started at different times: addresses can't be compared"
             ),
             Warning::OtherProgram { before, after } => {
-                write!(f, "the dumps are of different programs: {before} and {after}")
+                write!(
+                    f,
+                    "the dumps are of different programs: {before} and {after}"
+                )
             }
             Warning::WrongOrder { seconds } => write!(
                 f,
@@ -162,7 +171,9 @@ impl Comparison {
     /// Whether every heap of both dumps was read completely.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.heaps.iter().all(|heap| heap.unread_bytes == 0 && heap.findings == 0)
+        self.heaps
+            .iter()
+            .all(|heap| heap.unread_bytes == 0 && heap.findings == 0)
     }
 }
 
@@ -171,7 +182,11 @@ impl Comparison {
 pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping) -> Comparison {
     let mut heaps = compare_heaps(before, after, by);
     heaps.sort_by_key(|heap| {
-        (std::cmp::Reverse(heap.busy.bytes()), std::cmp::Reverse(heap.busy.blocks()), heap.handle)
+        (
+            std::cmp::Reverse(heap.busy.bytes()),
+            std::cmp::Reverse(heap.busy.blocks()),
+            heap.handle,
+        )
     });
     let mut total = Change::default();
     heaps.iter().for_each(|heap| total.merge(heap.busy));
@@ -203,14 +218,17 @@ fn warnings(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>) -> Vec<Warning>
     {
         warnings.push(Warning::OtherStart { before, after });
     }
-    let program = |side: &Snapshot<'_, '_>| side.process.program().map(|module| module.path.clone());
+    let program =
+        |side: &Snapshot<'_, '_>| side.process.program().map(|module| module.path.clone());
     if let (Some(before), Some(after)) = (program(before), program(after))
         && !before.eq_ignore_ascii_case(&after)
     {
         warnings.push(Warning::OtherProgram { before, after });
     }
     if second.timestamp < first.timestamp {
-        warnings.push(Warning::WrongOrder { seconds: first.timestamp - second.timestamp });
+        warnings.push(Warning::WrongOrder {
+            seconds: first.timestamp - second.timestamp,
+        });
     }
     if before.process.bitness != after.process.bitness {
         warnings.push(Warning::OtherBitness);

@@ -1,10 +1,6 @@
 //! One side of a comparison.
 
-use crate::{
-    heap::Heap,
-    process::Process,
-    traces::Traces,
-};
+use crate::{heap::Heap, process::Process, traces::Traces};
 
 /// The heaps of one dump, opened for comparison.
 #[derive(Debug)]
@@ -46,6 +42,10 @@ impl<'p, 'a> Snapshot<'p, 'a> {
                 HeapSnapshot { heap, key }
             })
             .collect();
-        Snapshot { process, traces: Traces::of(process), heaps }
+        Snapshot {
+            process,
+            traces: Traces::of(process),
+            heaps,
+        }
     }
 }

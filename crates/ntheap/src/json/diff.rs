@@ -50,7 +50,11 @@ impl From<&GroupChange> for GroupReport {
     fn from(group: &GroupChange) -> Self {
         GroupReport {
             size: group.key.size,
-            stack: group.key.stack.as_ref().map(|s| s.iter().map(|&f| Address(f)).collect()),
+            stack: group
+                .key
+                .stack
+                .as_ref()
+                .map(|s| s.iter().map(|&f| Address(f)).collect()),
             frames: None,
             change: group.change.into(),
         }
@@ -93,7 +97,9 @@ impl HeapDiffReport {
     pub fn new(heap: &HeapChange, top: usize) -> Self {
         let changed = || heap.groups.iter().filter(|group| !group.change.is_zero());
         let mut others = Change::default();
-        changed().skip(top).for_each(|group| others.merge(group.change));
+        changed()
+            .skip(top)
+            .for_each(|group| others.merge(group.change));
         HeapDiffReport {
             heap: Address(heap.handle),
             kind: kind_name(heap.kind),
@@ -110,7 +116,12 @@ impl HeapDiffReport {
             groups: changed().take(top).map(GroupReport::from).collect(),
             others: (changed().count() > top).then(|| others.into()),
             unread_bytes: heap.unread_bytes,
-            findings: heap.details.iter().flatten().map(FindingReport::from).collect(),
+            findings: heap
+                .details
+                .iter()
+                .flatten()
+                .map(FindingReport::from)
+                .collect(),
         }
     }
 }
@@ -143,9 +154,17 @@ impl DiffReport {
             identical: comparison.identical,
             complete: comparison.is_complete(),
             seconds: comparison.seconds,
-            warnings: comparison.warnings.iter().map(ToString::to_string).collect(),
+            warnings: comparison
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             total: comparison.total.into(),
-            heaps: comparison.heaps.iter().map(|heap| HeapDiffReport::new(heap, top)).collect(),
+            heaps: comparison
+                .heaps
+                .iter()
+                .map(|heap| HeapDiffReport::new(heap, top))
+                .collect(),
         }
     }
 }

@@ -103,7 +103,10 @@ pub struct CountReport {
 
 impl From<Count> for CountReport {
     fn from(count: Count) -> Self {
-        CountReport { blocks: count.blocks, bytes: count.bytes }
+        CountReport {
+            blocks: count.blocks,
+            bytes: count.bytes,
+        }
     }
 }
 

@@ -117,7 +117,10 @@ impl HeapReport {
             committed: row.map(|row| row.committed),
             uncommitted_ranges: row.map(|row| row.uncommitted_ranges),
             lock_contention: row.and_then(|row| row.lock_contention),
-            busy: CountReport { blocks: statistics.busy_blocks, bytes: statistics.busy_bytes },
+            busy: CountReport {
+                blocks: statistics.busy_blocks,
+                bytes: statistics.busy_bytes,
+            },
             free: statistics.free.into(),
             largest_free: statistics.largest_free,
             lfh_busy: statistics.lfh_busy.into(),
@@ -127,7 +130,11 @@ impl HeapReport {
             quarantine: statistics.quarantine.into(),
             traced_blocks: statistics.traced_blocks,
             unread_bytes: statistics.unread_bytes,
-            findings: statistics.findings.iter().map(FindingReport::from).collect(),
+            findings: statistics
+                .findings
+                .iter()
+                .map(FindingReport::from)
+                .collect(),
         }
     }
 }

@@ -37,7 +37,9 @@ pub fn write(
     writeln!(out)?;
     heaps(comparison, out)?;
     if options.groups {
-        for heap in comparison.heaps.iter().filter(|heap| !heap.busy.is_zero()) {
+        // Where nothing grew, the row above says enough.
+        let grew = |heap: &&HeapChange| heap.groups.iter().any(|group| group.change.bytes() > 0);
+        for heap in comparison.heaps.iter().filter(grew) {
             groups(heap, options, out)?;
         }
     }
@@ -56,11 +58,23 @@ fn certainty(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
         );
     }
     let bytes: u64 = comparison.heaps.iter().map(|heap| heap.unread_bytes).sum();
-    let incomplete: Vec<&HeapChange> =
-        comparison.heaps.iter().filter(|h| h.unread_bytes > 0 || h.findings > 0).collect();
-    write!(out, "Not sure: {} could not be read or proved, in", human_bytes(bytes))?;
+    let incomplete: Vec<&HeapChange> = comparison
+        .heaps
+        .iter()
+        .filter(|h| h.unread_bytes > 0 || h.findings > 0)
+        .collect();
+    write!(
+        out,
+        "Not sure: {} could not be read or proved, in",
+        human_bytes(bytes)
+    )?;
     for (index, heap) in incomplete.iter().take(4).enumerate() {
-        write!(out, "{} {:x}", if index == 0 { "" } else { "," }, heap.handle)?;
+        write!(
+            out,
+            "{} {:x}",
+            if index == 0 { "" } else { "," },
+            heap.handle
+        )?;
     }
     let more = incomplete.len().saturating_sub(4);
     if more > 0 {
@@ -84,7 +98,12 @@ fn header(
         if let Some(program) = process.program() {
             write!(out, "  {}", program.file_name())?;
         }
-        write!(out, "  {}-bit, build {}", process.bitness.bits(), process.build)?;
+        write!(
+            out,
+            "  {}-bit, build {}",
+            process.bitness.bits(),
+            process.build
+        )?;
         if index == 1 {
             write!(out, "  {} later", duration(comparison.seconds))?;
         }
@@ -140,7 +159,11 @@ fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
 }
 
 fn groups(heap: &HeapChange, options: &Options, out: &mut dyn Write) -> fmt::Result {
-    let BlockChanges { new, gone, survived } = heap.blocks;
+    let BlockChanges {
+        new,
+        gone,
+        survived,
+    } = heap.blocks;
     writeln!(
         out,
         "\nheap {:x}: {} blocks new, {} gone, {} survived",

@@ -34,18 +34,30 @@ impl Image {
     }
 }
 
+/// Ranges of memory: address and bytes.
+pub(crate) type Memory = Vec<(u64, Vec<u8>)>;
+
 /// A minidump with full memory of a process with these heaps.
-pub(crate) fn dump(heaps: &[u64], mut memory: Vec<(u64, Vec<u8>)>) -> Vec<u8> {
+pub(crate) fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
     let layouts = Layouts::for_build(BUILD, Bitness::X64);
     let field = |offset: Option<u32>| u64::from(offset.expect("the layout has the field"));
     let mut teb = Image::new(0x1000);
     teb.u64(field(layouts.teb.process_environment_block), PEB);
     let mut peb = Image::new(0x1000);
-    peb.u64(field(layouts.peb.process_heap), heaps.first().copied().unwrap_or(0));
+    peb.u64(
+        field(layouts.peb.process_heap),
+        heaps.first().copied().unwrap_or(0),
+    );
     peb.u32(field(layouts.peb.number_of_heaps), heaps.len() as u32);
-    peb.u32(field(layouts.peb.maximum_number_of_heaps), 16.max(heaps.len() as u32));
+    peb.u32(
+        field(layouts.peb.maximum_number_of_heaps),
+        16.max(heaps.len() as u32),
+    );
     peb.u64(field(layouts.peb.process_heaps), HEAP_ARRAY);
-    peb.put(field(layouts.peb.os_build_number), &(BUILD as u16).to_le_bytes());
+    peb.put(
+        field(layouts.peb.os_build_number),
+        &(BUILD as u16).to_le_bytes(),
+    );
     let mut array = Image::new((heaps.len() * 8).next_multiple_of(0x1000).max(0x1000));
     for (index, heap) in heaps.iter().enumerate() {
         array.u64(index as u64 * 8, *heap);
@@ -92,7 +104,9 @@ pub(crate) fn dump(heaps: &[u64], mut memory: Vec<(u64, Vec<u8>)>) -> Vec<u8> {
         file.0.extend(address.to_le_bytes());
         file.0.extend((bytes.len() as u64).to_le_bytes());
     }
-    memory.into_iter().for_each(|(_, bytes)| file.0.extend(bytes));
+    memory
+        .into_iter()
+        .for_each(|(_, bytes)| file.0.extend(bytes));
     file.0
 }
 
@@ -103,11 +117,15 @@ pub(crate) fn heap(
     segment_size: u64,
     segments: u64,
     mut size: impl FnMut(u64) -> u64,
-) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, u64)>) {
+) -> (Memory, Vec<(u64, u64)>) {
     let layouts = Layouts::for_build(BUILD, Bitness::X64);
     let field = |offset: Option<u32>| u64::from(offset.expect("the layout has the field"));
-    let codec =
-        EntryCodec { xp: false, bitness: Bitness::X64, mask: 0x0010_0000, key: KEY };
+    let codec = EntryCodec {
+        xp: false,
+        bitness: Bitness::X64,
+        mask: 0x0010_0000,
+        key: KEY,
+    };
     let link = field(layouts.segment.segment_list_entry);
     let head = base + field(layouts.heap.segment_list);
     let segment_base = |index: u64| base + index * segment_size;
@@ -117,18 +135,35 @@ pub(crate) fn heap(
     for index in 0..segments {
         let start = segment_base(index);
         let mut image = Image::new(segment_size as usize);
-        let header = if index == 0 { layouts.heap.struct_size } else { layouts.segment.struct_size };
+        let header = if index == 0 {
+            layouts.heap.struct_size
+        } else {
+            layouts.segment.struct_size
+        };
         let first = u64::from(header).next_multiple_of(UNIT);
         image.u32(field(layouts.segment.segment_signature), 0xffee_ffee);
         image.u64(field(layouts.segment.heap), base);
         image.u64(field(layouts.segment.base_address), start);
-        image.u32(field(layouts.segment.number_of_pages), (segment_size / 0x1000) as u32);
+        image.u32(
+            field(layouts.segment.number_of_pages),
+            (segment_size / 0x1000) as u32,
+        );
         image.u64(field(layouts.segment.first_entry), start + first);
-        image.u64(field(layouts.segment.last_valid_entry), start + segment_size);
+        image.u64(
+            field(layouts.segment.last_valid_entry),
+            start + segment_size,
+        );
         let ranges = field(layouts.segment.ucr_segment_list);
         image.u64(ranges, start + ranges);
         image.u64(ranges + 8, start + ranges);
-        image.u64(link, if index + 1 == segments { head } else { element(index + 1) });
+        image.u64(
+            link,
+            if index + 1 == segments {
+                head
+            } else {
+                element(index + 1)
+            },
+        );
         image.u64(link + 8, if index == 0 { head } else { element(index - 1) });
         if index == 0 {
             let layout = &layouts.heap;
@@ -142,7 +177,10 @@ pub(crate) fn heap(
             image.u64(blocks, base + blocks);
             image.u64(blocks + 8, base + blocks);
             let counters = field(layout.counters);
-            image.u32(counters + field(layouts.counters.total_segments), segments as u32);
+            image.u32(
+                counters + field(layouts.counters.total_segments),
+                segments as u32,
+            );
         }
         let mut at = first;
         let mut previous_size = 0;
@@ -150,7 +188,11 @@ pub(crate) fn heap(
             let requested = size(number);
             let whole = (requested + 8).next_multiple_of(UNIT).max(2 * UNIT);
             // What is too small for another block belongs to the last one.
-            let whole = if segment_size - at < whole + 64 * UNIT { segment_size - at } else { whole };
+            let whole = if segment_size - at < whole + 64 * UNIT {
+                segment_size - at
+            } else {
+                whole
+            };
             let free = whole - requested.min(whole) >= 0x3f;
             let entry = Entry {
                 size: (whole / UNIT) as u16,

@@ -28,7 +28,12 @@ pub fn heap_sizes(heaps: &[Heap<'_, '_>], bitness: Bitness, out: &mut dyn Write)
                     heap.segments.iter().map(size).sum::<u64>()
                 };
                 let in_virtual: u64 = heap.virtual_blocks.iter().map(|b| b.committed).sum();
-                Some((heap, sum(|s| s.reserved), sum(|s| s.committed()), in_virtual))
+                Some((
+                    heap,
+                    sum(|s| s.reserved),
+                    sum(|s| s.committed()),
+                    in_virtual,
+                ))
             }
             _ => None,
         })
@@ -37,10 +42,26 @@ pub fn heap_sizes(heaps: &[Heap<'_, '_>], bitness: Bitness, out: &mut dyn Write)
     for (heap, reserved, committed, in_virtual) in rows {
         writeln!(out, "_HEAP {}", pointer(heap.handle(), bitness))?;
         writeln!(out, "     Segments            {:08x}", heap.segments.len())?;
-        writeln!(out, "         Reserved  bytes {}", pointer(reserved, bitness))?;
-        writeln!(out, "         Committed bytes {}", pointer(committed, bitness))?;
-        writeln!(out, "     VirtAllocBlocks     {:08x}", heap.virtual_blocks.len())?;
-        writeln!(out, "         VirtAlloc bytes {}", pointer(in_virtual, bitness))?;
+        writeln!(
+            out,
+            "         Reserved  bytes {}",
+            pointer(reserved, bitness)
+        )?;
+        writeln!(
+            out,
+            "         Committed bytes {}",
+            pointer(committed, bitness)
+        )?;
+        writeln!(
+            out,
+            "     VirtAllocBlocks     {:08x}",
+            heap.virtual_blocks.len()
+        )?;
+        writeln!(
+            out,
+            "         VirtAlloc bytes {}",
+            pointer(in_virtual, bitness)
+        )?;
     }
     Ok(())
 }
@@ -77,15 +98,18 @@ pub fn block_sizes(
     out: &mut dyn Write,
 ) -> fmt::Result {
     let (group, columns) = match order {
-        Order::Total => {
-            ("TOTSIZE", "    size     #blocks     total     ( %) (percent of total busy bytes)")
-        }
-        Order::Size => {
-            ("ALLOCATIONSIZE", "    size     #blocks    total     ( %) (percent of total busy bytes)")
-        }
-        Order::Blocks => {
-            ("BLOCKCOUNT", "    size     #blocks    total     ( %) (percent of totalblocks)")
-        }
+        Order::Total => (
+            "TOTSIZE",
+            "    size     #blocks     total     ( %) (percent of total busy bytes)",
+        ),
+        Order::Size => (
+            "ALLOCATIONSIZE",
+            "    size     #blocks    total     ( %) (percent of total busy bytes)",
+        ),
+        Order::Blocks => (
+            "BLOCKCOUNT",
+            "    size     #blocks    total     ( %) (percent of totalblocks)",
+        ),
     };
     writeln!(out, " heap @ {}", pointer(handle, bitness))?;
     writeln!(out, "group-by: {group} max-display: {rows}")?;
@@ -96,8 +120,16 @@ pub fn block_sizes(
             Order::Blocks => (count.blocks, heap.busy_blocks),
             Order::Total | Order::Size => (count.bytes, heap.busy_bytes),
         };
-        let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
-        writeln!(out, "    {size:x} {:x} - {:x}  ({percent:.2})", count.blocks, count.bytes)?;
+        let percent = if whole == 0 {
+            0.0
+        } else {
+            part as f64 * 100.0 / whole as f64
+        };
+        writeln!(
+            out,
+            "    {size:x} {:x} - {:x}  ({percent:.2})",
+            count.blocks, count.bytes
+        )?;
     }
     Ok(())
 }

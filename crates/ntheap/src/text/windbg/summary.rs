@@ -103,14 +103,19 @@ impl SummaryRow {
     /// Free bytes in per cent of the committed ones of the segments.
     #[must_use]
     pub fn external_fragmentation(&self) -> u64 {
-        (self.free.saturating_mul(100)).checked_div(self.segments_committed).unwrap_or(0)
+        (self.free.saturating_mul(100))
+            .checked_div(self.segments_committed)
+            .unwrap_or(0)
     }
 
     /// Uncommitted bytes in per cent of the virtual size.
     #[must_use]
     pub fn address_fragmentation(&self) -> u64 {
         let uncommitted = self.virtual_size.saturating_sub(self.segments_committed);
-        uncommitted.saturating_mul(100).checked_div(self.virtual_size).unwrap_or(0)
+        uncommitted
+            .saturating_mul(100)
+            .checked_div(self.virtual_size)
+            .unwrap_or(0)
     }
 }
 
@@ -131,19 +136,29 @@ pub fn summary(
         .filter_map(|flag| flag.heap_aid)
         .peekable();
     if aids.peek().is_some() {
-        writeln!(out, "NtGlobalFlag enables following debugging aids for new heaps:")?;
+        writeln!(
+            out,
+            "NtGlobalFlag enables following debugging aids for new heaps:"
+        )?;
         aids.try_for_each(|aid| writeln!(out, "    {aid}"))?;
     }
     if process.layouts.heap.encoding.is_some() {
         let key = infer_lfh_key(process, heaps);
         let key = key.and_then(|key| key.full.or(Some(key.value.into())));
         match key {
-            Some(key) => writeln!(out, "LFH Key                   : 0x{}", pointer(key, bitness))?,
+            Some(key) => writeln!(
+                out,
+                "LFH Key                   : 0x{}",
+                pointer(key, bitness)
+            )?,
             // Without any LFH in use nothing in the dump says which of ntdll's numbers it is.
             None => writeln!(out, "LFH Key                   : unknown (no LFH in use)")?,
         }
     }
-    if let Some(enabled) = options.termination_on_corruption.or_else(|| default_termination(process)) {
+    if let Some(enabled) = options
+        .termination_on_corruption
+        .or_else(|| default_termination(process))
+    {
         let state = if enabled { "ENABLED" } else { "DISABLED" };
         writeln!(out, "Termination on corruption : {state}")?;
     }
@@ -156,7 +171,11 @@ pub fn summary(
         "{:indent$}Heap     Flags   Reserv  Commit  Virt   Free  List   UCR  Virt  Lock  Fast ",
         ""
     )?;
-    writeln!(out, "{:second$}(k)     (k)    (k)     (k) length      blocks cont. heap ", "")?;
+    writeln!(
+        out,
+        "{:second$}(k)     (k)    (k)     (k) length      blocks cont. heap ",
+        ""
+    )?;
     let rule = "-".repeat(rule);
     writeln!(out, "{rule}")?;
     let mut any = false;
@@ -211,14 +230,23 @@ fn write_row(row: &SummaryRow, bitness: Bitness, out: &mut dyn Write) -> fmt::Re
     let external = row.external_fragmentation();
     if row.segments_committed > FRAGMENTATION_COMMIT && external > FRAGMENTATION_PERCENT {
         let blocks = row.free_list_length;
-        writeln!(out, "    External fragmentation  {external} % ({blocks} free blocks)")?;
+        writeln!(
+            out,
+            "    External fragmentation  {external} % ({blocks} free blocks)"
+        )?;
     }
     let address = row.address_fragmentation();
     if row.uncommitted_ranges > FRAGMENTATION_RANGES && address > FRAGMENTATION_PERCENT {
         let ranges = row.uncommitted_ranges;
-        writeln!(out, "    Virtual address fragmentation  {address} % ({ranges} uncommited ranges)")?;
+        writeln!(
+            out,
+            "    Virtual address fragmentation  {address} % ({ranges} uncommited ranges)"
+        )?;
     }
-    if let Some(contention) = row.lock_contention.filter(|&contention| contention > CONTENTION) {
+    if let Some(contention) = row
+        .lock_contention
+        .filter(|&contention| contention > CONTENTION)
+    {
         writeln!(out, "    Lock contention  {contention} ")?;
     }
     Ok(())
