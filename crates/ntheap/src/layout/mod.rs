@@ -152,6 +152,7 @@ layouts! {
     dph_root: DphRootLayout,
     dph_block: DphBlockLayout,
     dph_block_information: DphBlockInformationLayout,
+    balanced_links: BalancedLinksLayout,
     stack_trace_database: StackTraceDatabaseLayout,
     stack_trace_entry: StackTraceEntryLayout,
     trace_block: TraceBlockLayout,

@@ -1,5 +1,7 @@
 //! Comparing a walk with the truth.
 
+use std::path::Path;
+
 use ntheap::{
     blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Visitor},
     dump::Dump,
@@ -20,6 +22,14 @@ pub(crate) struct Outcome {
     pub(crate) uncommitted: usize,
     pub(crate) virtual_blocks: usize,
     pub(crate) totals: usize,
+    /// Page heap: busy light blocks, freed blocks, freed blocks of moving reallocations, freed
+    /// blocks that left the queue, traces, rows of the debugger.
+    pub(crate) light: usize,
+    pub(crate) freed: usize,
+    pub(crate) moved: usize,
+    pub(crate) left_queue: usize,
+    pub(crate) traces: usize,
+    pub(crate) rows: usize,
     pub(crate) problems: Vec<String>,
 }
 
@@ -82,7 +92,7 @@ impl Visitor for Walk {
     }
 }
 
-pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
+pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome {
     let mut outcome = Outcome::default();
     let process = match Process::of(dump) {
         Ok(process) => process,
@@ -91,10 +101,6 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
             return outcome;
         }
     };
-    if truth.page_heap {
-        outcome.not_walked += truth.heaps.len();
-        return outcome;
-    }
     let mut problem = |text: String| outcome.problems.push(text);
     // The truth files of a few transcripts do not name the bitness.
     if truth.bits != 0 && u64::from(process.bitness.bits()) != truth.bits {
@@ -110,6 +116,10 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
     dump.problems
         .iter()
         .for_each(|found| problem(format!("dump: {found}")));
+    if let Some(page) = &truth.page_heap {
+        crate::page::compare(&process, truth, page, folder, &mut outcome);
+        return outcome;
+    }
     let heaps = Heap::all(&process);
     for heap in &heaps {
         if !truth
@@ -132,7 +142,12 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
     outcome
 }
 
-fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcome: &mut Outcome) {
+pub(crate) fn compare_heap(
+    heap: &Heap<'_, '_>,
+    expected: &TruthHeap,
+    truth: &Truth,
+    outcome: &mut Outcome,
+) {
     let mut walk = Walk::default();
     heap.walk(&mut walk);
     if walk.not_walked {
