@@ -252,7 +252,7 @@ impl<'p, 'a> PageHeap<'p, 'a> {
         let end = block.address.saturating_add(block.requested);
         let slack = block
             .virtual_block
-            .saturating_add(block.accessible)
+            .saturating_add(block.accessible())
             .saturating_sub(end);
         // More than alignment adds is no suffix: the block was put at the start of its pages.
         let is_suffix = slack < self.layouts.bitness.unit();

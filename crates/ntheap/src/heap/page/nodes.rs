@@ -18,26 +18,29 @@ pub struct PageBlock {
     pub address: u64,
     /// Bytes that the program asked for.
     pub requested: u64,
-    /// Bytes with page heap's information and what alignment adds.
-    pub actual: u64,
+    /// Bytes with what alignment adds; `None` from 14393 on, where it is not kept.
+    pub actual: Option<u64>,
     /// First address of its pages.
     pub virtual_block: u64,
     /// Bytes of its pages, the guard page included.
     pub virtual_size: u64,
-    /// Bytes of these that can be accessed while it is busy.
-    pub accessible: u64,
     /// Busy, or freed and kept in the queue without its pages.
     pub state: State,
     /// Trace of the allocation; of a freed block that of the call that freed it. Page heap does not
     /// keep the trace of the allocation then.
     pub trace: Trace,
-    /// `UserValue`, which the program set with `RtlSetUserValueHeap`.
-    pub user_value: u64,
-    /// `UserFlags`.
-    pub user_flags: u32,
+    /// Identifier of the thread that allocated the block, or freed it; `None` before 14393.
+    pub thread: Option<u32>,
 }
 
 impl PageBlock {
+    /// Bytes of its pages that can be accessed while it is busy: all but the guard page.
+    #[must_use]
+    pub fn accessible(&self) -> u64 {
+        const GUARD_PAGE: u64 = 0x1000;
+        self.virtual_size.saturating_sub(GUARD_PAGE)
+    }
+
     /// One past the last byte of its pages.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -192,14 +195,12 @@ impl<'s, 'a> Nodes<'s, 'a> {
                 node,
                 address: record.pointer(layout.p_user_allocation)?,
                 requested: record.pointer(layout.n_user_requested_size)?,
-                actual: record.pointer(layout.n_user_actual_size)?,
+                actual: record.pointer(layout.n_user_actual_size),
                 virtual_block: record.pointer(layout.p_virtual_block)?,
                 virtual_size: record.pointer(layout.n_virtual_block_size)?,
-                accessible: record.pointer(layout.n_virtual_access_size)?,
                 state,
                 trace: trace_at(record.pointer(layout.stack_trace), self.root.xp),
-                user_value: record.pointer(layout.user_value).unwrap_or(0),
-                user_flags: record.u32(layout.user_flags).unwrap_or(0),
+                thread: record.u32(layout.thread_id),
             })
         };
         let Some(block) = read() else {
@@ -210,9 +211,8 @@ impl<'s, 'a> Nodes<'s, 'a> {
         };
         let offset = block.address.checked_sub(block.virtual_block);
         let fits = offset.is_some_and(|offset| {
-            offset
-                .checked_add(block.requested)
-                .is_some_and(|end| end <= block.virtual_size)
+            let end = offset.checked_add(block.requested);
+            offset < block.virtual_size && end.is_some_and(|end| end <= block.virtual_size)
         });
         if fits
             && block
