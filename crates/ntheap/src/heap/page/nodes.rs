@@ -155,18 +155,17 @@ impl<'s, 'a> Nodes<'s, 'a> {
             self.broken(table.unwrap_or(self.root.address), NAME);
             return blocks;
         };
+        // A record begins with its links in every build, so their addresses are the same.
+        let (memory, own) = (self.memory, self.layouts.dph_block.table_links);
+        let child = |node: u64, field: Option<u32>| {
+            let links = memory.at(node, bitness).address(own)?;
+            memory.at(links, bitness).pointer(field)
+        };
         let mut parents: Vec<u64> = Vec::new();
         loop {
             while at != 0 {
-                // The links are the first member of the record.
-                let link = self
-                    .layouts
-                    .dph_block
-                    .table_links
-                    .and_then(|field| at.checked_add(u64::from(field)));
-                let left = link
-                    .filter(|_| self.seen.insert(at))
-                    .and_then(|link| self.memory.at(link, bitness).pointer(links.left_child));
+                let fresh = self.seen.insert(at);
+                let left = child(at, links.left_child).filter(|_| fresh);
                 let Some(left) = left else {
                     self.broken(at, NAME);
                     break;
@@ -178,7 +177,7 @@ impl<'s, 'a> Nodes<'s, 'a> {
                 return blocks;
             };
             self.push(node, State::Busy, &mut blocks);
-            let right = self.memory.at(node, bitness).pointer(links.right_child);
+            let right = child(node, links.right_child);
             at = right.unwrap_or(0);
             if right.is_none() {
                 self.broken(node, NAME);
