@@ -24,7 +24,7 @@ pub use key::{LfhKey, infer_lfh_key};
 pub use segments::{Segment, UncommittedRange};
 pub use virtual_blocks::VirtualBlock;
 
-use super::Heap;
+use super::{Heap, LockState};
 use crate::{
     address_space::AddressSpace,
     blocks::{Finding, Visitor},
@@ -100,6 +100,12 @@ impl<'p, 'a> NtHeap<'p, 'a> {
     #[must_use]
     pub fn unit(&self) -> u64 {
         self.layouts.bitness.unit()
+    }
+
+    /// Who holds the heap's critical section; `None` for a heap without serialization.
+    #[must_use]
+    pub fn lock_state(&self) -> Option<LockState> {
+        LockState::read(self.memory, self.layouts, self.header.lock)
     }
 
     /// What was found broken while the heap was opened.
