@@ -68,6 +68,13 @@ pub enum FindingKind {
         /// Number of slots that disagree.
         slots: u32,
     },
+    /// A structure of a segment heap contradicts itself or what is around it.
+    BrokenStructure {
+        /// Its name.
+        structure: &'static str,
+        /// What does not hold.
+        reason: &'static str,
+    },
     /// The bytes that were accounted for are not the bytes that the segment reserves.
     Accounting {
         /// Bytes that the segment reserves.
@@ -141,6 +148,11 @@ impl fmt::Display for Finding {
             FindingKind::LfhBitmap { slots } => write!(
                 f,
                 "LFH user blocks at {at:x}: bitmap and headers disagree on {slots} slots"
+            ),
+            FindingKind::BrokenStructure { structure, reason } => write!(
+                f,
+                "{structure} at {at:x}: {reason}; {:#x} bytes skipped",
+                self.bytes
             ),
             FindingKind::Accounting {
                 reserved,

@@ -22,12 +22,14 @@
 //! ```
 
 pub mod nt;
+pub mod segment;
 
 use crate::{
     blocks::{Finding, FindingKind, Visitor},
     process::{HeapKind, HeapRef, Process},
 };
 use nt::NtHeap;
+use segment::SegmentHeap;
 
 /// A heap that was opened: its header is read, its segments are listed.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ use nt::NtHeap;
 pub enum Heap<'p, 'a> {
     /// NT heap, of any Windows.
     Nt(Box<NtHeap<'p, 'a>>),
+    /// Segment heap (Windows 10 and later).
+    Segment(Box<SegmentHeap<'p, 'a>>),
     /// A heap of a kind that is not walked, with the reason.
     NotWalked(HeapRef, &'static str),
 }
@@ -49,7 +53,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn open(process: &'p Process<'_, 'a>, heap: &HeapRef) -> Self {
         match heap.kind {
             HeapKind::Nt | HeapKind::NtXp => Heap::Nt(Box::new(NtHeap::open(process, heap))),
-            HeapKind::Segment => Heap::NotWalked(*heap, "segment heaps are not walked yet"),
+            HeapKind::Segment => Heap::Segment(Box::new(SegmentHeap::open(process, heap))),
             HeapKind::PageHeap => Heap::NotWalked(*heap, "page heap is not walked yet"),
         }
     }
@@ -69,6 +73,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn reference(&self) -> &HeapRef {
         match self {
             Heap::Nt(heap) => &heap.reference,
+            Heap::Segment(heap) => &heap.reference,
             Heap::NotWalked(reference, _) => reference,
         }
     }
@@ -84,6 +89,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn flags(&self) -> u32 {
         match self {
             Heap::Nt(heap) => heap.header.flags,
+            Heap::Segment(_) => 0,
             Heap::NotWalked(..) => 0,
         }
     }
@@ -92,6 +98,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn parts(&self) -> impl Iterator<Item = Part> + use<> {
         let count = match self {
             Heap::Nt(heap) => heap.parts(),
+            Heap::Segment(heap) => heap.parts(),
             Heap::NotWalked(..) => 1,
         };
         (0..count).map(Part)
@@ -101,6 +108,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) {
         match self {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
+            Heap::Segment(heap) => heap.walk_part(part.0, visitor),
             Heap::NotWalked(reference, reason) => visitor.finding(Finding {
                 heap: reference.handle,
                 address: reference.handle,

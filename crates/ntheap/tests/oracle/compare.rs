@@ -1,9 +1,13 @@
 //! Comparing a walk with the truth.
 
+use std::collections::BTreeMap;
+
 use ntheap::{
-    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Visitor},
+    address_space::AddressSpace,
+    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Trace, Visitor},
     dump::Dump,
-    heap::Heap,
+    heap::{Heap, segment::SegmentHeap},
+    layout::Bitness,
     process::Process,
 };
 
@@ -20,6 +24,7 @@ pub(crate) struct Outcome {
     pub(crate) uncommitted: usize,
     pub(crate) virtual_blocks: usize,
     pub(crate) totals: usize,
+    pub(crate) traces: usize,
     pub(crate) problems: Vec<String>,
 }
 
@@ -33,6 +38,8 @@ struct Walk {
     uncommitted: Sizes,
     virtual_blocks: Sizes,
     lfh: usize,
+    /// Address to trace of busy blocks.
+    traces: BTreeMap<u64, Trace>,
     /// Sum of all that lies in segments.
     accounted: u64,
     free_bytes: u64,
@@ -47,7 +54,8 @@ impl Visitor for Walk {
         let new = match (block.state, block.kind) {
             (State::Busy, _) if block.internal => self.internal.insert(pair),
             (State::Busy, kind) => {
-                self.lfh += usize::from(kind == Kind::Lfh);
+                self.lfh += usize::from(matches!(kind, Kind::Lfh | Kind::SegmentLfh));
+                self.traces.insert(block.address, block.trace);
                 if kind == Kind::Virtual {
                     self.virtual_blocks.insert(pair);
                 }
@@ -62,7 +70,8 @@ impl Visitor for Walk {
             }
         };
         self.duplicates += usize::from(!new);
-        if matches!(block.kind, Kind::Backend | Kind::Lookaside) {
+        // The slots of an NT heap's LFH lie inside a block of the backend.
+        if !matches!(block.kind, Kind::Lfh | Kind::Virtual | Kind::Large) {
             self.accounted += block.block_size;
         }
     }
@@ -120,24 +129,32 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
             problem(format!("heap {:x} is not in the truth", heap.handle()));
         }
     }
-    for expected in &truth.heaps {
+    for (index, expected) in truth.heaps.iter().enumerate() {
         let Some(heap) = heaps.iter().find(|heap| heap.handle() == expected.handle) else {
             outcome
                 .problems
                 .push(format!("heap {:x} is missing", expected.handle));
             continue;
         };
-        compare_heap(heap, expected, truth, &mut outcome);
+        let walk = compare_heap(heap, expected, truth, &mut outcome);
+        if matches!(heap, Heap::Segment(_)) {
+            compare_traces(&process, &walk, (index, truth), &mut outcome);
+        }
     }
     outcome
 }
 
-fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcome: &mut Outcome) {
+fn compare_heap(
+    heap: &Heap<'_, '_>,
+    expected: &TruthHeap,
+    truth: &Truth,
+    outcome: &mut Outcome,
+) -> Walk {
     let mut walk = Walk::default();
     heap.walk(&mut walk);
     if walk.not_walked {
         outcome.not_walked += 1;
-        return;
+        return walk;
     }
     outcome.heaps += 1;
     outcome.busy += walk.busy.len();
@@ -169,8 +186,12 @@ fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcom
             problem(format!("busy block {address:x} of {size:x} is extra"));
         }
     }
+    if let Heap::Segment(segment) = heap {
+        compare_segment_totals(segment, expected, &walk, outcome);
+        return walk;
+    }
     if !expected.walked {
-        return;
+        return walk;
     }
     let mut same = |what: &str, ours: &Sizes, theirs: &Sizes| {
         for (address, size) in theirs.difference(ours).take(4) {
@@ -206,6 +227,70 @@ fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcom
         same("free block", &walk.free, &expected.walked_free);
     }
     compare_totals(heap, expected, &walk, outcome);
+    walk
+}
+
+/// The totals that ntdll itself computes, and the sum over the segments.
+fn compare_segment_totals(
+    heap: &SegmentHeap<'_, '_>,
+    expected: &TruthHeap,
+    walk: &Walk,
+    outcome: &mut Outcome,
+) {
+    let segments: u64 = heap.segments.iter().map(|segment| segment.size).sum();
+    let mut checks = vec![(
+        "sum of everything in the segments",
+        walk.accounted,
+        segments,
+    )];
+    if let Some((reserve, commit)) = expected.extended {
+        checks.push(("extended reserve", heap.reserved_bytes(), reserve));
+        checks.push(("extended commit", heap.committed_bytes(), commit));
+    }
+    for (what, ours, theirs) in checks {
+        outcome.totals += 1;
+        if ours != theirs {
+            outcome.problems.push(format!(
+                "heap {:x}: {what} is {ours:x}, not {theirs:x}",
+                heap.handle()
+            ));
+        }
+    }
+}
+
+/// Frames of a trace record: {next, hash, depth, frames}.
+fn frames(memory: &AddressSpace<'_>, bitness: Bitness, record: u64) -> Option<Vec<u64>> {
+    let (depth, first) = match bitness {
+        Bitness::X64 => (0xc, 0x10),
+        Bitness::X86 => (0x8, 0xc),
+    };
+    let depth = u64::from(memory.u32(record + depth)?);
+    (0..depth.min(64))
+        .map(|index| memory.pointer(record + first + index * bitness.pointer_size(), bitness))
+        .collect()
+}
+
+/// The stack of every block of a segment heap that ntdll captured one for.
+fn compare_traces(
+    process: &Process<'_, '_>,
+    walk: &Walk,
+    (index, truth): (usize, &Truth),
+    outcome: &mut Outcome,
+) {
+    let captured = truth.captured.range((index, 0)..=(index, u64::MAX));
+    for (&(_, address), expected) in captured {
+        let found = match walk.traces.get(&address) {
+            Some(&Trace::Record(record)) => frames(process.memory(), process.bitness, record),
+            _ => None,
+        };
+        outcome.traces += 1;
+        if found.as_ref() != Some(expected) {
+            outcome.problems.push(format!(
+                "block {address:x}: trace {:x?} is {found:x?}, not {expected:x?}",
+                walk.traces.get(&address)
+            ));
+        }
+    }
 }
 
 /// Adjoining blocks joined.

@@ -97,7 +97,7 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
     println!(
         "{name}: {} dumps exact of {}; {} heaps walked, {} not yet; {} busy blocks ({} of them in \
          the LFH), {} free blocks, {} uncommitted ranges, {} virtual blocks, {} heap totals \
-         compared; {} wrong",
+         and {} traces compared; {} wrong",
         outcomes.len() - wrong.len(),
         outcomes.len(),
         sum(|o| o.heaps),
@@ -108,6 +108,7 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
         sum(|o| o.uncommitted),
         sum(|o| o.virtual_blocks),
         sum(|o| o.totals),
+        sum(|o| o.traces),
         sum(|o| o.problems.len()),
     );
     assert!(
