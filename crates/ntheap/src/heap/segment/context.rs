@@ -13,9 +13,12 @@ use crate::{
 pub(super) const PAGE: u64 = 0x1000;
 /// Number of page range descriptors of a segment, and so of its units.
 pub(super) const UNITS: u64 = 0x100;
-/// Units are pages in the first context and, from 16299 on, 64 KiB in the second.
+/// Units are pages in the first context and, on x64 from 16299 on, 64 KiB in the second. On x86 both
+/// contexts have pages, and the second stays empty.
 const SMALL_UNIT_SHIFT: u8 = 12;
 const LARGE_UNIT_SHIFT: u8 = 16;
+/// Number of contexts from 16299 on.
+const CONTEXTS: u64 = 2;
 /// More segments than fit an address space.
 const MAX_SEGMENTS: usize = 1 << 27;
 
@@ -79,11 +82,9 @@ fn contexts(memory: &AddressSpace<'_>, layouts: &Layouts, handle: u64) -> Option
         }]);
     };
     let layout = &layouts.seg_context;
-    [SMALL_UNIT_SHIFT, LARGE_UNIT_SHIFT]
-        .into_iter()
-        .enumerate()
-        .map(|(index, unit_shift)| {
-            let address = first.checked_add(index as u64 * u64::from(layout.struct_size))?;
+    (0..CONTEXTS)
+        .map(|index| {
+            let address = first.checked_add(index * u64::from(layout.struct_size))?;
             let record = memory.at(address, bitness);
             let context = Context {
                 address,
@@ -92,17 +93,17 @@ fn contexts(memory: &AddressSpace<'_>, layouts: &Layouts, handle: u64) -> Option
                 first_descriptor: record.u8(layout.first_descriptor_index)?,
             };
             list_is_sound(context.list_head)?;
-            let mask = segment_mask(bitness, UNITS << unit_shift);
-            let sound = context.unit_shift == unit_shift
+            let sound = matches!(context.unit_shift, SMALL_UNIT_SHIFT | LARGE_UNIT_SHIFT)
                 && context.first_descriptor > 0
-                && record.pointer(layout.segment_mask)? == mask;
+                && record.pointer(layout.segment_mask)?
+                    == segment_mask(bitness, context.unit_shift);
             sound.then_some(context)
         })
         .collect()
 }
 
-fn segment_mask(bitness: Bitness, size: u64) -> u64 {
-    let mask = !(size - 1);
+fn segment_mask(bitness: Bitness, unit_shift: u8) -> u64 {
+    let mask = !((UNITS << unit_shift) - 1);
     match bitness {
         Bitness::X86 => mask & u64::from(u32::MAX),
         Bitness::X64 => mask,
@@ -155,12 +156,15 @@ fn search(memory: &AddressSpace<'_>, layouts: &Layouts, handle: u64) -> Option<L
     const MAX_CONTEXT: u32 = 0x200;
     let pointer = layouts.bitness.pointer_size() as u32;
     let header = memory.at(handle, layouts.bitness);
-    let is_mask = |at: u32, shift: u8| {
-        header.pointer(Some(at)) == Some(segment_mask(layouts.bitness, UNITS << shift))
+    let is_mask = |at: u32| {
+        let mask = header.pointer(Some(at));
+        [SMALL_UNIT_SHIFT, LARGE_UNIT_SHIFT]
+            .iter()
+            .any(|&shift| mask == Some(segment_mask(layouts.bitness, shift)))
     };
     let offsets = |limit: u32| (1..limit / pointer).map(move |index| index * pointer);
-    let first = offsets(MAX_HEADER).find(|&at| is_mask(at, SMALL_UNIT_SHIFT))?;
-    let size = offsets(MAX_CONTEXT).find(|&size| is_mask(first + size, LARGE_UNIT_SHIFT))?;
+    let first = offsets(MAX_HEADER).find(|&at| is_mask(at))?;
+    let size = offsets(MAX_CONTEXT).find(|&size| is_mask(first + size))?;
     let mut layouts = layouts.clone();
     layouts.segment_heap.seg_contexts = Some(first);
     layouts.seg_context.struct_size = size;

@@ -19,10 +19,9 @@ const INTERCEPTOR_MASK: u8 = 0xf;
 
 impl SegmentHeap<'_, '_> {
     /// Takes tag and trace of a block from the record behind it. The record begins at the first
-    /// unit behind what the program asked for.
-    pub(super) fn read_extra(&self, block: &mut Block) {
+    /// unit behind the part that the block has in use, `end`.
+    pub(super) fn read_extra(&self, block: &mut Block, end: u64) {
         let unit = self.unit();
-        let end = block.address.saturating_add(block.size);
         let Some(record) = end.checked_next_multiple_of(unit) else {
             return;
         };
