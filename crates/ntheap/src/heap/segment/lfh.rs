@@ -5,12 +5,15 @@ use super::{
     ranges::Range,
     sink::{RawBlock, Sink, Unused},
 };
-use crate::blocks::{FindingKind, Kind, SpanKind, State};
+use crate::{
+    address_space::Window,
+    blocks::{FindingKind, Kind, SpanKind, State},
+};
 
 /// Bits of a slot in the bitmap of a subsegment.
 const BITS: u64 = 2;
-const BUSY: u8 = 1;
-const UNUSED_PRESENT: u8 = 2;
+/// Slots that 64 bits of the bitmap describe.
+const SLOTS_PER_WORD: u64 = 64 / BITS;
 
 /// The record of unused bytes in the last two bytes of a slot.
 const ONE_UNUSED: u16 = 0x8000;
@@ -30,6 +33,8 @@ pub(super) struct Subsegment {
     /// `BlockOffsets` without the subsegment's address, still with the key.
     pub(super) encoded: u32,
     pub(super) count: u64,
+    /// Address of the bitmap.
+    bitmap: u64,
     /// Offset of the first byte behind the bitmap.
     pub(super) header_end: u64,
 }
@@ -77,6 +82,7 @@ impl SegmentHeap<'_, '_> {
             range_size: range.size,
             encoded: offsets ^ page,
             count,
+            bitmap: subsegment.address(layout.block_bitmap)?,
             header_end: u64::from(layout.block_bitmap?) + (count * BITS).div_ceil(8),
         })
     }
@@ -107,28 +113,20 @@ impl SegmentHeap<'_, '_> {
     fn walk_slots<S: Sink>(&self, subsegment: &Subsegment, slots: Slots, sink: &mut S) {
         let mut window = self.memory.window();
         let mut map = self.memory.window();
-        let bitmap = subsegment.start
-            + u64::from(
-                self.layouts
-                    .segment_lfh_subsegment
-                    .block_bitmap
-                    .unwrap_or(0),
-            );
+        let freed = self.freed_slots(subsegment, slots, sink);
         let mut missing = 0;
         for index in 0..subsegment.count {
             if sink.done() {
                 return;
             }
             let at = subsegment.start + slots.first + index * slots.size;
-            let bit = index * BITS;
-            let Some(byte) = map.u8(bitmap + bit / 8) else {
+            let Some(bits) = self.slot_bits(&mut map, subsegment, index) else {
                 missing += 1;
                 continue;
             };
-            let bits = byte >> (bit % 8);
-            let busy = bits & BUSY != 0;
+            let busy = bits.busy && freed.binary_search(&index).is_err();
             let mut unused = Unused::NONE;
-            if busy && bits & UNUSED_PRESENT != 0 {
+            if busy && bits.unused_present {
                 let record = window.u16(at + slots.size - size_of::<u16>() as u64);
                 unused = Unused {
                     bytes: record.map(|record| match record & ONE_UNUSED {
@@ -154,7 +152,85 @@ impl SegmentHeap<'_, '_> {
             let kind = FindingKind::LfhContainer {
                 reason: "its bitmap is not in the dump",
             };
-            sink.finding(self.finding(subsegment.start, missing * slots.size, kind));
+            let bytes = missing * slots.size;
+            let first = subsegment.start + slots.first;
+            self.span(first, first + bytes, SpanKind::Unreadable, sink);
+            sink.finding(self.finding(subsegment.start, bytes, kind));
         }
     }
+
+    /// What the bitmap says of a slot.
+    ///
+    /// Before 26100 each slot has two bits next to each other. From 26100 on each 64 bits describe
+    /// 32 slots: the busy bits of all of them, then the other bits.
+    #[inline]
+    fn slot_bits(
+        &self,
+        window: &mut Window<'_, '_>,
+        subsegment: &Subsegment,
+        index: u64,
+    ) -> Option<SlotBits> {
+        if self.layouts.segment_lfh_subsegment.state.is_none() {
+            let bit = index * BITS;
+            let bits = window.u8(subsegment.bitmap + bit / 8)? >> (bit % 8);
+            return Some(SlotBits {
+                busy: bits & 1 != 0,
+                unused_present: bits & 2 != 0,
+            });
+        }
+        let (group, bit) = (index / SLOTS_PER_WORD, index % SLOTS_PER_WORD);
+        let word = window.u64(subsegment.bitmap + group * size_of::<u64>() as u64)?;
+        Some(SlotBits {
+            busy: word >> bit & 1 != 0,
+            unused_present: word >> (SLOTS_PER_WORD + bit) & 1 != 0,
+        })
+    }
+
+    /// The slots that the program freed but that are still marked busy, ascending (26100 and later).
+    ///
+    /// The subsegment's state has the number of the first, from 1, and their count; each slot begins
+    /// with the number of the next.
+    fn freed_slots<S: Sink>(
+        &self,
+        subsegment: &Subsegment,
+        slots: Slots,
+        sink: &mut S,
+    ) -> Vec<u64> {
+        let mut freed = Vec::new();
+        let Some(state) = self.layouts.segment_lfh_subsegment.state else {
+            return freed;
+        };
+        let state = subsegment.start + u64::from(state);
+        let read = |at: u64| self.memory.u16(at).map(u64::from);
+        let count = read(state + size_of::<u16>() as u64).unwrap_or(0);
+        let mut next = read(state).unwrap_or(0);
+        while next != 0 && (freed.len() as u64) < count.min(subsegment.count) {
+            let index = next - 1;
+            if index >= subsegment.count {
+                break;
+            }
+            freed.push(index);
+            let slot = subsegment.start + slots.first + index * slots.size;
+            let Some(following) = read(slot) else {
+                break;
+            };
+            next = following;
+        }
+        let listed = freed.len() as u64;
+        freed.sort_unstable();
+        freed.dedup();
+        if next != 0 || listed != count || freed.len() as u64 != listed {
+            let list = "list of freed LFH slots";
+            sink.finding(self.finding(subsegment.start, 0, FindingKind::BrokenList { list }));
+        }
+        freed
+    }
+}
+
+/// What the bitmap says of a slot.
+#[derive(Debug, Clone, Copy)]
+struct SlotBits {
+    busy: bool,
+    /// Whether the last two bytes of the slot count its unused bytes.
+    unused_present: bool,
 }
