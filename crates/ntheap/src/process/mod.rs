@@ -18,7 +18,7 @@ mod flags;
 mod heap_list;
 mod probe;
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 pub use build::BuildSource;
 pub use flags::{GlobalFlag, global_flags};
@@ -28,6 +28,7 @@ use crate::{
     Error, Result,
     address_space::AddressSpace,
     dump::{Architecture, Dump, Module},
+    heap::segment::SegmentFacts,
     layout::{Bitness, Layouts, TypeSource},
 };
 
@@ -130,6 +131,8 @@ pub struct Process<'d, 'a> {
     pub heaps: Vec<HeapRef>,
     /// What is missing or in doubt.
     pub problems: Vec<Problem>,
+    /// What the segment heaps of the process have in common, found when the first is opened.
+    pub(crate) segment_facts: OnceLock<SegmentFacts>,
 }
 
 /// How to look at a process.
@@ -200,6 +203,7 @@ impl<'d, 'a> Process<'d, 'a> {
             process_heap: None,
             heaps: Vec::new(),
             problems: Vec::new(),
+            segment_facts: OnceLock::new(),
         };
         process.judge_build();
         process.layouts = Layouts::for_build(process.build, bitness);

@@ -11,7 +11,10 @@ use ntheap::{
     process::Process,
 };
 
-use crate::truth::{Sizes, Truth, TruthHeap};
+use crate::{
+    transcript::Row,
+    truth::{Sizes, Truth, TruthHeap},
+};
 
 /// What was compared, and what differed.
 #[derive(Debug, Default)]
@@ -25,6 +28,7 @@ pub(crate) struct Outcome {
     pub(crate) virtual_blocks: usize,
     pub(crate) totals: usize,
     pub(crate) traces: usize,
+    pub(crate) rows: usize,
     pub(crate) problems: Vec<String>,
 }
 
@@ -136,6 +140,11 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
                 .push(format!("heap {:x} is missing", expected.handle));
             continue;
         };
+        if expected.segment_heap != matches!(heap, Heap::Segment(_)) {
+            outcome
+                .problems
+                .push(format!("heap {:x} is of another kind", expected.handle));
+        }
         let walk = compare_heap(heap, expected, truth, &mut outcome);
         if matches!(heap, Heap::Segment(_)) {
             compare_traces(&process, &walk, (index, truth), &mut outcome);
@@ -188,6 +197,7 @@ fn compare_heap(
     }
     if let Heap::Segment(segment) = heap {
         compare_segment_totals(segment, expected, &walk, outcome);
+        compare_row(segment, truth, outcome);
         return walk;
     }
     if !expected.walked {
@@ -255,6 +265,26 @@ fn compare_segment_totals(
                 heap.handle()
             ));
         }
+    }
+}
+
+/// The row that the debugger prints of a heap. Large blocks do not count there.
+fn compare_row(heap: &SegmentHeap<'_, '_>, truth: &Truth, outcome: &mut Outcome) {
+    let Some(row) = truth.table.get(&heap.handle()) else {
+        return;
+    };
+    let ours = Row {
+        global_flags: heap.header.global_flags,
+        list_index: heap.header.list_index,
+        reserved_kib: heap.header.reserved >> 10,
+        committed_kib: heap.header.committed >> 10,
+    };
+    outcome.rows += 1;
+    if *row != ours {
+        outcome.problems.push(format!(
+            "heap {:x}: row is {ours:?}, not {row:?}",
+            heap.handle()
+        ));
     }
 }
 

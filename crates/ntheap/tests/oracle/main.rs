@@ -4,6 +4,7 @@
 //! they are unpacked below `target/` once and walked too. A dump that differs fails the test.
 
 mod compare;
+mod transcript;
 mod truth;
 
 use std::{
@@ -55,7 +56,8 @@ fn pairs(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
 }
 
 fn check(dump: &Path, truth: &Path) -> Outcome {
-    let truth = Truth::read(truth);
+    let mut truth = Truth::read(truth);
+    truth.table = transcript::segment_heaps(dump);
     let file = DumpFile::open(dump).expect("the dump opens");
     let parsed = Dump::parse(file.bytes()).expect("the dump parses");
     compare::compare(&parsed, &truth)
@@ -97,7 +99,7 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
     println!(
         "{name}: {} dumps exact of {}; {} heaps walked, {} not yet; {} busy blocks ({} of them in \
          the LFH), {} free blocks, {} uncommitted ranges, {} virtual blocks, {} heap totals \
-         and {} traces compared; {} wrong",
+         and {} traces and {} debugger rows compared; {} wrong",
         outcomes.len() - wrong.len(),
         outcomes.len(),
         sum(|o| o.heaps),
@@ -109,6 +111,7 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
         sum(|o| o.virtual_blocks),
         sum(|o| o.totals),
         sum(|o| o.traces),
+        sum(|o| o.rows),
         sum(|o| o.problems.len()),
     );
     assert!(

@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::transcript::Row;
+
 /// A block as (address, size).
 pub(crate) type Sizes = BTreeSet<(u64, u64)>;
 
@@ -43,6 +45,8 @@ pub(crate) struct Truth {
     pub(crate) heaps: Vec<TruthHeap>,
     /// The live allocations with their traces: (heap index, address) -> captured frames.
     pub(crate) captured: BTreeMap<(usize, u64), Vec<u64>>,
+    /// The debugger's table of segment heaps.
+    pub(crate) table: BTreeMap<u64, Row>,
 }
 
 fn number(value: &Value) -> u64 {
@@ -144,6 +148,7 @@ impl Truth {
             page_heap: !json["page_heap_flags"].is_null(),
             heaps,
             captured,
+            table: BTreeMap::new(),
         }
     }
 }

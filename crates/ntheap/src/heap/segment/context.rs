@@ -251,3 +251,62 @@ impl SegmentHeap<'_, '_> {
         super::keys::majority(self.segments.iter().filter_map(|segment| segment.key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, path::Path};
+
+    use super::*;
+    use crate::{
+        dump::Dump,
+        process::{HeapKind, Process},
+    };
+
+    fn with_dump(name: &str, check: impl Fn(&Process<'_, '_>)) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../testdata")
+            .join(format!("{name}.dmp.zst"));
+        let mut bytes = Vec::new();
+        zstd::Decoder::new(std::fs::File::open(path).expect("the dump opens"))
+            .and_then(|mut decoder| decoder.read_to_end(&mut bytes))
+            .expect("the dump unpacks");
+        let dump = Dump::parse(&bytes).expect("the dump parses");
+        check(&Process::of(&dump).expect("the process"));
+    }
+
+    #[test]
+    fn contexts_of_unknown_builds_are_searched() {
+        for name in [
+            "22000.778-smallsegust.snap1",
+            "x86-19041.546-smallseg.snap1",
+        ] {
+            with_dump(name, |process| {
+                let mut unknown = process.layouts.clone();
+                unknown.segment_heap.seg_contexts = None;
+                unknown.seg_context.segment_list_head = None;
+                for heap in process.heaps.iter().filter(|h| h.kind == HeapKind::Segment) {
+                    let found = search(process.memory(), &unknown, heap.handle);
+                    let found = found.expect("the contexts");
+                    assert_eq!(
+                        contexts(process.memory(), &found, heap.handle),
+                        contexts(process.memory(), &process.layouts, heap.handle)
+                    );
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn the_layouts_of_the_build_are_chosen_by_the_heap() {
+        with_dump("22000.778-smallsegust.snap1", |process| {
+            let heap = process.heaps.iter().find(|h| h.kind == HeapKind::Segment);
+            let handle = heap.expect("a segment heap").handle;
+            for build in [10240, 16299, 19041, 26100] {
+                let layouts = Layouts::for_build(build, Bitness::X64);
+                let fitting = fitting_layouts(process.memory(), &layouts, handle);
+                let own = &process.layouts.segment_heap.seg_contexts;
+                assert_eq!(fitting.expect("layouts").segment_heap.seg_contexts, *own);
+            }
+        });
+    }
+}

@@ -5,6 +5,8 @@
 //! segments' signatures encode, the words of ntdll's image (where the variables are), and what the
 //! subsegments themselves imply, for dumps without ntdll's data.
 
+use std::iter::once_with;
+
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -32,10 +34,8 @@ pub struct Keys {
 
 /// Subsegments that candidates are tried on.
 const SAMPLE: usize = 16;
-/// With fewer subsegments of its own, those of other heaps are tried as well.
-const FEW: usize = 8;
-/// Heaps that are looked at for them.
-const OTHER_HEAPS: usize = 16;
+/// Heaps whose subsegments are tried for the keys that a process has in common.
+const MAX_HEAPS: usize = 64;
 
 /// The value that occurs most; of equals, the smallest.
 pub(super) fn majority(values: impl Iterator<Item = u64>) -> Option<u64> {
@@ -68,55 +68,116 @@ fn best(
     best
 }
 
+/// Subsegments to try keys on.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    lfh: Vec<Subsegment>,
+    vs: Vec<Chunks>,
+}
+
 impl<'p, 'a> SegmentHeap<'p, 'a> {
-    pub(super) fn prove_keys(&mut self, process: &'p Process<'_, 'a>) {
+    /// Proves the keys on the heap's own subsegments, those of the whole process first.
+    pub(super) fn prove_keys(&mut self, process: &Process<'_, 'a>, common: Keys) {
+        let mut sample = Sample::default();
+        self.sample(&mut sample);
+        self.keys = self.proved_keys(process, &sample, common);
         self.keys.signature = self.majority_key();
-        let mut subsegments = Vec::new();
-        let mut chunks = Vec::new();
-        self.sample(&mut subsegments, &mut chunks);
-        self.keys.vs = self.prove_vs_key(process, &chunks);
-        if subsegments.is_empty() {
-            return;
-        }
-        let own_key = self.encode_key();
-        if subsegments.len() < FEW {
-            let others = process
-                .heaps
-                .iter()
-                .filter(|other| other.kind == HeapKind::Segment && other.handle != self.handle());
-            for other in others.take(OTHER_HEAPS) {
-                if subsegments.len() >= SAMPLE {
-                    break;
-                }
-                Self::open_lists(process, other).sample(&mut subsegments, &mut Vec::new());
-            }
-        }
-        self.keys.lfh = self.prove_lfh_key(process, own_key, &subsegments);
     }
 
-    /// A sample of the heap's subsegments, those that are intact by their own headers.
-    fn sample(&self, subsegments: &mut Vec<Subsegment>, chunks: &mut Vec<Chunks>) {
+    /// The keys that the segment heaps of a process have in common, from subsegments of several.
+    pub(super) fn common_keys(process: &'p Process<'_, 'a>) -> Keys {
+        let mut sample = Sample::default();
+        let mut signatures = Vec::new();
+        let mut last = None;
+        for heap in process
+            .heaps
+            .iter()
+            .filter(|heap| heap.kind == HeapKind::Segment)
+            .take(MAX_HEAPS)
+        {
+            let heap = Self::open_lists(process, heap);
+            heap.sample(&mut sample);
+            signatures.extend(heap.majority_key());
+            last = Some(heap);
+            if sample.lfh.len() >= SAMPLE && sample.vs.len() >= SAMPLE {
+                break;
+            }
+        }
+        let Some(mut heap) = last else {
+            return Keys::default();
+        };
+        heap.keys.signature = majority(signatures.into_iter());
+        heap.proved_keys(process, &sample, heap.keys)
+    }
+
+    /// A sample of the heap's subsegments. Of VS subsegments those that are intact by their own
+    /// headers, unless none is, as on a build that moved the fields.
+    fn sample(&self, sample: &mut Sample) {
+        let mut unsigned = Vec::new();
         for segment in &self.segments {
-            if subsegments.len() >= SAMPLE && chunks.len() >= SAMPLE {
-                return;
+            if sample.lfh.len() >= SAMPLE && sample.vs.len() >= SAMPLE {
+                break;
             }
             for range in self.ranges(segment) {
                 match range.kind {
-                    RangeKind::Lfh if subsegments.len() < SAMPLE => {
-                        subsegments.extend(self.subsegment(&range));
+                    RangeKind::Lfh if sample.lfh.len() < SAMPLE => {
+                        sample.lfh.extend(self.subsegment(&range));
                     }
-                    RangeKind::Vs if chunks.len() < SAMPLE => {
-                        chunks.extend(self.chunks(&range).filter(|chunks| chunks.signed));
-                    }
+                    RangeKind::Vs if sample.vs.len() < SAMPLE => match self.chunks(&range) {
+                        Some(chunks) if chunks.signed => sample.vs.push(chunks),
+                        chunks => unsigned.extend(chunks),
+                    },
                     _ => {}
                 }
             }
         }
+        if sample.vs.is_empty() {
+            sample.vs.extend(unsigned.into_iter().take(SAMPLE));
+        }
     }
 
-    fn prove_vs_key(&self, process: &Process<'_, '_>, sample: &[Chunks]) -> Option<u64> {
+    fn proved_keys(&self, process: &Process<'_, '_>, sample: &Sample, known: Keys) -> Keys {
+        let signature = self.majority_key().or(known.signature);
+        let keys = Keys {
+            vs: self.prove_vs_key(process, &sample.vs, Keys { signature, ..known }),
+            signature,
+            lfh: None,
+        };
+        // With no VS subsegment of its own the heap needs no key, but the key helps to find others.
+        let known = Keys {
+            vs: keys.vs.or(known.vs),
+            lfh: known.lfh,
+            signature,
+        };
+        Keys {
+            lfh: self.prove_lfh_key(process, &sample.lfh, known),
+            ..keys
+        }
+    }
+
+    /// What the signatures may have encoded: before 26100 a constant is combined with the key.
+    fn signature_keys(&self, signature: Option<u64>) -> impl Iterator<Item = u64> + use<> {
+        let mask = match self.bitness() {
+            Bitness::X86 => u64::from(u32::MAX),
+            Bitness::X64 => u64::MAX,
+        };
+        signature
+            .into_iter()
+            .flat_map(move |key| [key, (key ^ SEGMENT_SIGNATURE) & mask])
+    }
+
+    fn prove_vs_key(
+        &self,
+        process: &Process<'_, '_>,
+        sample: &[Chunks],
+        known: Keys,
+    ) -> Option<u64> {
         /// A subsegment that closes counts more than one that begins well.
         const CLOSES: usize = 2;
+        /// Subsegments on one of which a word has to begin well before it is tried on all.
+        const FILTERS: usize = 4;
+        /// Words that are tried on all.
+        const MAX_WORDS: usize = 64;
         if sample.is_empty() {
             return None;
         }
@@ -128,29 +189,25 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
             sample.iter().map(of).sum::<usize>()
         };
         let perfect = CLOSES * sample.len();
-        let mask = match self.bitness() {
-            Bitness::X86 => u64::from(u32::MAX),
-            Bitness::X64 => u64::MAX,
-        };
-        // 16299 and later: the key of the signatures, with which before 26100 a constant is combined.
-        let signatures = self
-            .keys
-            .signature
-            .into_iter()
-            .flat_map(|key| [key, (key ^ SEGMENT_SIGNATURE) & mask]);
-        // Before 16299 another variable of ntdll. Most words fail on the first chunk.
+        let filters = || sample.iter().take(FILTERS);
+        // 16299 and later: the key of the signatures. Before that another variable of ntdll.
         let words = self
             .ntdll_words(process)
-            .filter(|&key| sample.iter().any(|chunks| self.chain_begins(chunks, key)));
-        let found = best(signatures.chain(words), score, perfect);
+            .filter(|&key| filters().any(|chunks| self.chain_begins(chunks, key)))
+            .take(MAX_WORDS);
+        let candidates = known
+            .vs
+            .into_iter()
+            .chain(self.signature_keys(known.signature))
+            .chain(words);
+        let found = best(candidates, score, perfect);
         let found = match found {
             Some((_, reached)) if reached >= perfect => found,
             _ => {
-                let derived = sample
-                    .iter()
-                    .filter_map(|chunks| self.derive_vs_key(chunks));
-                let derived = best(derived.collect::<Vec<_>>().into_iter(), score, perfect);
-                derived
+                let derived: Vec<u64> = filters()
+                    .filter_map(|chunks| self.derive_vs_key(chunks))
+                    .collect();
+                best(derived.into_iter(), score, perfect)
                     .filter(|(_, reached)| found.is_none_or(|(_, other)| *reached > other))
                     .or(found)
             }
@@ -249,36 +306,72 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
             .pointer(self.layouts.lfh_context.encode_key)
     }
 
+    /// The words next to the key of the signatures in ntdll's image: from 16299 on both keys are
+    /// members of one structure, or neighbours.
+    fn neighbours(&self, process: &Process<'_, '_>, signature: Option<u64>) -> Vec<u64> {
+        const MAX_PLACES: usize = 8;
+        let keys: Vec<u64> = self.signature_keys(signature).collect();
+        if keys.is_empty() {
+            return keys;
+        }
+        let mut found = Vec::new();
+        let mut last = 0;
+        let mut is_next = false;
+        for word in self.ntdll_words(process) {
+            if is_next {
+                found.push(word);
+            }
+            is_next = keys.contains(&word);
+            if is_next {
+                found.push(last);
+            }
+            if found.len() > MAX_PLACES {
+                break;
+            }
+            last = word;
+        }
+        found
+    }
+
     fn prove_lfh_key(
         &self,
         process: &Process<'_, '_>,
-        own_key: Option<u64>,
         sample: &[Subsegment],
+        known: Keys,
     ) -> Option<u32> {
         /// Slots that fit count, slots that fill their range count more.
         const FILLS: usize = 2;
+        if sample.is_empty() {
+            return None;
+        }
         let unit = self.unit();
         let score = |key: u64| {
             let of = |subsegment: &Subsegment| match subsegment.slots(key as u32, unit) {
                 None => 0,
                 Some(slots) => {
                     let end = slots.first + subsegment.count * slots.size;
-                    let fills = subsegment.range_size - end < slots.size + PAGE
-                        && slots.first < subsegment.header_end + PAGE;
-                    if fills { FILLS } else { 1 }
+                    match subsegment.range_size - end < slots.size + PAGE {
+                        true => FILLS,
+                        false => 1,
+                    }
                 }
             };
             sample.iter().map(of).sum::<usize>()
         };
         let perfect = FILLS * sample.len();
-        let candidates = own_key
-            .into_iter()
+        // Before 16299 one key serves both.
+        let likely = [known.lfh.map(u64::from), self.encode_key(), known.vs];
+        let likely = likely.into_iter().flatten();
+        let neighbours = once_with(|| self.neighbours(process, known.signature));
+        let implied = once_with(|| implied_lfh_keys(sample, unit));
+        // One subsegment alone can fit a wrong word by chance, several can't.
+        let candidates = likely
+            .chain(neighbours.flatten())
             .chain(self.ntdll_words(process))
             .map(|key| key & u64::from(u32::MAX))
-            .chain(implied_lfh_keys(sample, unit));
-        let majority = perfect / 2;
+            .chain(implied.flatten());
         best(candidates, score, perfect)
-            .filter(|&(_, reached)| reached > majority)
+            .filter(|&(_, reached)| reached > perfect / 2)
             .map(|(key, _)| key as u32)
     }
 }

@@ -69,7 +69,8 @@ impl SegmentHeap<'_, '_> {
             if node == 0 {
                 continue;
             }
-            if !seen.insert(node) || seen.len() > MAX_BLOCKS {
+            let aligned = node.is_multiple_of(pointer);
+            if !aligned || !seen.insert(node) || seen.len() > MAX_BLOCKS {
                 broken.push(node);
                 continue;
             }

@@ -36,6 +36,25 @@ use crate::{
 };
 use sink::{Emit, Sink};
 
+/// What the segment heaps of a process have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentFacts {
+    keys: Keys,
+    prefix: Prefix,
+}
+
+impl SegmentFacts {
+    fn of<'p>(process: &'p Process<'_, '_>) -> &'p SegmentFacts {
+        process.segment_facts.get_or_init(|| {
+            let keys = SegmentHeap::common_keys(process);
+            SegmentFacts {
+                keys,
+                prefix: prefix::of_process(process, keys),
+            }
+        })
+    }
+}
+
 /// A segment heap with its header read, its segments and large blocks listed and its keys proved.
 #[derive(Debug)]
 pub struct SegmentHeap<'p, 'a> {
@@ -62,16 +81,17 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
     /// Reads the header, lists and keys of a heap. What is broken is reported by the walk.
     #[must_use]
     pub fn open(process: &'p Process<'_, 'a>, reference: &HeapRef) -> Self {
-        let mut heap = Self::open_raw(process, reference);
-        heap.prefix = prefix::detect(process, &heap);
+        let facts = SegmentFacts::of(process);
+        let mut heap = Self::open_raw(process, reference, facts.keys);
+        heap.prefix = prefix::detect(&heap, facts);
         heap
     }
 
-    /// Opens a heap without the knowledge of its prefix, which takes other heaps of the process.
-    fn open_raw(process: &'p Process<'_, 'a>, reference: &HeapRef) -> Self {
+    /// Opens a heap without the knowledge of its prefix, which takes all heaps of the process.
+    fn open_raw(process: &'p Process<'_, 'a>, reference: &HeapRef, common: Keys) -> Self {
         let mut heap = Self::open_lists(process, reference);
         heap.read_large_blocks();
-        heap.prove_keys(process);
+        heap.prove_keys(process, common);
         heap.check_totals();
         heap
     }

@@ -5,12 +5,12 @@
 //! in them, so a block can tell; before that only all blocks of the process together can.
 
 use super::{
-    SegmentHeap,
+    Keys, SegmentFacts, SegmentHeap,
     sink::{RawBlock, Sink},
 };
 use crate::{
     blocks::{Kind, State},
-    process::{HeapKind, HeapRef, Process},
+    process::{HeapKind, Process},
 };
 
 /// What lies in front of the blocks of a heap.
@@ -32,6 +32,8 @@ const MAX_PREFIX: u64 = 0x1000;
 
 /// Blocks that are looked at for a stored prefix.
 const STORED_SAMPLE: usize = 64;
+/// With fewer of its own than this, a heap is taken for one like the others.
+const STORED_ENOUGH: usize = 16;
 /// Nine of ten blocks have to store it: any block may have been overwritten.
 const STORED_SHARE: (usize, usize) = (9, 10);
 
@@ -73,33 +75,59 @@ fn stored(heap: &SegmentHeap<'_, '_>, start: u64) -> Option<u64> {
     (heap.memory.pointer(again, bitness)? == size).then_some(size)
 }
 
-/// Finds out what the process puts in front of its blocks, from the heap's own blocks first.
-pub(super) fn detect<'p, 'a>(process: &'p Process<'_, 'a>, heap: &SegmentHeap<'p, 'a>) -> Prefix {
-    let others = process
-        .heaps
-        .iter()
-        .filter(|other| other.kind == HeapKind::Segment && other.handle != heap.handle())
-        .take(MAX_HEAPS);
-    if heap.layouts.build >= FIRST_BUILD_STORED {
-        detect_stored(process, heap, others)
+/// What is in front of the blocks of a heap.
+pub(super) fn detect(heap: &SegmentHeap<'_, '_>, facts: &SegmentFacts) -> Prefix {
+    if heap.layouts.build < FIRST_BUILD_STORED {
+        return facts.prefix;
+    }
+    let (with, seen) = stored_sample(heap);
+    if seen >= STORED_ENOUGH {
+        judge_stored(with, seen)
     } else {
-        detect_unit(process, heap, others)
+        facts.prefix
     }
 }
 
-fn detect_stored<'p, 'a>(
-    process: &'p Process<'_, 'a>,
-    heap: &SegmentHeap<'p, 'a>,
-    others: impl Iterator<Item = &'p HeapRef>,
-) -> Prefix {
-    let (mut with, mut seen) = stored_sample(heap);
-    for other in others {
-        if seen >= STORED_SAMPLE {
-            break;
+/// What the process puts in front of its blocks, from all its segment heaps.
+pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, keys: Keys) -> Prefix {
+    let (mut with, mut seen) = (0, 0);
+    let (mut smallest, mut counted) = (u64::MAX, 0);
+    let mut prefix = Prefix::None;
+    for reference in process
+        .heaps
+        .iter()
+        .filter(|heap| heap.kind == HeapKind::Segment)
+        .take(MAX_HEAPS)
+    {
+        let heap = SegmentHeap::open_raw(process, reference, keys);
+        if heap.layouts.build >= FIRST_BUILD_STORED {
+            let (more, of) = stored_sample(&heap);
+            (with, seen) = (with + more, seen + of);
+            prefix = judge_stored(with, seen);
+            if seen >= STORED_SAMPLE {
+                break;
+            }
+        } else {
+            let (size, of) = unit_sample(&heap);
+            (smallest, counted) = (smallest.min(size), counted + of);
+            // A block that holds less than a prefix takes has none.
+            if smallest < heap.unit() {
+                return Prefix::None;
+            }
+            prefix = Prefix::Unit;
         }
-        let (more, of) = stored_sample(&SegmentHeap::open_raw(process, other));
-        (with, seen) = (with + more, seen + of);
     }
+    let exempt = prefix == Prefix::Unit
+        && counted < FEW
+        && process
+            .dump
+            .modules
+            .iter()
+            .any(|module| module.file_name().eq_ignore_ascii_case(EXEMPT_IMAGE));
+    if exempt { Prefix::None } else { prefix }
+}
+
+fn judge_stored(with: usize, seen: usize) -> Prefix {
     let (share, whole) = STORED_SHARE;
     if seen > 0 && with * whole >= seen * share {
         Prefix::Stored
@@ -139,33 +167,6 @@ fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
     }
     heap.walk_large_blocks(&mut sample);
     (sample.with, sample.seen)
-}
-
-fn detect_unit<'p, 'a>(
-    process: &'p Process<'_, 'a>,
-    heap: &SegmentHeap<'p, 'a>,
-    others: impl Iterator<Item = &'p HeapRef>,
-) -> Prefix {
-    let (mut smallest, mut seen) = unit_sample(heap);
-    for other in others {
-        if smallest < heap.unit() {
-            break;
-        }
-        let (size, of) = unit_sample(&SegmentHeap::open_raw(process, other));
-        (smallest, seen) = (smallest.min(size), seen + of);
-    }
-    let exempt = seen < FEW
-        && process
-            .dump
-            .modules
-            .iter()
-            .any(|module| module.file_name().eq_ignore_ascii_case(EXEMPT_IMAGE));
-    // A block that holds less than a prefix takes has none.
-    if smallest < heap.unit() || exempt {
-        Prefix::None
-    } else {
-        Prefix::Unit
-    }
 }
 
 /// The smallest number of bytes in use of a heap's blocks, and how many were looked at.
