@@ -92,6 +92,22 @@ fn keys_are_found_without_the_data_of_ntdll() {
     }
 }
 
+#[test]
+fn the_lfh_of_a_misjudged_build_is_recognised() {
+    let bytes = read("22000.778-smallsegust.snap1");
+    let mut dump = Dump::parse(&bytes).expect("the dump parses");
+    let own = walk(&dump);
+    // The contexts of 26100 are where those of 22000 are; its LFH subsegments differ.
+    dump.os_version = Some([10, 0, 26100]);
+    dump.modules.iter_mut().for_each(|module| {
+        module.version = module.version.map(|_| [10, 0, 26100, 1]);
+    });
+    let misjudged = walk(&dump);
+    for (own, misjudged) in own.iter().zip(&misjudged) {
+        assert_eq!(own.busy, misjudged.busy, "{:?}", misjudged.findings);
+    }
+}
+
 /// A generator of numbers that are the same in every run.
 struct Numbers(u64);
 

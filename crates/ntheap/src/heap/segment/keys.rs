@@ -10,14 +10,14 @@ use std::iter::once_with;
 use rustc_hash::FxHashMap;
 
 use super::{
-    SegmentHeap,
+    Common, SegmentHeap,
     context::{PAGE, SEGMENT_SIGNATURE},
     lfh::Subsegment,
     ranges::RangeKind,
     vs::{Chunk, Chunks},
 };
 use crate::{
-    layout::Bitness,
+    layout::{Bitness, Layouts, SegmentLfhSubsegmentLayout},
     process::{HeapKind, Process},
 };
 
@@ -68,6 +68,72 @@ fn best(
     best
 }
 
+impl Common {
+    /// What the segment heaps of a process have in common, from subsegments of several.
+    ///
+    /// The layout of LFH subsegments is the one under which a word of ntdll decodes all of them.
+    pub(super) fn of(process: &Process<'_, '_>) -> Common {
+        let own = &process.layouts.segment_lfh_subsegment;
+        let other =
+            |&build: &u32| Layouts::for_build(build, process.bitness).segment_lfh_subsegment;
+        let others = LFH_LAYOUT_BUILDS.iter().map(other).filter(|l| l != own);
+        let mut first = None;
+        for lfh in std::iter::once(own.clone()).chain(others) {
+            let (keys, sure) = common_keys(process, &lfh);
+            let common = Common { keys, lfh };
+            if sure {
+                return common;
+            }
+            first.get_or_insert(common);
+        }
+        first.unwrap_or_else(|| Common {
+            keys: Keys::default(),
+            lfh: own.clone(),
+        })
+    }
+}
+
+/// Builds with a layout of LFH subsegments that an unknown build may have, newest first.
+const LFH_LAYOUT_BUILDS: &[u32] = &[26100, 22000];
+
+/// The keys that decode subsegments of several heaps under a layout of LFH subsegments, and whether
+/// the one of the LFH is beyond doubt (or not needed).
+fn common_keys(process: &Process<'_, '_>, lfh: &SegmentLfhSubsegmentLayout) -> (Keys, bool) {
+    let mut sample = Sample::default();
+    let mut signatures = Vec::new();
+    let mut last = None;
+    for heap in process
+        .heaps
+        .iter()
+        .filter(|heap| heap.kind == HeapKind::Segment)
+        .take(MAX_HEAPS)
+    {
+        let mut heap = SegmentHeap::open_lists(process, heap);
+        if heap.layouts.segment_lfh_subsegment != *lfh {
+            heap.layouts.to_mut().segment_lfh_subsegment = lfh.clone();
+        }
+        heap.sample(&mut sample);
+        signatures.extend(heap.majority_key());
+        last = Some(heap);
+        if sample.lfh.len() >= SAMPLE && sample.vs.len() >= SAMPLE {
+            break;
+        }
+    }
+    let Some(mut heap) = last else {
+        return (Keys::default(), true);
+    };
+    heap.keys.signature = majority(signatures.into_iter());
+    let keys = heap.proved_keys(process, &sample, heap.keys);
+    let sure = sample.lfh.is_empty()
+        || keys.lfh.is_some_and(|key| {
+            let fits = |subsegment: &Subsegment| subsegment.slots(key, heap.unit()).is_some();
+            let held = |word: u64| word as u32 == key;
+            sample.lfh.iter().all(fits)
+                && (heap.encode_key().is_some_and(held) || heap.ntdll_words(process).any(held))
+        });
+    (keys, sure)
+}
+
 /// Subsegments to try keys on.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
@@ -82,32 +148,6 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         self.sample(&mut sample);
         self.keys = self.proved_keys(process, &sample, common);
         self.keys.signature = self.majority_key();
-    }
-
-    /// The keys that the segment heaps of a process have in common, from subsegments of several.
-    pub(super) fn common_keys(process: &'p Process<'_, 'a>) -> Keys {
-        let mut sample = Sample::default();
-        let mut signatures = Vec::new();
-        let mut last = None;
-        for heap in process
-            .heaps
-            .iter()
-            .filter(|heap| heap.kind == HeapKind::Segment)
-            .take(MAX_HEAPS)
-        {
-            let heap = Self::open_lists(process, heap);
-            heap.sample(&mut sample);
-            signatures.extend(heap.majority_key());
-            last = Some(heap);
-            if sample.lfh.len() >= SAMPLE && sample.vs.len() >= SAMPLE {
-                break;
-            }
-        }
-        let Some(mut heap) = last else {
-            return Keys::default();
-        };
-        heap.keys.signature = majority(signatures.into_iter());
-        heap.proved_keys(process, &sample, heap.keys)
     }
 
     /// A sample of the heap's subsegments. Of VS subsegments those that are intact by their own

@@ -22,8 +22,6 @@ const UNUSED_MASK: u16 = 0x3fff;
 
 /// The subsegment's page number takes part in its encoded offsets.
 const PAGE_SHIFT: u32 = 12;
-/// From this build on the page number is cut to 32 bits after the shift, before it was before.
-const FIRST_BUILD_FULL_PAGE_NUMBER: u32 = 26100;
 
 /// The encoded fields of a subsegment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +70,9 @@ impl SegmentHeap<'_, '_> {
         let subsegment = self.memory.at(range.start, self.bitness());
         let count = u64::from(subsegment.u16(layout.block_count)?);
         let offsets = subsegment.u32(layout.block_offsets)?;
-        let page = if self.layouts.build >= FIRST_BUILD_FULL_PAGE_NUMBER {
+        // From 26100 on, where subsegments have a state, the page number is cut to 32 bits after the
+        // shift; before it was the address that was cut.
+        let page = if layout.state.is_some() {
             (range.start >> PAGE_SHIFT) as u32
         } else {
             range.start as u32 >> PAGE_SHIFT

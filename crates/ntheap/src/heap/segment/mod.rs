@@ -31,26 +31,32 @@ pub use prefix::Prefix;
 use crate::{
     address_space::AddressSpace,
     blocks::{Finding, FindingKind, Span, SpanKind, Visitor},
-    layout::{Bitness, Layouts},
+    layout::{Bitness, Layouts, SegmentLfhSubsegmentLayout},
     process::{HeapRef, Process},
 };
 use sink::{Emit, Sink};
 
 /// What the segment heaps of a process have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentFacts {
-    keys: Keys,
+    common: Common,
     prefix: Prefix,
+}
+
+/// The part of it that opening a heap takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Common {
+    keys: Keys,
+    /// The layout of LFH subsegments, which changed at an unknown build between 22000 and 26100.
+    lfh: SegmentLfhSubsegmentLayout,
 }
 
 impl SegmentFacts {
     fn of<'p>(process: &'p Process<'_, '_>) -> &'p SegmentFacts {
         process.segment_facts.get_or_init(|| {
-            let keys = SegmentHeap::common_keys(process);
-            SegmentFacts {
-                keys,
-                prefix: prefix::of_process(process, keys),
-            }
+            let common = Common::of(process);
+            let prefix = prefix::of_process(process, &common);
+            SegmentFacts { common, prefix }
         })
     }
 }
@@ -82,16 +88,19 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
     #[must_use]
     pub fn open(process: &'p Process<'_, 'a>, reference: &HeapRef) -> Self {
         let facts = SegmentFacts::of(process);
-        let mut heap = Self::open_raw(process, reference, facts.keys);
+        let mut heap = Self::open_raw(process, reference, &facts.common);
         heap.prefix = prefix::detect(&heap, facts);
         heap
     }
 
     /// Opens a heap without the knowledge of its prefix, which takes all heaps of the process.
-    fn open_raw(process: &'p Process<'_, 'a>, reference: &HeapRef, common: Keys) -> Self {
+    fn open_raw(process: &'p Process<'_, 'a>, reference: &HeapRef, common: &Common) -> Self {
         let mut heap = Self::open_lists(process, reference);
+        if heap.layouts.segment_lfh_subsegment != common.lfh {
+            heap.layouts.to_mut().segment_lfh_subsegment = common.lfh.clone();
+        }
         heap.read_large_blocks();
-        heap.prove_keys(process, common);
+        heap.prove_keys(process, common.keys);
         heap.check_totals();
         heap
     }

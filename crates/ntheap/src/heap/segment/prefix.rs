@@ -5,7 +5,7 @@
 //! in them, so a block can tell; before that only all blocks of the process together can.
 
 use super::{
-    Keys, SegmentFacts, SegmentHeap,
+    Common, SegmentFacts, SegmentHeap,
     sink::{RawBlock, Sink},
 };
 use crate::{
@@ -89,7 +89,7 @@ pub(super) fn detect(heap: &SegmentHeap<'_, '_>, facts: &SegmentFacts) -> Prefix
 }
 
 /// What the process puts in front of its blocks, from all its segment heaps.
-pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, keys: Keys) -> Prefix {
+pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, common: &Common) -> Prefix {
     let (mut with, mut seen) = (0, 0);
     let (mut smallest, mut counted) = (u64::MAX, 0);
     let mut prefix = Prefix::None;
@@ -99,7 +99,7 @@ pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, keys: Keys) -> Pr
         .filter(|heap| heap.kind == HeapKind::Segment)
         .take(MAX_HEAPS)
     {
-        let heap = SegmentHeap::open_raw(process, reference, keys);
+        let heap = SegmentHeap::open_raw(process, reference, common);
         if heap.layouts.build >= FIRST_BUILD_STORED {
             let (more, of) = stored_sample(&heap);
             (with, seen) = (with + more, seen + of);
