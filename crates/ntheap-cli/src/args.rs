@@ -33,6 +33,12 @@ pub(crate) struct Common {
     /// Side of a 32-bit process on 64-bit Windows [default: the program's own]
     #[arg(long, global = true, value_enum)]
     pub(crate) bitness: Option<Side>,
+    /// Where PDBs are: folders, srv*CACHE*URL, cache*DIR, parted by ';' [default: _NT_SYMBOL_PATH]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) symbols: Option<String>,
+    /// Also use a PDB whose GUID or age is another (and say so)
+    #[arg(long, global = true)]
+    pub(crate) allow_mismatched: bool,
     /// Only the heap at this address
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) heap: Option<String>,

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Blocks, common: &Common, output: &mut Output) -> Result
         internal: args.internal,
         sizes: 0..=u64::MAX,
     };
-    let input = Input::open(&args.dump)?;
+    let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let processes = input.processes(&dump, common)?;
     write_blocks("blocks", &input, &processes, common, &selection, output)

@@ -24,7 +24,10 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         stack: false,
     };
 
-    let inputs = [Input::open(&args.before)?, Input::open(&args.after)?];
+    let inputs = [
+        Input::open(&args.before, common)?,
+        Input::open(&args.after, common)?,
+    ];
     let dumps = [inputs[0].parse()?, inputs[1].parse()?];
     let processes = [
         inputs[0].process(&dumps[0], common)?,

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
         StatGroup::Size => Order::Size,
         StatGroup::Count => Order::Blocks,
     };
-    let input = Input::open(&args.dump)?;
+    let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
     let mut report = Report { heaps: Vec::new() };

@@ -4,4 +4,4 @@ pub mod comparison;
 mod names;
 pub mod windbg;
 
-pub use names::{ModuleNames, Name, NameSource};
+pub use names::{ModuleNames, Name, NameSource, NamedAddress, unnamed};
