@@ -27,6 +27,7 @@ pub(crate) struct Input {
     path: PathBuf,
     file: DumpFile,
     symbols: Symbols,
+    has_symbols: bool,
 }
 
 impl Input {
@@ -58,11 +59,17 @@ impl Input {
             path: path.to_owned(),
             file,
             symbols,
+            has_symbols: symbols::path_text(common).is_some(),
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the options or the environment name a symbol path.
+    pub(crate) fn has_symbols(&self) -> bool {
+        self.has_symbols
     }
 
     /// The symbols that the options give for this dump.
