@@ -34,7 +34,9 @@ mod error;
 pub mod heap;
 pub mod layout;
 pub mod process;
+pub mod stats;
 pub mod text;
+pub mod traces;
 pub mod umdh;
 
 pub use error::Error;

@@ -155,6 +155,8 @@ layouts! {
     stack_trace_database: StackTraceDatabaseLayout,
     stack_trace_entry: StackTraceEntryLayout,
     trace_block: TraceBlockLayout,
+    trace_record: TraceRecordLayout,
+    trace_log: TraceLogLayout,
 }
 
 impl Layouts {

@@ -1,11 +1,13 @@
 //! Comparing a walk with the truth.
 
 use ntheap::{
-    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Visitor},
+    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Trace, Visitor},
     dump::Dump,
     heap::Heap,
     process::Process,
+    traces::Traces,
 };
+use std::collections::BTreeMap;
 
 use crate::truth::{Sizes, Truth, TruthHeap};
 
@@ -20,6 +22,7 @@ pub(crate) struct Outcome {
     pub(crate) uncommitted: usize,
     pub(crate) virtual_blocks: usize,
     pub(crate) totals: usize,
+    pub(crate) stacks: usize,
     pub(crate) problems: Vec<String>,
 }
 
@@ -39,6 +42,7 @@ struct Walk {
     not_walked: bool,
     findings: Vec<Finding>,
     duplicates: usize,
+    traces: BTreeMap<u64, Trace>,
 }
 
 impl Visitor for Walk {
@@ -48,6 +52,9 @@ impl Visitor for Walk {
             (State::Busy, _) if block.internal => self.internal.insert(pair),
             (State::Busy, kind) => {
                 self.lfh += usize::from(kind == Kind::Lfh);
+                if block.trace != Trace::None {
+                    self.traces.insert(block.address, block.trace);
+                }
                 if kind == Kind::Virtual {
                     self.virtual_blocks.insert(pair);
                 }
@@ -120,19 +127,27 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
             problem(format!("heap {:x} is not in the truth", heap.handle()));
         }
     }
-    for expected in &truth.heaps {
+    let traces = Traces::of(&process);
+    for (index, expected) in truth.heaps.iter().enumerate() {
         let Some(heap) = heaps.iter().find(|heap| heap.handle() == expected.handle) else {
             outcome
                 .problems
                 .push(format!("heap {:x} is missing", expected.handle));
             continue;
         };
-        compare_heap(heap, expected, truth, &mut outcome);
+        compare_heap(heap, index, truth, &traces, &mut outcome);
     }
     outcome
 }
 
-fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcome: &mut Outcome) {
+fn compare_heap(
+    heap: &Heap<'_, '_>,
+    index: usize,
+    truth: &Truth,
+    traces: &Traces<'_, '_>,
+    outcome: &mut Outcome,
+) {
+    let expected = &truth.heaps[index];
     let mut walk = Walk::default();
     heap.walk(&mut walk);
     if walk.not_walked {
@@ -146,6 +161,7 @@ fn compare_heap(heap: &Heap<'_, '_>, expected: &TruthHeap, truth: &Truth, outcom
     outcome.uncommitted += walk.uncommitted.len();
     outcome.virtual_blocks += walk.virtual_blocks.len();
     let handle = heap.handle();
+    compare_stacks(handle, index, truth, &walk, traces, outcome);
     let problems = &mut outcome.problems;
     let mut problem = |text: String| problems.push(format!("heap {handle:x}: {text}"));
     for finding in &walk.findings {
@@ -270,5 +286,45 @@ fn compare_totals(heap: &Heap<'_, '_>, expected: &TruthHeap, walk: &Walk, outcom
         let ours = header.committed.unwrap_or(committed);
         check("committed", ours, total);
         check("allocated", ours.wrapping_sub(header.total_free), allocated);
+    }
+}
+
+/// Every block's stack, frame by frame.
+fn compare_stacks(
+    handle: u64,
+    index: usize,
+    truth: &Truth,
+    walk: &Walk,
+    traces: &Traces<'_, '_>,
+    outcome: &mut Outcome,
+) {
+    let captured = truth.captured.range((index, 0)..=(index, u64::MAX));
+    for (&(_, address), frames) in captured {
+        outcome.stacks += 1;
+        let found = walk
+            .traces
+            .get(&address)
+            .and_then(|&trace| traces.frames(trace));
+        if found.as_ref() != Some(frames) {
+            let trace = walk.traces.get(&address);
+            let (found, frames) = (found.map(|f| f.len()), frames.len());
+            outcome.problems.push(format!(
+                "heap {handle:x}: stack of {address:x} differs: {found:x?} frames of {trace:x?}, not {frames}"
+            ));
+        }
+    }
+    // Blocks that ntdll made inside a call to it (a critical section's debug record while a heap is
+    // created): their capture is not in the truth, but their callers are, and the trace ends in them.
+    for (&(_, address), callers) in truth.called.range((index, 0)..=(index, u64::MAX)) {
+        let Some(&trace) = walk.traces.get(&address) else {
+            continue;
+        };
+        outcome.stacks += 1;
+        let found = traces.frames(trace).unwrap_or_default();
+        if !found.ends_with(callers) {
+            outcome.problems.push(format!(
+                "heap {handle:x}: stack of {address:x} is {found:x?}, but its callers are {callers:x?}"
+            ));
+        }
     }
 }

@@ -96,8 +96,8 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
     let sum = |count: fn(&Outcome) -> usize| outcomes.iter().map(|(_, o)| count(o)).sum::<usize>();
     println!(
         "{name}: {} dumps exact of {}; {} heaps walked, {} not yet; {} busy blocks ({} of them in \
-         the LFH), {} free blocks, {} uncommitted ranges, {} virtual blocks, {} heap totals \
-         compared; {} wrong",
+         the LFH), {} free blocks, {} uncommitted ranges, {} virtual blocks, {} heap totals, \
+         {} stacks compared; {} wrong",
         outcomes.len() - wrong.len(),
         outcomes.len(),
         sum(|o| o.heaps),
@@ -108,6 +108,7 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
         sum(|o| o.uncommitted),
         sum(|o| o.virtual_blocks),
         sum(|o| o.totals),
+        sum(|o| o.stacks),
         sum(|o| o.problems.len()),
     );
     assert!(

@@ -43,6 +43,8 @@ pub(crate) struct Truth {
     pub(crate) heaps: Vec<TruthHeap>,
     /// The live allocations with their traces: (heap index, address) -> captured frames.
     pub(crate) captured: BTreeMap<(usize, u64), Vec<u64>>,
+    /// The callers of the heap for live allocations whose capture was not recorded.
+    pub(crate) called: BTreeMap<(usize, u64), Vec<u64>>,
 }
 
 fn number(value: &Value) -> u64 {
@@ -98,13 +100,18 @@ impl Truth {
             })
             .collect();
         let stacks = json["stacks"].as_array().expect("stacks");
-        let mut captured = BTreeMap::new();
+        let (mut captured, mut called) = (BTreeMap::new(), BTreeMap::new());
         for row in json["allocations"].as_array().expect("allocations") {
             let (heap, address) = (number(&row[0]) as usize, number(&row[1]));
             heaps[heap].recorded.insert((address, number(&row[2])));
-            if let Some(index) = row[6].as_u64() {
+            let frames = |index: u64| {
                 let frames = stacks[index as usize].as_array().expect("stack");
-                captured.insert((heap, address), frames.iter().map(number).collect());
+                frames.iter().map(number).collect::<Vec<u64>>()
+            };
+            if let Some(index) = row[6].as_u64() {
+                captured.insert((heap, address), frames(index));
+            } else if let Some(index) = row[4].as_u64() {
+                called.insert((heap, address), frames(index));
             }
         }
         for (handle, rows) in json["walk"].as_object().into_iter().flatten() {
@@ -144,6 +151,7 @@ impl Truth {
             page_heap: !json["page_heap_flags"].is_null(),
             heaps,
             captured,
+            called,
         }
     }
 }

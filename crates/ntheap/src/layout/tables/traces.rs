@@ -79,3 +79,35 @@ struct_layout! {
         7600: 0x38 [0x0, 0x4, 0x8, 0x10, 0x18, 0x20, 0x28, 0x30],
     }
 }
+
+struct_layout! {
+    /// Offsets of a trace record of the heap's own log (`RtlpHeapStackTraceLog`). Public type records
+    /// do not have it; the offsets were read from dumps of 7 to 24H2 (docs/findings.md).
+    pub struct TraceRecordLayout: "_HEAP_TRACE_RECORD" {
+        next: "Next",
+        hash: "Hash",
+        depth: "Depth",
+        frames: "Frames",
+    }
+    x86 {
+        6000: 0xc [0x0, 0x4, 0x8, 0xc],
+    }
+    x64 {
+        6000: 0x10 [0x0, 0x8, 0xc, 0x10],
+    }
+}
+
+struct_layout! {
+    /// Offsets of the heap's trace log itself; no public type record has it either.
+    pub struct TraceLogLayout: "_HEAP_TRACE_LOG" {
+        arena: "Arena",
+        count: "Count",
+        buckets: "Buckets",
+    }
+    x86 {
+        6000: 0x8 [0x0, 0x4, 0x8],
+    }
+    x64 {
+        6000: 0x10 [0x0, 0x8, 0x10],
+    }
+}

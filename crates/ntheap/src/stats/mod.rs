@@ -1,0 +1,253 @@
+//! Totals of one dump: per heap, per block size, per stack.
+//!
+//! Blocks are counted while they are walked, on all cores, heap part by heap part; no block is kept.
+//!
+//! ```no_run
+//! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};
+//!
+//! # fn main() -> Result<(), ntheap::Error> {
+//! let file = DumpFile::open("app.dmp".as_ref())?;
+//! let dump = Dump::parse(file.bytes())?;
+//! let process = Process::of(&dump)?;
+//! for heap in stats::collect(&process) {
+//!     for row in heap.sizes.rows(stats::Order::Total).iter().take(10) {
+//!         println!("{:#x}: {} blocks of {:#x} bytes", heap.handle, row.1.blocks, row.0);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod groups;
+
+pub use groups::{Count, Groups, Order, SizeCounts};
+
+use rayon::prelude::*;
+
+use crate::{
+    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Visitor},
+    heap::Heap,
+    process::{HeapKind, Process},
+};
+
+/// What one heap holds.
+#[derive(Debug, Clone)]
+pub struct HeapStatistics {
+    /// Handle of the heap.
+    pub handle: u64,
+    /// Position in the process's heap list.
+    pub index: usize,
+    /// Kind.
+    pub kind: HeapKind,
+    /// `_HEAP.Flags`.
+    pub flags: u32,
+    /// Counts by requested size of the blocks that the program holds.
+    pub sizes: SizeCounts,
+    /// Requested bytes of the blocks that the program holds.
+    pub busy_bytes: u64,
+    /// Number of blocks that the program holds.
+    pub busy_blocks: u64,
+    /// Free blocks outside the LFH: count and bytes with their headers.
+    pub free: Count,
+    /// The largest free block, in bytes with its header.
+    pub largest_free: u64,
+    /// Free slots of the LFH: count and bytes.
+    pub lfh_free: Count,
+    /// Busy slots of the LFH: count and bytes with their headers.
+    pub lfh_busy: Count,
+    /// The heap's own blocks (LFH containers, tables): count and bytes with their headers.
+    pub internal: Count,
+    /// Blocks with a mapping of their own: count and committed bytes.
+    pub virtual_blocks: Count,
+    /// Freed blocks in page heap's quarantine: count and requested bytes.
+    pub quarantine: Count,
+    /// Blocks whose allocation has a stack trace.
+    pub traced_blocks: u64,
+    /// Bytes of the heap that are not in the dump or could not be proved.
+    pub unread_bytes: u64,
+    /// What was missing, inconsistent or corrupt; at most [`MAX_FINDINGS`].
+    pub findings: Vec<Finding>,
+    /// Number of all findings.
+    pub finding_count: u64,
+}
+
+/// Findings that are kept per heap: a wholly corrupt heap can have millions.
+pub const MAX_FINDINGS: usize = 1000;
+
+impl HeapStatistics {
+    fn new(heap: &Heap<'_, '_>) -> Self {
+        let reference = heap.reference();
+        HeapStatistics {
+            handle: reference.handle,
+            index: reference.index,
+            kind: reference.kind,
+            flags: heap.flags(),
+            sizes: SizeCounts::default(),
+            busy_bytes: 0,
+            busy_blocks: 0,
+            free: Count::default(),
+            largest_free: 0,
+            lfh_free: Count::default(),
+            lfh_busy: Count::default(),
+            internal: Count::default(),
+            virtual_blocks: Count::default(),
+            quarantine: Count::default(),
+            traced_blocks: 0,
+            unread_bytes: 0,
+            findings: Vec::new(),
+            finding_count: 0,
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        self.sizes.merge(other.sizes);
+        self.busy_bytes += other.busy_bytes;
+        self.busy_blocks += other.busy_blocks;
+        self.largest_free = self.largest_free.max(other.largest_free);
+        for (mine, theirs) in [
+            (&mut self.free, other.free),
+            (&mut self.lfh_free, other.lfh_free),
+            (&mut self.lfh_busy, other.lfh_busy),
+            (&mut self.internal, other.internal),
+            (&mut self.virtual_blocks, other.virtual_blocks),
+            (&mut self.quarantine, other.quarantine),
+        ] {
+            mine.merge(theirs);
+        }
+        self.traced_blocks += other.traced_blocks;
+        self.unread_bytes += other.unread_bytes;
+        self.finding_count += other.finding_count;
+        self.findings.extend(other.findings);
+        self.findings.truncate(MAX_FINDINGS);
+        self
+    }
+
+    /// Whether blocks may be missing from these numbers.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.findings
+            .iter()
+            .all(|finding| !finding.kind.loses_blocks())
+    }
+
+    /// Whether the heap is of a kind that was not walked at all.
+    #[must_use]
+    pub fn not_walked(&self) -> Option<&'static str> {
+        self.findings.iter().find_map(|finding| match finding.kind {
+            FindingKind::NotWalked { reason } => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+impl Visitor for HeapStatistics {
+    #[inline]
+    fn block(&mut self, block: &Block) {
+        let slot = matches!(block.kind, Kind::Lfh | Kind::SegmentLfh);
+        match block.state {
+            State::Busy if block.internal => self.internal.add(block.block_size),
+            State::Busy => {
+                self.busy_blocks += 1;
+                self.busy_bytes += block.size;
+                self.sizes.add(block.size);
+                self.traced_blocks += u64::from(block.trace != crate::blocks::Trace::None);
+                if slot {
+                    self.lfh_busy.add(block.block_size);
+                } else if matches!(block.kind, Kind::Virtual | Kind::Large) {
+                    self.virtual_blocks.add(block.block_size);
+                }
+            }
+            State::Free if slot => self.lfh_free.add(block.block_size),
+            State::Free => {
+                self.free.add(block.block_size);
+                self.largest_free = self.largest_free.max(block.block_size);
+            }
+            State::Freed => self.quarantine.add(block.size),
+        }
+    }
+
+    fn span(&mut self, span: &Span) {
+        if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
+            self.unread_bytes += span.size;
+        }
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        self.finding_count += 1;
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Totals of all heaps of the process, in the order of its heap list.
+#[must_use]
+pub fn collect(process: &Process<'_, '_>) -> Vec<HeapStatistics> {
+    collect_heaps(&Heap::all(process))
+}
+
+/// Totals of these heaps.
+#[must_use]
+pub fn collect_heaps(heaps: &[Heap<'_, '_>]) -> Vec<HeapStatistics> {
+    visit_parts(heaps, HeapStatistics::new, HeapStatistics::merge)
+}
+
+/// Counts the blocks that the program holds by a key of the caller's choice, per heap.
+#[must_use]
+pub fn collect_by<K: std::hash::Hash + Eq + Send>(
+    heaps: &[Heap<'_, '_>],
+    key: impl Fn(&Block) -> K + Sync,
+) -> Vec<Groups<K>> {
+    struct Counter<'k, K, F> {
+        groups: Groups<K>,
+        key: &'k F,
+    }
+    impl<K: std::hash::Hash + Eq, F: Fn(&Block) -> K> Visitor for Counter<'_, K, F> {
+        fn block(&mut self, block: &Block) {
+            if block.is_user_block() {
+                self.groups.add((self.key)(block), block.size);
+            }
+        }
+    }
+    fn join<'k, K: std::hash::Hash + Eq, F>(
+        mut mine: Counter<'k, K, F>,
+        theirs: Counter<'k, K, F>,
+    ) -> Counter<'k, K, F> {
+        mine.groups.merge(theirs.groups);
+        mine
+    }
+    visit_parts(
+        heaps,
+        |_| Counter {
+            groups: Groups::default(),
+            key: &key,
+        },
+        join,
+    )
+    .into_iter()
+    .map(|counter| counter.groups)
+    .collect()
+}
+
+/// Walks every part of every heap on all cores and joins the parts' visitors per heap, in order.
+pub fn visit_parts<V: Visitor + Send>(
+    heaps: &[Heap<'_, '_>],
+    new: impl Fn(&Heap<'_, '_>) -> V + Sync,
+    merge: impl Fn(V, V) -> V + Sync,
+) -> Vec<V> {
+    heaps
+        .par_iter()
+        .map(|heap| {
+            let parts: Vec<_> = heap.parts().collect();
+            parts
+                .into_par_iter()
+                .map(|part| {
+                    let mut visitor = new(heap);
+                    heap.walk_part(part, &mut visitor);
+                    visitor
+                })
+                .reduce_with(&merge)
+                .unwrap_or_else(|| new(heap))
+        })
+        .collect()
+}
