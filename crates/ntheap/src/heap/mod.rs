@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+pub mod find;
 pub mod nt;
 
 use crate::{

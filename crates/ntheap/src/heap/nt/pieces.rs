@@ -4,6 +4,7 @@ use super::{
     NtHeap, Segment,
     entry::{BUSY, Entry, UNUSED_MARKER, UNUSED_OWN, user_area},
 };
+use crate::blocks::Visitor;
 
 /// A piece of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,24 @@ impl NtHeap<'_, '_> {
         let header = at.checked_add(self.header.codec.header_offset())?;
         let entry = self.header.codec.decode(self.memory.u64(header)?);
         Some(self.raw_entry(at, entry))
+    }
+
+    /// Walks one entry of a segment: its block and, of an LFH container, its slots.
+    pub fn walk_entry(&self, segment: &Segment, at: u64, visitor: &mut dyn Visitor) {
+        let mut window = self.memory.window();
+        if let Some(Some(entry)) = self.entry_at(&mut window, at, segment.end) {
+            self.visit_entry(&mut window, segment, at, &entry, visitor);
+        }
+    }
+
+    /// The user value (`RtlSetUserValueHeap`) of an entry whose flags say that it can have one.
+    #[must_use]
+    pub fn user_value(&self, entry: &RawEntry) -> Option<u64> {
+        let extra = (entry.address + entry.size).checked_sub(self.unit())?;
+        let extra = self.memory.at(extra, self.bitness());
+        extra
+            .pointer(self.layouts.entry_extra.settable)
+            .filter(|&value| value != 0)
     }
 
     fn raw_entry(&self, at: u64, entry: Entry) -> RawEntry {

@@ -113,7 +113,7 @@ impl NtHeap<'_, '_> {
         }
     }
 
-    fn visit_entry(
+    pub(super) fn visit_entry(
         &self,
         window: &mut Window<'_, '_>,
         segment: &Segment,

@@ -2,7 +2,15 @@
 //!
 //! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
 
+mod entries;
+mod flags;
 mod format;
+mod header;
+mod list;
+mod p;
 mod rows;
 
+pub use header::{Detail, headers};
+pub use list::list;
+pub use p::{address as block_at, blocks, overview};
 pub use rows::RowPrinter;

@@ -1,0 +1,153 @@
+//! From the words of a command to the module that prints it.
+
+use std::fmt::Write;
+
+use super::{CommandError, Session, SymbolLookup, evaluate};
+use crate::text::windbg::{self, Detail};
+
+/// The commands, as a user types them.
+pub const COMMANDS: &[&str] = &["!heap"];
+
+struct Modules<'s, 'p, 'a>(&'s Session<'p, 'a>);
+
+impl SymbolLookup for Modules<'_, '_, '_> {
+    fn address_of(&self, name: &str) -> Option<u64> {
+        let modules = &self.0.process.dump.modules;
+        let module = modules.iter().find(|m| m.name().eq_ignore_ascii_case(name));
+        module.map(|module| module.base)
+    }
+}
+
+impl Session<'_, '_> {
+    pub(super) fn dispatch(
+        &mut self,
+        command: &str,
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let mut words = command.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let arguments: Vec<&str> = words.collect();
+        match name.to_ascii_lowercase().as_str() {
+            "!heap" => self.heap(&arguments, out),
+            _ => Err(CommandError::Unknown {
+                typed: name.to_owned(),
+                nearest: nearest(name, COMMANDS),
+            }),
+        }
+    }
+
+    fn value(&self, text: &str) -> Result<u64, CommandError> {
+        evaluate(text, &Modules(self))
+    }
+
+    /// A heap, by handle or by the index that lists show; 0 or nothing stands for all.
+    fn heap_operand(&self, text: Option<&&str>) -> Result<Option<u64>, CommandError> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let value = self.value(text)?;
+        if value == 0 {
+            return Ok(None);
+        }
+        let heaps = &self.process.heaps;
+        let by_index = || heaps.get(usize::try_from(value).ok()?.checked_sub(1)?);
+        if heaps.iter().any(|heap| heap.handle == value) {
+            return Ok(Some(value));
+        }
+        by_index()
+            .map(|heap| Some(heap.handle))
+            .ok_or_else(|| CommandError::Operand {
+                text: (*text).to_owned(),
+                reason: "not the handle of a heap",
+            })
+    }
+
+    fn heap(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let Some((option, rest)) = arguments.split_first() else {
+            return Ok(windbg::list(self.process, out)?);
+        };
+        match option.to_ascii_lowercase().as_str() {
+            "-h" => self.headers(Detail::ENTRIES, rest, out),
+            "-a" => self.headers(Detail::ALL, rest, out),
+            "-m" => self.headers(Detail::SEGMENTS, rest, out),
+            "-f" => self.headers(Detail::FREE, rest, out),
+            "-v" => self.headers(Detail::FIELDS, rest, out),
+            "-hl" => self.headers(Detail::SLOTS, rest, out),
+            "-p" => self.heap_p(rest, out),
+            _ => Err(CommandError::Unknown {
+                typed: format!("!heap {option}"),
+                nearest: "!heap",
+            }),
+        }
+    }
+
+    fn headers(
+        &self,
+        detail: Detail,
+        operands: &[&str],
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let only = self.heap_operand(operands.first())?;
+        let detail = if operands.is_empty() {
+            Detail::default()
+        } else {
+            detail
+        };
+        Ok(windbg::headers(self.process, only, detail, out)?)
+    }
+
+    fn heap_p(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let Some((option, rest)) = arguments.split_first() else {
+            return Ok(windbg::overview(self.process, &self.traces, out)?);
+        };
+        match option.to_ascii_lowercase().as_str() {
+            "-all" => Ok(windbg::blocks(self.process, self.names, None, out)?),
+            "-h" => {
+                let only = self.heap_operand(rest.first())?;
+                Ok(windbg::blocks(self.process, self.names, only, out)?)
+            }
+            "-a" => {
+                let address = self.value(rest.first().copied().unwrap_or_default())?;
+                let traces = &self.traces;
+                Ok(windbg::block_at(
+                    self.process,
+                    traces,
+                    self.names,
+                    address,
+                    out,
+                )?)
+            }
+            _ => Err(CommandError::Unknown {
+                typed: format!("!heap -p {option}"),
+                nearest: "!heap -p",
+            }),
+        }
+    }
+}
+
+/// The candidate that takes the fewest changes of a character.
+fn nearest(typed: &str, candidates: &[&'static str]) -> &'static str {
+    candidates
+        .iter()
+        .min_by_key(|candidate| distance(typed, candidate))
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Number of inserted, removed and changed characters.
+fn distance(a: &str, b: &str) -> usize {
+    // More than any command has: what is longer is no misspelt command.
+    const LONGEST: usize = 64;
+    let a: Vec<char> = a.to_lowercase().chars().take(LONGEST).collect();
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (line, right) in b.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, left) in a.iter().enumerate() {
+            let changed = diagonal + usize::from(*left != right);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[a.len()]
+}
