@@ -74,6 +74,12 @@ impl Session<'_, '_> {
             "-v" => self.headers(Detail::FIELDS, rest, out),
             "-hl" => self.headers(Detail::SLOTS, rest, out),
             "-p" => self.heap_p(rest, out),
+            "-x" => {
+                let verbose = rest.iter().any(|word| word.eq_ignore_ascii_case("-v"));
+                let operand = rest.iter().find(|word| !word.starts_with('-'));
+                let address = self.value(operand.copied().unwrap_or_default())?;
+                Ok(windbg::find(self.process, address, verbose, out)?)
+            }
             _ => Err(CommandError::Unknown {
                 typed: format!("!heap {option}"),
                 nearest: "!heap",

@@ -266,8 +266,8 @@ impl Printer<'_, '_, '_> {
             write!(
                 out,
                 "    FreeList[ {index:02x} ] at {head:0width$x}: {:0width$x} . {:0width$x}  ",
-                link(head),
                 link(head + bitness.pointer_size()),
+                link(head),
             )?;
             if rows {
                 writeln!(out)?;

@@ -9,8 +9,10 @@ mod header;
 mod list;
 mod p;
 mod rows;
+mod x;
 
 pub use header::{Detail, headers};
 pub use list::list;
 pub use p::{address as block_at, blocks, overview};
 pub use rows::RowPrinter;
+pub use x::find;

@@ -202,11 +202,10 @@ pub fn address(
                 writeln!(out)?;
             }
         }
-        writeln!(out, "\n")?;
-    } else {
         writeln!(out)?;
     }
-    writeln!(out, " ")
+    // What is left of the debugger's progress report.
+    writeln!(out, "\r ")
 }
 
 /// `module!symbol+0x%p`.
