@@ -30,9 +30,11 @@
 pub mod address_space;
 pub mod blocks;
 pub mod debugger;
+pub mod diff;
 pub mod dump;
 mod error;
 pub mod heap;
+pub mod json;
 pub mod layout;
 pub mod process;
 pub mod stats;

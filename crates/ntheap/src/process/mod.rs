@@ -239,6 +239,17 @@ impl<'d, 'a> Process<'d, 'a> {
         })
     }
 
+    /// The program: the first module, which is the executable, or else the first that is one.
+    #[must_use]
+    pub fn program(&self) -> Option<&'d Module> {
+        let modules = &self.dump.modules;
+        let is_program = |module: &&Module| {
+            module.file_name().len() > 4
+                && module.file_name().to_ascii_lowercase().ends_with(".exe")
+        };
+        modules.iter().find(is_program).or_else(|| modules.first())
+    }
+
     /// The heap with this handle.
     ///
     /// # Errors

@@ -9,3 +9,8 @@ pub(crate) const fn digits(bitness: Bitness) -> usize {
         Bitness::X64 => 16,
     }
 }
+
+/// A pointer with all its digits.
+pub(crate) fn pointer(value: u64, bitness: Bitness) -> String {
+    format!("{value:0width$x}", width = digits(bitness))
+}

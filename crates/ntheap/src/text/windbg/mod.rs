@@ -3,16 +3,22 @@
 //! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
 
 mod entries;
+mod filter;
 mod flags;
 mod format;
 mod header;
 mod list;
 mod p;
 mod rows;
+mod stat;
+mod summary;
 mod x;
 
+pub use filter::filter;
 pub use header::{Detail, headers};
 pub use list::list;
 pub use p::{address as block_at, blocks, overview};
 pub use rows::RowPrinter;
+pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
+pub use summary::{SummaryOptions, SummaryRow, summary};
 pub use x::find;

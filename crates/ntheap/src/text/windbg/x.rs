@@ -49,7 +49,12 @@ pub fn find(
         line.write(process.bitness, out)?;
         writeln!(out)?;
         if verbose {
-            pointers(process, line.entry, line.entry + line.size.saturating_sub(1), out)?;
+            pointers(
+                process,
+                line.entry,
+                line.entry + line.size.saturating_sub(1),
+                out,
+            )?;
         }
     }
     Ok(())
@@ -120,7 +125,11 @@ impl Line {
                 segment: block.container,
                 size: block.block_size,
                 previous: None,
-                unused: if busy { block.block_size - block.size.min(block.block_size) } else { 0 },
+                unused: if busy {
+                    block.block_size - block.size.min(block.block_size)
+                } else {
+                    0
+                },
                 flags: u8::from(busy),
                 traced: heap.header.captures_stacks(),
                 internal: false,
@@ -226,12 +235,7 @@ impl Line {
 }
 
 /// Prints every aligned pointer of the dump whose value lies in a range.
-fn pointers(
-    process: &Process<'_, '_>,
-    first: u64,
-    last: u64,
-    out: &mut dyn Write,
-) -> fmt::Result {
+fn pointers(process: &Process<'_, '_>, first: u64, last: u64, out: &mut dyn Write) -> fmt::Result {
     let width = digits(process.bitness);
     write!(
         out,
@@ -264,7 +268,10 @@ pub(super) fn scan(memory: &AddressSpace<'_>, bitness: Bitness, visit: &mut dyn 
             }
             Bitness::X86 => {
                 for (index, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
-                    visit(start + index as u64 * size, u32::from_le_bytes(*bytes).into());
+                    visit(
+                        start + index as u64 * size,
+                        u32::from_le_bytes(*bytes).into(),
+                    );
                 }
             }
         }

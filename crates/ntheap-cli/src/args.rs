@@ -1,0 +1,174 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Numbers are decimal, hexadecimal with 0x, or all hexadecimal with --hex; addresses are always
+hexadecimal. Dumps may be compressed (.zst, .gz).
+
+Exit status: 0 done; 1 done, but something could not be read (said on stderr); 2 bad usage or
+unusable input.";
+
+/// Which heap grew, which block size, from which call stack: heap leaks from Windows crash dumps.
+#[derive(Debug, Parser)]
+#[command(name = "ntheap", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Form of the output [default: text]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Read all numbers as hexadecimal, as the debugger does
+    #[arg(long, global = true)]
+    pub(crate) hex: bool,
+    /// Side of a 32-bit process on 64-bit Windows [default: the program's own]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) bitness: Option<Side>,
+    /// Only the heap at this address
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) heap: Option<String>,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; where the debugger has the command, as it prints it.
+    Text,
+    /// One JSON document (docs/json.md).
+    Json,
+    /// One JSON record a line (`blocks` and `filter`).
+    Jsonl,
+}
+
+/// A side of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Side {
+    /// The 32-bit heaps.
+    #[value(name = "32")]
+    Bits32,
+    /// The 64-bit heaps.
+    #[value(name = "64")]
+    Bits64,
+    /// Both.
+    All,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare two dumps: which heap grew, by which blocks
+    Diff(Diff),
+    /// The heaps with their totals (!heap -s)
+    Summary {
+        /// The dump
+        dump: PathBuf,
+    },
+    /// Block sizes of each heap, largest total first (!heap -stat -h)
+    Stat(Stat),
+    /// The blocks of a size or a range of sizes (!heap -flt)
+    Filter(Filter),
+    /// Every block
+    Blocks(Blocks),
+}
+
+/// `ntheap diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The older dump
+    pub(crate) before: PathBuf,
+    /// The newer dump
+    pub(crate) after: PathBuf,
+    /// What to count blocks by
+    #[arg(long, value_enum, default_value = "size")]
+    pub(crate) group_by: DiffGroup,
+    /// Groups to show of each heap
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) top: String,
+    /// Leave out groups that grew by fewer bytes
+    #[arg(long, value_name = "BYTES", default_value = "1")]
+    pub(crate) min_growth: String,
+}
+
+/// What `diff` counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffGroup {
+    /// Requested size
+    Size,
+    /// Heaps alone
+    Heap,
+}
+
+/// `ntheap stat`.
+#[derive(Debug, Args)]
+pub(crate) struct Stat {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// What to sort by (-grp S, A, B)
+    #[arg(long, value_enum, default_value = "total")]
+    pub(crate) group_by: StatGroup,
+    /// Rows to show of each heap
+    #[arg(long, value_name = "N", default_value = "0n20")]
+    pub(crate) top: String,
+}
+
+/// What `stat` sorts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatGroup {
+    /// Total bytes of a size
+    Total,
+    /// Size
+    Size,
+    /// Number of blocks
+    Count,
+}
+
+/// `ntheap filter`.
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Blocks of this size
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "range",
+        conflicts_with = "range"
+    )]
+    pub(crate) size: Option<String>,
+    /// Blocks of these sizes, both included
+    #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
+    pub(crate) range: Option<Vec<String>>,
+}
+
+/// `ntheap blocks`.
+#[derive(Debug, Args)]
+pub(crate) struct Blocks {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Which blocks
+    #[arg(long, value_enum, default_value = "busy")]
+    pub(crate) state: StateFilter,
+    /// Also the heap's own blocks (LFH containers, tables)
+    #[arg(long)]
+    pub(crate) internal: bool,
+}
+
+/// Which blocks `blocks` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateFilter {
+    /// Allocated
+    Busy,
+    /// Free
+    Free,
+    /// All
+    All,
+}

@@ -1,0 +1,83 @@
+//! `ntheap diff`: what grew between two dumps.
+
+use ntheap::{
+    diff::{self, Grouping, Snapshot},
+    json::DiffReport,
+    text::comparison::{self, Options},
+};
+
+use super::{document, document_format};
+use crate::{
+    args::{Common, Diff, DiffGroup, Format},
+    failure::{Failure, Status},
+    input::{Input, heaps},
+    numbers,
+    output::Output,
+};
+
+pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let format = document_format(common)?;
+    let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
+    let min_growth = numbers::parse(&args.min_growth, common.hex)?;
+    let by = Grouping {
+        size: true,
+        stack: false,
+    };
+
+    let inputs = [Input::open(&args.before)?, Input::open(&args.after)?];
+    let dumps = [inputs[0].parse()?, inputs[1].parse()?];
+    let processes = [
+        inputs[0].process(&dumps[0], common)?,
+        inputs[1].process(&dumps[1], common)?,
+    ];
+    let mut status = Status::Complete;
+    for (input, process) in inputs.iter().zip(&processes) {
+        status = status.and(input.report_problems(process));
+    }
+    let snapshot = |index: usize| -> Result<Snapshot<'_, '_>, Failure> {
+        let (input, process) = (&inputs[index], &processes[index]);
+        let heaps = match heaps(input, process, common) {
+            Ok(heaps) => heaps,
+            // A heap that was asked for may be new or gone.
+            Err(_) if is_in_either(&inputs, &processes, common) => Vec::new(),
+            Err(failure) => return Err(failure),
+        };
+        Ok(Snapshot::of_heaps(process, heaps))
+    };
+    let comparison = diff::compare(&snapshot(0)?, &snapshot(1)?, by);
+    for warning in &comparison.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for (side, input) in inputs.iter().enumerate() {
+        let findings = comparison.heaps.iter().flat_map(|heap| &heap.details[side]);
+        status = status.and(input.report_findings(findings));
+    }
+    match format {
+        Format::Text => {
+            let options = Options {
+                names: [inputs[0].path(), inputs[1].path()].map(|path| path.display().to_string()),
+                groups: args.group_by != DiffGroup::Heap,
+                top,
+                min_growth,
+            };
+            output.text(|out| comparison::write(&comparison, &processes, &options, out))?;
+        }
+        Format::Json | Format::Jsonl => {
+            let top = if args.group_by == DiffGroup::Heap {
+                0
+            } else {
+                top
+            };
+            output.json(&document("diff", DiffReport::new(&comparison, top)))?;
+        }
+    }
+    Ok(status)
+}
+
+fn is_in_either(
+    inputs: &[Input; 2],
+    processes: &[ntheap::process::Process<'_, '_>; 2],
+    common: &Common,
+) -> bool {
+    (0..2).any(|index| heaps(&inputs[index], &processes[index], common).is_ok())
+}

@@ -1,0 +1,55 @@
+//! `ntheap filter`: `!heap -flt`.
+
+use ntheap::text::{ModuleNames, windbg};
+
+use super::blocks::{Selection, write_blocks};
+use crate::{
+    args::{Common, Filter, Format},
+    failure::{Failure, Status},
+    input::{Input, heaps},
+    numbers,
+    output::Output,
+};
+
+pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let number = |text: &String| numbers::parse(text, common.hex);
+    let sizes = match (&args.size, args.range.as_deref()) {
+        (Some(size), _) => number(size)?..=number(size)?,
+        (None, Some([min, max])) => number(min)?..=number(max)?,
+        _ => {
+            return Err(Failure::Usage(
+                "either --size or --range is needed".to_owned(),
+            ));
+        }
+    };
+    if sizes.is_empty() {
+        return Err(Failure::Usage(format!(
+            "the range {:#x} to {:#x} is empty",
+            sizes.start(),
+            sizes.end()
+        )));
+    }
+    let input = Input::open(&args.dump)?;
+    let dump = input.parse()?;
+    let mut status = Status::Complete;
+    let format = common.format.unwrap_or(Format::Text);
+    let processes = input.processes(&dump, common)?;
+    if format != Format::Text {
+        let selection = Selection {
+            busy: true,
+            free: true,
+            internal: false,
+            sizes,
+        };
+        return write_blocks("filter", &input, &processes, common, &selection, output);
+    }
+    for process in &processes {
+        status = status.and(input.report_problems(process));
+        let heaps = heaps(&input, process, common)?;
+        let names = ModuleNames(&dump);
+        let findings =
+            output.text(|out| windbg::filter(process, &heaps, sizes.clone(), &names, out))?;
+        status = status.and(input.report_findings(&findings));
+    }
+    Ok(status)
+}

@@ -1,0 +1,57 @@
+//! One module a command.
+
+mod blocks;
+mod diff;
+mod filter;
+mod stat;
+mod summary;
+
+use serde::Serialize;
+
+use crate::{
+    args::{Arguments, Command, Common, Format},
+    failure::{Failure, Status},
+    output::Output,
+};
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
+    let common = &arguments.common;
+    let mut output = Output::new();
+    let status = match &arguments.command {
+        Command::Diff(args) => diff::run(args, common, &mut output),
+        Command::Summary { dump } => summary::run(dump, common, &mut output),
+        Command::Stat(args) => stat::run(args, common, &mut output),
+        Command::Filter(args) => filter::run(args, common, &mut output),
+        Command::Blocks(args) => blocks::run(args, common, &mut output),
+    }?;
+    output.finish()?;
+    Ok(status)
+}
+
+/// The form of output of a command that has no record form.
+fn document_format(common: &Common) -> Result<Format, Failure> {
+    match common.format {
+        Some(Format::Jsonl) => Err(Failure::Usage(
+            "--format jsonl is for blocks and filter; use json here".to_owned(),
+        )),
+        other => Ok(other.unwrap_or(Format::Text)),
+    }
+}
+
+/// A JSON document: its version and command, then the report.
+#[derive(Serialize)]
+struct Document<T> {
+    schema: u32,
+    command: &'static str,
+    #[serde(flatten)]
+    report: T,
+}
+
+fn document<T: Serialize>(command: &'static str, report: T) -> Document<T> {
+    Document {
+        schema: ntheap::json::SCHEMA,
+        command,
+        report,
+    }
+}

@@ -1,0 +1,115 @@
+//! `ntheap summary`: `!heap -s`.
+
+use std::path::Path;
+
+use ntheap::{
+    heap::Heap,
+    json::{HeapReport, ProcessReport},
+    layout::Bitness,
+    process::{Process, ProcessOptions},
+    stats,
+    text::windbg,
+};
+use serde::Serialize;
+
+use super::{document, document_format};
+use crate::{
+    args::{Common, Format, Side},
+    failure::{Failure, Status},
+    input::{Input, heaps},
+    output::Output,
+};
+
+#[derive(Serialize)]
+struct Report {
+    sides: Vec<SideReport>,
+}
+
+#[derive(Serialize)]
+struct SideReport {
+    process: ProcessReport,
+    heaps: Vec<HeapReport>,
+    /// Heaps of the other side of a WOW64 process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heaps_of_other_side: Option<usize>,
+    problems: Vec<String>,
+}
+
+pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let format = document_format(common)?;
+    let input = Input::open(path)?;
+    let dump = input.parse()?;
+    let mut status = Status::Complete;
+    let mut sides = Vec::new();
+    for process in input.processes(&dump, common)? {
+        status = status.and(input.report_problems(&process));
+        let heaps = heaps(&input, &process, common)?;
+        let other = (common.bitness != Some(Side::All))
+            .then(|| heaps_of_other_side(&process))
+            .flatten();
+        match format {
+            Format::Text => {
+                output.text(|out| {
+                    windbg::summary(&process, &heaps, &windbg::SummaryOptions::default(), out)?;
+                    if let Some(count) = other {
+                        let bits = 96 - process.bitness.bits();
+                        writeln!(
+                            out,
+                            "{count} {bits}-bit heaps of this WOW64 process are not shown: --bitness {bits} or all"
+                        )?;
+                    }
+                    Ok(())
+                })?;
+                let unwalked = heaps.iter().filter_map(|heap| match heap {
+                    Heap::NotWalked(heap, reason) => Some((heap.handle, reason)),
+                    _ => None,
+                });
+                for (handle, reason) in unwalked {
+                    eprintln!("heap {handle:x}: {reason}");
+                    status = Status::Partial;
+                }
+            }
+            Format::Json | Format::Jsonl => {
+                let statistics = stats::collect_heaps(&heaps);
+                let findings = statistics.iter().flat_map(|heap| &heap.findings);
+                status = status.and(input.report_findings(findings));
+                let reports = heaps.iter().zip(&statistics);
+                sides.push(SideReport {
+                    process: ProcessReport::new(&process),
+                    heaps: reports
+                        .map(|(heap, stats)| HeapReport::new(heap, stats))
+                        .collect(),
+                    heaps_of_other_side: other,
+                    problems: process
+                        .problems
+                        .iter()
+                        .map(ToString::to_string)
+                        .chain(dump.problems.iter().map(ToString::to_string))
+                        .collect(),
+                });
+            }
+        }
+    }
+    if format != Format::Text {
+        output.json(&document("summary", Report { sides }))?;
+    }
+    Ok(status)
+}
+
+/// How many heaps the side of a WOW64 process has that is not looked at.
+fn heaps_of_other_side(process: &Process<'_, '_>) -> Option<usize> {
+    let other = match process.bitness {
+        Bitness::X86 => Bitness::X64,
+        Bitness::X64 => Bitness::X86,
+    };
+    if !process.wow64 {
+        return None;
+    }
+    let options = ProcessOptions {
+        bitness: Some(other),
+        ..ProcessOptions::default()
+    };
+    Process::with_options(process.dump, &options)
+        .ok()
+        .map(|other| other.heaps.len())
+}

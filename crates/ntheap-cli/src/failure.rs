@@ -1,0 +1,87 @@
+//! What ends the program, and how a run that ended well went.
+
+use std::{fmt, io, path::PathBuf, process::ExitCode};
+
+/// Why the program could not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An input can't be used.
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ntheap::Error,
+    },
+    /// The command line says something impossible.
+    Usage(String),
+    /// The output can't be written.
+    Output(io::Error),
+    /// The reader of the output went away.
+    ClosedPipe,
+}
+
+impl Failure {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Failure::Input { error, .. } => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // I/O errors name the file themselves.
+            Failure::Input {
+                error: error @ ntheap::Error::Io { .. },
+                ..
+            } => write!(f, "{error}"),
+            Failure::Input { path, error } => write!(f, "{}: {error}", path.display()),
+            Failure::Usage(text) => write!(f, "{text}"),
+            Failure::Output(error) => write!(f, "can't write the output: {error}"),
+            Failure::ClosedPipe => write!(f, "the output was closed"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => Failure::Output(error),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Failure::from(io::Error::from(error))
+    }
+}
+
+/// How the work went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Status {
+    /// Everything was read.
+    #[default]
+    Complete,
+    /// Something could not be read; it was said on stderr.
+    Partial,
+}
+
+impl Status {
+    pub(crate) fn exit_code(self) -> ExitCode {
+        match self {
+            Status::Complete => ExitCode::SUCCESS,
+            Status::Partial => ExitCode::from(1),
+        }
+    }
+
+    pub(crate) fn and(self, other: Status) -> Status {
+        match (self, other) {
+            (Status::Complete, Status::Complete) => Status::Complete,
+            _ => Status::Partial,
+        }
+    }
+}

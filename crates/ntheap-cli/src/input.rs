@@ -1,0 +1,191 @@
+//! Opening dumps, choosing the side of a process, and saying what could not be read.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ntheap::{
+    Error,
+    blocks::Finding,
+    dump::{Dump, DumpFile, OpenOptions, Problem},
+    heap::Heap,
+    layout::Bitness,
+    process::{Process, ProcessOptions},
+};
+
+use crate::{
+    args::{Common, Side},
+    failure::{Failure, Status},
+    numbers,
+    output::shows_progress,
+};
+
+/// A file that was named on the command line.
+pub(crate) struct Input {
+    path: PathBuf,
+    file: DumpFile,
+}
+
+impl Input {
+    /// Opens the file; a compressed one is unpacked, with a progress bar if that takes long.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let mut bar: Option<ProgressBar> = None;
+        let mut progress = |done: u64, total: u64| {
+            let bar = bar.get_or_insert_with(|| {
+                let style = "unpacking {wide_bar} {bytes}/{total_bytes}";
+                let style = ProgressStyle::with_template(style);
+                ProgressBar::new(total).with_style(style.unwrap_or(ProgressStyle::default_bar()))
+            });
+            bar.set_position(done);
+        };
+        let options = OpenOptions {
+            progress: shows_progress().then_some(&mut progress),
+            ..OpenOptions::default()
+        };
+        let file = DumpFile::open_with(path, options);
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        let file = file.map_err(|error| Failure::Input {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(Input {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn parse(&self) -> Result<Dump<'_>, Failure> {
+        let mut dump = Dump::parse(self.file.bytes()).map_err(|error| self.failure(error))?;
+        if let Some(reason) = self.file.incomplete() {
+            dump.problems.insert(
+                0,
+                Problem::Incomplete {
+                    reason: reason.to_owned(),
+                },
+            );
+        }
+        Ok(dump)
+    }
+
+    pub(crate) fn failure(&self, error: Error) -> Failure {
+        Failure::Input {
+            path: self.path.clone(),
+            error,
+        }
+    }
+
+    /// The sides of the process that the options ask for, the program's own first.
+    pub(crate) fn processes<'d, 'a>(
+        &self,
+        dump: &'d Dump<'a>,
+        common: &Common,
+    ) -> Result<Vec<Process<'d, 'a>>, Failure> {
+        let open = |bitness| {
+            let options = ProcessOptions {
+                bitness,
+                ..ProcessOptions::default()
+            };
+            Process::with_options(dump, &options).map_err(|error| self.failure(error))
+        };
+        match common.bitness {
+            None => Ok(vec![open(None)?]),
+            Some(Side::Bits32) => Ok(vec![open(Some(Bitness::X86))?]),
+            Some(Side::Bits64) => Ok(vec![open(Some(Bitness::X64))?]),
+            Some(Side::All) => {
+                let first = open(None)?;
+                let mut all = vec![first];
+                if all[0].wow64 {
+                    all.push(open(Some(Bitness::X64))?);
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    /// The one side that commands about a single process speak of.
+    pub(crate) fn process<'d, 'a>(
+        &self,
+        dump: &'d Dump<'a>,
+        common: &Common,
+    ) -> Result<Process<'d, 'a>, Failure> {
+        let mut processes = self.processes(dump, common)?;
+        Ok(processes.swap_remove(0))
+    }
+
+    /// Says on stderr what of the dump and the process could not be read.
+    pub(crate) fn report_problems(&self, process: &Process<'_, '_>) -> Status {
+        let name = self.name();
+        for problem in &process.dump.problems {
+            eprintln!("{name}: {problem}");
+        }
+        for problem in &process.problems {
+            eprintln!("{name}: {problem}");
+        }
+        if process.dump.problems.is_empty() && process.problems.is_empty() {
+            Status::Complete
+        } else {
+            Status::Partial
+        }
+    }
+
+    /// Says on stderr what a walk could not read, shortened.
+    pub(crate) fn report_findings<'f>(
+        &self,
+        findings: impl IntoIterator<Item = &'f Finding>,
+    ) -> Status {
+        const SHOWN: usize = 20;
+        let name = self.name();
+        let mut count = 0;
+        for finding in findings {
+            count += 1;
+            if count <= SHOWN {
+                eprintln!("{name}: {finding}");
+            }
+        }
+        if count > SHOWN {
+            eprintln!("{name}: ... and {} more", count - SHOWN);
+        }
+        if count == 0 {
+            Status::Complete
+        } else {
+            Status::Partial
+        }
+    }
+
+    fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.path
+            .file_name()
+            .unwrap_or(self.path.as_os_str())
+            .to_string_lossy()
+    }
+}
+
+/// The heaps of a process that the options ask for.
+pub(crate) fn heaps<'p, 'a>(
+    input: &Input,
+    process: &'p Process<'_, 'a>,
+    common: &Common,
+) -> Result<Vec<Heap<'p, 'a>>, Failure> {
+    let Some(text) = &common.heap else {
+        return Ok(Heap::all(process));
+    };
+    let address = numbers::parse_address(text)?;
+    // A heap can also be named in decimal, as JSON readers may have turned it.
+    let decimal = text.parse().ok();
+    let named = |handle: u64| handle == address || Some(handle) == decimal;
+    let heaps: Vec<_> = process
+        .heaps
+        .iter()
+        .filter(|heap| named(heap.handle))
+        .map(|heap| Heap::open(process, heap))
+        .collect();
+    if heaps.is_empty() {
+        return Err(input.failure(Error::NoSuchHeap { handle: address }));
+    }
+    Ok(heaps)
+}

@@ -1,0 +1,128 @@
+//! The result of a comparison in words.
+
+use std::fmt;
+
+use super::{Comparison, GroupChange, HeapChange, HeapStatus};
+
+/// The answer to "what grew", as one or two sentences with the numbers.
+#[derive(Debug, Clone)]
+pub struct Verdict<'c> {
+    /// Growth of all heaps in bytes.
+    pub total: i64,
+    /// The heap that grew most, if any did.
+    pub heap: Option<&'c HeapChange>,
+    /// The groups of that heap that account for its growth, largest first.
+    pub groups: Vec<&'c GroupChange>,
+    /// Whether both dumps hold the same blocks.
+    pub identical: bool,
+}
+
+/// Part of a heap's growth, in per cent, from which on the groups named are enough to explain it.
+const EXPLAINED_PERCENT: i64 = 80;
+/// Most groups that a verdict names.
+const NAMED_GROUPS: usize = 3;
+
+impl<'c> Verdict<'c> {
+    pub(super) fn of(comparison: &'c Comparison) -> Self {
+        let heap = comparison
+            .heaps
+            .first()
+            .filter(|heap| heap.busy.bytes() > 0);
+        let mut groups = Vec::new();
+        if let Some(heap) = heap {
+            let growth = heap.busy.bytes();
+            let mut explained = 0;
+            for group in heap.groups.iter().filter(|group| group.change.bytes() > 0) {
+                if groups.len() >= NAMED_GROUPS
+                    || explained >= growth.saturating_mul(EXPLAINED_PERCENT) / 100
+                {
+                    break;
+                }
+                explained += group.change.bytes();
+                groups.push(group);
+            }
+        }
+        Verdict {
+            total: comparison.total.bytes(),
+            heap,
+            groups,
+            identical: comparison.identical,
+        }
+    }
+}
+
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.identical {
+            return write!(
+                f,
+                "No growth: the heaps of both dumps hold the same blocks."
+            );
+        }
+        let Some(heap) = self.heap else {
+            return write!(
+                f,
+                "No heap grew; all heaps together: {}.",
+                signed_bytes(self.total)
+            );
+        };
+        let new = if heap.status == HeapStatus::New {
+            "New heap"
+        } else {
+            "Heap"
+        };
+        write!(
+            f,
+            "{new} {:x} grew by {} ({:+} bytes in {:+} blocks)",
+            heap.handle,
+            human_bytes(heap.busy.bytes().unsigned_abs()),
+            heap.busy.bytes(),
+            heap.busy.blocks(),
+        )?;
+        for (index, group) in self.groups.iter().enumerate() {
+            write!(f, "{}", if index == 0 { ": " } else { ", " })?;
+            let change = &group.change;
+            let percent = change.bytes() as f64 * 100.0 / heap.busy.bytes() as f64;
+            match group.key.size {
+                Some(size) => write!(f, "{:+} blocks of {size:#x} bytes", change.blocks())?,
+                None => write!(f, "{:+} blocks of one stack", change.blocks())?,
+            }
+            write!(f, " ({percent:.0} %)")?;
+        }
+        write!(f, ".")
+    }
+}
+
+fn signed_bytes(bytes: i64) -> String {
+    let sign = if bytes < 0 { "-" } else { "+" };
+    format!("{sign}{}", human_bytes(bytes.unsigned_abs()))
+}
+
+/// A number of bytes with a binary unit: `12.0 KiB`.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_the_unit_that_fits() {
+        assert_eq!(human_bytes(0), "0 bytes");
+        assert_eq!(human_bytes(1023), "1023 bytes");
+        assert_eq!(human_bytes(12_288), "12.0 KiB");
+        assert_eq!(human_bytes(u64::MAX), "16384.0 PiB");
+    }
+}

@@ -1,0 +1,135 @@
+//! `!heap -stat` and `!heap -stat -h H`.
+
+use std::fmt::{self, Write};
+
+use super::format::pointer;
+use crate::{
+    heap::Heap,
+    layout::Bitness,
+    stats::{HeapStatistics, Order},
+};
+
+/// Rows that are printed when the command does not say how many.
+pub const DEFAULT_ROWS: usize = 20;
+
+/// `!heap -stat`: segments and virtual blocks of each heap, largest first.
+///
+/// The debugger prints the address of the list of virtual blocks as `VirtAlloc bytes` and sorts by
+/// it; this is the number of bytes (see docs/fidelity.md).
+///
+/// # Errors
+/// Those of `out`.
+pub fn heap_sizes(heaps: &[Heap<'_, '_>], bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
+    let mut rows: Vec<_> = heaps
+        .iter()
+        .filter_map(|heap| match heap {
+            Heap::Nt(heap) => {
+                let sum = |size: fn(&crate::heap::nt::Segment) -> u64| {
+                    heap.segments.iter().map(size).sum::<u64>()
+                };
+                let in_virtual: u64 = heap.virtual_blocks.iter().map(|b| b.committed).sum();
+                Some((
+                    heap,
+                    sum(|s| s.reserved),
+                    sum(|s| s.committed()),
+                    in_virtual,
+                ))
+            }
+            _ => None,
+        })
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.2 + row.3));
+    for (heap, reserved, committed, in_virtual) in rows {
+        writeln!(out, "_HEAP {}", pointer(heap.handle(), bitness))?;
+        writeln!(out, "     Segments            {:08x}", heap.segments.len())?;
+        writeln!(
+            out,
+            "         Reserved  bytes {}",
+            pointer(reserved, bitness)
+        )?;
+        writeln!(
+            out,
+            "         Committed bytes {}",
+            pointer(committed, bitness)
+        )?;
+        writeln!(
+            out,
+            "     VirtAllocBlocks     {:08x}",
+            heap.virtual_blocks.len()
+        )?;
+        writeln!(
+            out,
+            "         VirtAlloc bytes {}",
+            pointer(in_virtual, bitness)
+        )?;
+    }
+    Ok(())
+}
+
+/// `!heap -stat -h 0`: the block sizes of every heap.
+///
+/// # Errors
+/// Those of `out`.
+pub fn all_block_sizes(
+    heaps: &[HeapStatistics],
+    bitness: Bitness,
+    order: Order,
+    rows: usize,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    for heap in heaps {
+        writeln!(out, "\nAllocations statistics for")?;
+        block_sizes(heap.handle, Some(heap), bitness, order, rows, out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// `!heap -stat -h H`: the block sizes of one heap; of an address that is no heap only the caption.
+///
+/// # Errors
+/// Those of `out`.
+pub fn block_sizes(
+    handle: u64,
+    heap: Option<&HeapStatistics>,
+    bitness: Bitness,
+    order: Order,
+    rows: usize,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let (group, columns) = match order {
+        Order::Total => (
+            "TOTSIZE",
+            "    size     #blocks     total     ( %) (percent of total busy bytes)",
+        ),
+        Order::Size => (
+            "ALLOCATIONSIZE",
+            "    size     #blocks    total     ( %) (percent of total busy bytes)",
+        ),
+        Order::Blocks => (
+            "BLOCKCOUNT",
+            "    size     #blocks    total     ( %) (percent of totalblocks)",
+        ),
+    };
+    writeln!(out, " heap @ {}", pointer(handle, bitness))?;
+    writeln!(out, "group-by: {group} max-display: {rows}")?;
+    writeln!(out, "{columns}")?;
+    let Some(heap) = heap else { return Ok(()) };
+    for (size, count) in heap.sizes.rows(order).into_iter().take(rows) {
+        let (part, whole) = match order {
+            Order::Blocks => (count.blocks, heap.busy_blocks),
+            Order::Total | Order::Size => (count.bytes, heap.busy_bytes),
+        };
+        let percent = if whole == 0 {
+            0.0
+        } else {
+            part as f64 * 100.0 / whole as f64
+        };
+        writeln!(
+            out,
+            "    {size:x} {:x} - {:x}  ({percent:.2})",
+            count.blocks, count.bytes
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! `!heap -s`: one row a heap.
+//!
+//! ```text
+//!           Heap     Flags   Reserv  Commit  Virt   Free  List   UCR  Virt  Lock  Fast
+//!                             (k)     (k)    (k)     (k) length      blocks cont. heap
+//! ```
+
+use std::fmt::{self, Write};
+
+use super::format::pointer;
+use crate::{
+    heap::{
+        Heap,
+        nt::{FrontEndKind, NtHeap, infer_lfh_key},
+    },
+    layout::Bitness,
+    process::{Process, global_flags},
+};
+
+/// Committed bytes from which on a row can be followed by its external fragmentation.
+const FRAGMENTATION_COMMIT: u64 = 0x10_0000;
+/// Per cent from which on fragmentation is worth a line.
+const FRAGMENTATION_PERCENT: u64 = 10;
+/// Uncommitted ranges from which on address space counts as fragmented.
+const FRAGMENTATION_RANGES: u64 = 100;
+/// Contention from which on the lock is worth a line.
+const CONTENTION: u32 = 0x10_0000;
+
+/// What the table needs besides the heaps.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SummaryOptions {
+    /// `-v`: uncommitted ranges that are large count as not reserved in the column `Virt`.
+    pub verbose: bool,
+    /// Whether corruption ends the process, where ntdll's variable for it is known; else what
+    /// Windows does by default for the width.
+    pub termination_on_corruption: Option<bool>,
+}
+
+/// The numbers of a row, in bytes. Sources: the heap's header and its segments' headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SummaryRow {
+    /// Handle of the heap.
+    pub handle: u64,
+    /// `_HEAP.Flags`.
+    pub flags: u32,
+    /// Reserved: segments and the LFH's own region.
+    pub reserved: u64,
+    /// Committed: segments and the LFH's own region.
+    pub committed: u64,
+    /// Committed in segments alone.
+    pub segments_committed: u64,
+    /// Reserved in segments less what the debugger takes for not really reserved.
+    pub virtual_size: u64,
+    /// Free blocks of the segments.
+    pub free: u64,
+    /// Blocks on the free lists.
+    pub free_list_length: u32,
+    /// Uncommitted ranges.
+    pub uncommitted_ranges: u64,
+    /// Virtual blocks.
+    pub virtual_blocks: usize,
+    /// Contention count of the lock; `None` for a heap without one.
+    pub lock_contention: Option<u32>,
+    /// Front end.
+    pub front_end: Option<FrontEndKind>,
+}
+
+impl SummaryRow {
+    /// The row of an NT heap.
+    #[must_use]
+    pub fn of(heap: &NtHeap<'_, '_>, verbose: bool) -> Self {
+        let segments = || heap.segments.iter();
+        let (lfh_reserved, lfh_committed) = heap.header.lfh_region;
+        let segments_reserved: u64 = segments().map(|segment| segment.reserved).sum();
+        let segments_committed: u64 = segments().map(|segment| segment.committed()).sum();
+        let large = match heap.bitness() {
+            Bitness::X64 => 0xf_e000,
+            Bitness::X86 => 0x7_f000,
+        };
+        let not_counted = segments()
+            .map(|segment| {
+                let ranges = segment.ranges.iter().map(|range| range.size);
+                let large: u64 = ranges.filter(|&size| verbose && size >= large).sum();
+                large + segment.largest_uncommitted
+            })
+            .sum();
+        SummaryRow {
+            handle: heap.handle(),
+            flags: heap.header.flags,
+            reserved: segments_reserved + lfh_reserved,
+            committed: segments_committed + lfh_committed,
+            segments_committed,
+            virtual_size: segments_reserved.saturating_sub(not_counted),
+            free: heap.header.total_free,
+            free_list_length: heap.header.free_blocks,
+            uncommitted_ranges: segments().map(|s| u64::from(s.uncommitted_ranges)).sum(),
+            virtual_blocks: heap.virtual_blocks.len(),
+            lock_contention: (heap.header.lock != 0).then_some(heap.header.lock_contention),
+            front_end: Some(heap.header.front_end.kind),
+        }
+    }
+
+    /// Free bytes in per cent of the committed ones of the segments.
+    #[must_use]
+    pub fn external_fragmentation(&self) -> u64 {
+        (self.free.saturating_mul(100))
+            .checked_div(self.segments_committed)
+            .unwrap_or(0)
+    }
+
+    /// Uncommitted bytes in per cent of the virtual size.
+    #[must_use]
+    pub fn address_fragmentation(&self) -> u64 {
+        let uncommitted = self.virtual_size.saturating_sub(self.segments_committed);
+        uncommitted
+            .saturating_mul(100)
+            .checked_div(self.virtual_size)
+            .unwrap_or(0)
+    }
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// Those of `out`.
+pub fn summary(
+    process: &Process<'_, '_>,
+    heaps: &[Heap<'_, '_>],
+    options: &SummaryOptions,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let bitness = process.bitness;
+    let stars = "*".repeat(120);
+    writeln!(out, "\n\n{stars}\n{:46}NT HEAP STATS BELOW\n{stars}", "")?;
+    let mut aids = global_flags(process.nt_global_flag.unwrap_or(0))
+        .filter_map(|flag| flag.heap_aid)
+        .peekable();
+    if aids.peek().is_some() {
+        writeln!(
+            out,
+            "NtGlobalFlag enables following debugging aids for new heaps:"
+        )?;
+        aids.try_for_each(|aid| writeln!(out, "    {aid}"))?;
+    }
+    if process.layouts.heap.encoding.is_some() {
+        let key = infer_lfh_key(process, heaps);
+        let key = key.and_then(|key| key.full.or(Some(key.value.into())));
+        match key {
+            Some(key) => writeln!(
+                out,
+                "LFH Key                   : 0x{}",
+                pointer(key, bitness)
+            )?,
+            // Without any LFH in use nothing in the dump says which of ntdll's numbers it is.
+            None => writeln!(out, "LFH Key                   : unknown (no LFH in use)")?,
+        }
+    }
+    if let Some(enabled) = options
+        .termination_on_corruption
+        .or_else(|| default_termination(process))
+    {
+        let state = if enabled { "ENABLED" } else { "DISABLED" };
+        writeln!(out, "Termination on corruption : {state}")?;
+    }
+    let (indent, second, rule) = match bitness {
+        Bitness::X86 => (2, 20, 77),
+        Bitness::X64 => (10, 28, 85),
+    };
+    writeln!(
+        out,
+        "{:indent$}Heap     Flags   Reserv  Commit  Virt   Free  List   UCR  Virt  Lock  Fast ",
+        ""
+    )?;
+    writeln!(
+        out,
+        "{:second$}(k)     (k)    (k)     (k) length      blocks cont. heap ",
+        ""
+    )?;
+    let rule = "-".repeat(rule);
+    writeln!(out, "{rule}")?;
+    let mut any = false;
+    for heap in heaps {
+        if let Heap::Nt(heap) = heap {
+            any = true;
+            if options.verbose {
+                write!(out, "{}", ".".repeat(heap.segments.len()))?;
+            }
+            write_row(&SummaryRow::of(heap, options.verbose), bitness, out)?;
+        }
+    }
+    if !any {
+        writeln!(out, "No heaps to display.")?;
+    }
+    writeln!(out, "{rule}")
+}
+
+/// 64-bit processes end on corruption; 32-bit ones only when they ask for it. The variable that the
+/// debugger reads came with Windows 8.1 (x64) and some later x86 build: before, there is no line.
+fn default_termination(process: &Process<'_, '_>) -> Option<bool> {
+    match process.bitness {
+        Bitness::X64 => (process.build >= 9600).then_some(true),
+        Bitness::X86 => (process.build >= 17763).then_some(false),
+    }
+}
+
+fn write_row(row: &SummaryRow, bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
+    write!(
+        out,
+        "{} {:08x} {:7} {:6} {:6} {:6} {:5} {:5} {:4} ",
+        pointer(row.handle, bitness),
+        row.flags,
+        row.reserved >> 10,
+        row.committed >> 10,
+        row.virtual_size >> 10,
+        row.free >> 10,
+        row.free_list_length,
+        row.uncommitted_ranges,
+        row.virtual_blocks,
+    )?;
+    match row.lock_contention {
+        Some(contention) => write!(out, "{contention:6x}   ")?,
+        None => write!(out, "   N/A   ")?,
+    }
+    let front_end = match row.front_end {
+        Some(FrontEndKind::Lookaside) => "L  ",
+        Some(FrontEndKind::Lfh) => "LFH",
+        _ => "   ",
+    };
+    writeln!(out, "{front_end}")?;
+    let external = row.external_fragmentation();
+    if row.segments_committed > FRAGMENTATION_COMMIT && external > FRAGMENTATION_PERCENT {
+        let blocks = row.free_list_length;
+        writeln!(
+            out,
+            "    External fragmentation  {external} % ({blocks} free blocks)"
+        )?;
+    }
+    let address = row.address_fragmentation();
+    if row.uncommitted_ranges > FRAGMENTATION_RANGES && address > FRAGMENTATION_PERCENT {
+        let ranges = row.uncommitted_ranges;
+        writeln!(
+            out,
+            "    Virtual address fragmentation  {address} % ({ranges} uncommited ranges)"
+        )?;
+    }
+    if let Some(contention) = row
+        .lock_contention
+        .filter(|&contention| contention > CONTENTION)
+    {
+        writeln!(out, "    Lock contention  {contention} ")?;
+    }
+    Ok(())
+}
