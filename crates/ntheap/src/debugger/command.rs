@@ -3,7 +3,11 @@
 use std::fmt::Write;
 
 use super::{CommandError, Session, SymbolLookup, evaluate};
-use crate::text::windbg::{self, Detail};
+use crate::{
+    heap::Heap,
+    stats::{self, Order},
+    text::windbg::{self, Detail, SummaryOptions},
+};
 
 /// The commands, as a user types them.
 pub const COMMANDS: &[&str] = &["!heap"];
@@ -74,6 +78,20 @@ impl Session<'_, '_> {
             "-v" => self.headers(Detail::FIELDS, rest, out),
             "-hl" => self.headers(Detail::SLOTS, rest, out),
             "-p" => self.heap_p(rest, out),
+            "-s" => self.summary(rest, out),
+            "-stat" => self.stat(rest, out),
+            "-flt" => self.filter(rest, out),
+            "-triage" => Ok(windbg::triage(self.process, out)?),
+            "-g" => Ok(windbg::global_tags(self.process, out)?),
+            _ if option == &"-T" => match self.heap_operand(rest.first())? {
+                Some(handle) => Ok(windbg::pseudo_tags(self.process, handle, out)?),
+                None => self.headers(Detail::default(), &[], out),
+            },
+            "-t" => self.headers(Detail::default(), &[], out),
+            "-k" => {
+                let only = self.heap_operand(rest.first())?;
+                Ok(windbg::headers(self.process, only, Detail::default(), out)?)
+            }
             "-x" => {
                 let verbose = rest.iter().any(|word| word.eq_ignore_ascii_case("-v"));
                 let operand = rest.iter().find(|word| !word.starts_with('-'));
@@ -100,6 +118,89 @@ impl Session<'_, '_> {
             detail
         };
         Ok(windbg::headers(self.process, only, detail, out)?)
+    }
+
+    fn summary(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let flag = |name| operands.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let options = SummaryOptions {
+            verbose: flag("-v"),
+            ..SummaryOptions::default()
+        };
+        if flag("-h") {
+            return Err(CommandError::Unavailable {
+                reason: "the report of one heap is not there yet",
+            });
+        }
+        let heaps = Heap::all(self.process);
+        Ok(windbg::summary(self.process, &heaps, &options, out)?)
+    }
+
+    fn stat(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let bitness = self.process.bitness;
+        let after = |name: &str| {
+            let at = operands
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(name))?;
+            operands.get(at + 1..)
+        };
+        let Some(handle) = after("-h") else {
+            let heaps = Heap::all(self.process);
+            return Ok(windbg::heap_sizes(&heaps, bitness, out)?);
+        };
+        let group = after("-grp").unwrap_or_default();
+        let order = match group
+            .first()
+            .map(|word| word.to_ascii_uppercase())
+            .as_deref()
+        {
+            Some("A") => Order::Size,
+            Some("B") => Order::Blocks,
+            None | Some("S") => Order::Total,
+            Some(_) => {
+                return Err(CommandError::Operand {
+                    text: group[0].to_owned(),
+                    reason: "-grp takes A (size), B (count) or S (total)",
+                });
+            }
+        };
+        let rows = match group.get(1) {
+            Some(text) => usize::try_from(self.value(text)?).unwrap_or(usize::MAX),
+            None => windbg::DEFAULT_ROWS,
+        };
+        let handle = match handle.first() {
+            Some(text) => self.value(text)?,
+            None => 0,
+        };
+        let statistics = stats::collect(self.process);
+        Ok(if handle == 0 {
+            windbg::all_block_sizes(&statistics, bitness, order, rows, out)?;
+        } else {
+            let heap = statistics.iter().find(|heap| heap.handle == handle);
+            windbg::block_sizes(handle, heap, bitness, order, rows, out)?;
+        })
+    }
+
+    fn filter(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let wrong = || {
+            // The message of the debugger, for the criteria that it does not understand either.
+            format!("cound not parse flt criteria -flt {}\n", operands.join(" "))
+        };
+        let number = |index: usize| {
+            let text = operands.get(index)?;
+            self.value(text).ok().filter(|&value| value != 0)
+        };
+        let kind = operands.first().map(|word| word.to_ascii_lowercase());
+        let sizes = match kind.as_deref() {
+            Some("s") => number(1).map(|size| size..=size),
+            Some("r") => number(1).zip(number(2)).map(|(from, to)| from..=to),
+            _ => None,
+        };
+        let Some(sizes) = sizes else {
+            return Ok(out.write_str(&wrong())?);
+        };
+        let heaps = Heap::all(self.process);
+        windbg::filter(self.process, &heaps, sizes, self.names, out)?;
+        Ok(())
     }
 
     fn heap_p(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {

@@ -12,6 +12,8 @@ mod p;
 mod rows;
 mod stat;
 mod summary;
+mod tags;
+mod triage;
 mod x;
 
 pub use filter::filter;
@@ -21,4 +23,6 @@ pub use p::{address as block_at, blocks, overview};
 pub use rows::RowPrinter;
 pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
 pub use summary::{SummaryOptions, SummaryRow, summary};
+pub use tags::{global_tags, pseudo_tags};
+pub use triage::triage;
 pub use x::find;
