@@ -46,6 +46,8 @@ pub struct RawEntry {
     pub unused: u64,
     /// Address of the trace record, 0 if none.
     pub trace: u64,
+    /// Whether it is the entry in front of an uncommitted range.
+    pub marker: bool,
 }
 
 impl RawEntry {
@@ -146,9 +148,11 @@ impl NtHeap<'_, '_> {
             user: at + unit,
             unused: 0,
             trace: 0,
+            marker: false,
         };
         if raw.is_busy() {
             raw.unused = entry.unused.into();
+            raw.marker = entry.unused == UNUSED_MARKER && !codec.xp;
             let marked = matches!(entry.unused, UNUSED_OWN | UNUSED_MARKER) && !codec.xp;
             let mut window = self.memory.window();
             if !marked

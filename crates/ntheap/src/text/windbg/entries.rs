@@ -18,8 +18,7 @@ const INTERNAL: u8 = 0x08;
 /// The three settable user flags.
 const USER_FLAGS: u8 = 0xe0;
 const USER_FLAGS_SHIFT: u32 = 5;
-/// `UnusedBytes` of the entry in front of an uncommitted range, and what it counts as.
-const UNUSED_MARKER: u8 = 3;
+/// `HEAP_ENTRY_LAST_ENTRY`: the entry in front of an uncommitted range counts as one.
 const LAST: u32 = 0x10;
 /// What the flags column shows besides the flags of an encoded entry.
 const ENCODED: u32 = 0x100;
@@ -27,12 +26,11 @@ const ENCODED: u32 = 0x100;
 /// Writes address, sizes and flags of an entry, without an end of line.
 pub(super) fn chain(entry: &RawEntry, bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
     let width = digits(bitness);
-    let last = entry.is_busy() && entry.encoded && entry.entry.unused == UNUSED_MARKER;
     let mut flags = u32::from(entry.entry.flags & !INTERNAL);
     if entry.encoded {
         flags |= ENCODED;
     }
-    if last {
+    if entry.marker {
         flags |= LAST;
     }
     write!(

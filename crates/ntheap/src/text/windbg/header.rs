@@ -296,11 +296,8 @@ impl Printer<'_, '_, '_> {
         let header = memory.at(segment.header, self.process.bitness);
         let word = |field| header.u32(field).unwrap_or(0);
         let xp = self.heap.is_xp();
-        let flags = if xp {
-            layout.flags
-        } else {
-            layout.segment_flags
-        };
+        // Vista renamed the field, and the debugger shows 0 since.
+        let flags = if xp { layout.flags } else { None };
         // Of the header's and the first entry's address the debugger prints the lower half.
         writeln!(
             out,

@@ -25,8 +25,6 @@ const INTERNAL: u8 = 0x08;
 const LAST: u8 = 0x10;
 /// The three settable user flags.
 const USER_FLAGS: u8 = 0xe0;
-/// `UnusedBytes` of the entry in front of an uncommitted range.
-const UNUSED_MARKER: u8 = 3;
 /// Segments lie at multiples of this.
 const SEGMENT_ALIGNMENT: u64 = 0x1_0000;
 
@@ -88,7 +86,6 @@ pub(super) struct Line {
     previous: Option<u64>,
     unused: u64,
     flags: u8,
-    traced: bool,
     internal: bool,
     virtual_block: bool,
     lookaside: bool,
@@ -131,7 +128,6 @@ impl Line {
                     0
                 },
                 flags: u8::from(busy),
-                traced: heap.header.captures_stacks(),
                 internal: false,
                 virtual_block: false,
                 lookaside: false,
@@ -161,7 +157,6 @@ impl Line {
 
     /// The row of an entry of a segment.
     fn of_entry(heap: &NtHeap<'_, '_>, raw: &RawEntry, segment: u64) -> Self {
-        let last = !heap.is_xp() && raw.is_busy() && raw.entry.unused == UNUSED_MARKER;
         Line {
             entry: raw.address,
             user: raw.user,
@@ -170,8 +165,7 @@ impl Line {
             size: raw.size,
             previous: Some(raw.previous_size),
             unused: raw.unused,
-            flags: raw.entry.flags & !INTERNAL | if last { LAST } else { 0 },
-            traced: raw.trace != 0,
+            flags: raw.entry.flags & !INTERNAL | if raw.marker { LAST } else { 0 },
             internal: raw.entry.flags & INTERNAL != 0 && raw.is_busy(),
             virtual_block: false,
             lookaside: false,
@@ -188,7 +182,6 @@ impl Line {
             previous: Some(0),
             unused: block.block_size.saturating_sub(block.size),
             flags: block.flags,
-            traced: false,
             internal: block.internal,
             virtual_block: block.kind == Kind::Virtual,
             lookaside: false,
@@ -206,8 +199,7 @@ impl Line {
         let busy = self.flags & 1 != 0;
         let Some(previous) = self.previous else {
             let state = if busy { "busy" } else { "free" };
-            let tail = if self.traced && busy { "" } else { " " };
-            return writeln!(out, "    -     {:8x}  LFH;{state}{tail}", self.unused);
+            return writeln!(out, "    -     {:8x}  LFH;{state} ", self.unused);
         };
         write!(out, "{previous:8x}  {:8x}  ", self.unused)?;
         out.write_str(if busy { "busy " } else { "free " })?;
