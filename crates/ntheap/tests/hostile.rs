@@ -222,15 +222,7 @@ fn wild_and_cyclic_lists_end() {
 #[test]
 fn wild_heap_lists_are_reported() {
     let (memory, blocks) = support::heap(HEAP, 0x2000, 1, |_| 24);
-    let heaps = [
-        HEAP,
-        0,
-        u64::MAX,
-        0x123,
-        HEAP,
-        u64::MAX & !0xfff,
-        HEAP + 0x1000,
-    ];
+    let heaps = [HEAP, 0, u64::MAX, 0x123, HEAP, !0xfff, HEAP + 0x1000];
     let bytes = support::dump(&heaps, memory);
     let dump = Dump::parse(&bytes).expect("a dump");
     let process = Process::of(&dump).expect("one heap is good");

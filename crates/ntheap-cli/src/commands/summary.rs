@@ -55,7 +55,8 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
                         let bits = 96 - process.bitness.bits();
                         writeln!(
                             out,
-                            "{count} {bits}-bit heaps of this WOW64 process are not shown: --bitness {bits} or all"
+                            "{count} {bits}-bit heap{} of this WOW64 process not shown: --bitness {bits} or all",
+                            if count == 1 { "" } else { "s" }
                         )?;
                     }
                     Ok(())

@@ -10,7 +10,14 @@ use super::{AddressSpace, Range};
 pub struct Window<'s, 'a> {
     space: &'s AddressSpace<'a>,
     range: Range<'a>,
+    /// Up to where [`Window::approach`] has touched memory.
+    touched: u64,
 }
+
+/// How far ahead of the walk memory is touched, in bytes.
+const AHEAD: u64 = 16 << 10;
+/// Size of a cache line.
+const LINE: usize = 64;
 
 impl<'s, 'a> Window<'s, 'a> {
     pub(super) fn new(space: &'s AddressSpace<'a>) -> Self {
@@ -20,7 +27,33 @@ impl<'s, 'a> Window<'s, 'a> {
                 start: 0,
                 bytes: &[],
             },
+            touched: 0,
         }
+    }
+
+    /// Brings the next stretch of memory into the cache, for walks that go upwards through it.
+    ///
+    /// Where the next header lies is known only when this one has been read, so that each header
+    /// costs the whole latency of memory. Touching the lines ahead, which depend on nothing, lets
+    /// the processor fetch many at once (benchmark `walk`).
+    #[inline]
+    pub fn approach(&mut self, address: u64) {
+        if address >= self.touched {
+            self.touch(address);
+        }
+    }
+
+    #[cold]
+    fn touch(&mut self, address: u64) {
+        self.touched = address.saturating_add(AHEAD);
+        let offset = address.wrapping_sub(self.range.start);
+        let bytes = usize::try_from(offset)
+            .ok()
+            .and_then(|from| self.range.bytes.get(from..));
+        let Some(bytes) = bytes else { return };
+        let ahead = &bytes[..bytes.len().min(AHEAD as usize)];
+        let sum = ahead.iter().step_by(LINE).fold(0u8, |sum, byte| sum ^ byte);
+        std::hint::black_box(sum);
     }
 
     #[inline]

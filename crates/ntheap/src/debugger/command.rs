@@ -126,10 +126,33 @@ impl Session<'_, '_> {
             verbose: flag("-v"),
             ..SummaryOptions::default()
         };
-        if flag("-h") {
-            return Err(CommandError::Unavailable {
-                reason: "the report of one heap is not there yet",
-            });
+        let after = |name: &str| {
+            let at = operands
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(name))?;
+            operands.get(at + 1)
+        };
+        let operand = after("-h").or_else(|| operands.iter().find(|word| !word.starts_with('-')));
+        if let Some(handle) = self.heap_operand(operand)? {
+            let bucket = match after("-b") {
+                Some(text) => self.value(text)?,
+                None => windbg::DEFAULT_BUCKET,
+            };
+            let reference = self
+                .process
+                .heap(handle)
+                .map_err(|_| CommandError::Operand {
+                    text: format!("{handle:x}"),
+                    reason: "not the handle of a heap",
+                })?;
+            let verbose = options.verbose;
+            return Ok(windbg::report(
+                self.process,
+                reference,
+                bucket,
+                verbose,
+                out,
+            )?);
         }
         let heaps = Heap::all(self.process);
         Ok(windbg::summary(self.process, &heaps, &options, out)?)

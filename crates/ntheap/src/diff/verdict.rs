@@ -13,6 +13,9 @@ pub struct Verdict<'c> {
     pub heap: Option<&'c HeapChange>,
     /// The groups of that heap that account for its growth, largest first.
     pub groups: Vec<&'c GroupChange>,
+    /// The group of that heap with most new blocks, if it is not one of those: a leak of small blocks
+    /// can hide behind a few large ones.
+    pub most_blocks: Option<&'c GroupChange>,
     /// Whether both dumps hold the same blocks.
     pub identical: bool,
 }
@@ -21,6 +24,8 @@ pub struct Verdict<'c> {
 const EXPLAINED_PERCENT: i64 = 80;
 /// Most groups that a verdict names.
 const NAMED_GROUPS: usize = 3;
+/// Fewer new blocks than this are not worth a word.
+const MANY_BLOCKS: i64 = 10;
 
 impl<'c> Verdict<'c> {
     pub(super) fn of(comparison: &'c Comparison) -> Self {
@@ -83,13 +88,28 @@ impl fmt::Display for Verdict<'_> {
             write!(f, "{}", if index == 0 { ": " } else { ", " })?;
             let change = &group.change;
             let percent = change.bytes() as f64 * 100.0 / heap.busy.bytes() as f64;
-            match group.key.size {
-                Some(size) => write!(f, "{:+} blocks of {size:#x} bytes", change.blocks())?,
-                None => write!(f, "{:+} blocks of one stack", change.blocks())?,
-            }
-            write!(f, " ({percent:.0} %)")?;
+            write!(f, "{} ({percent:.0} %)", named(group))?;
         }
-        write!(f, ".")
+        write!(f, ".")?;
+        if let Some(group) = self.most_blocks {
+            write!(
+                f,
+                " Most new blocks: {} ({:+} bytes).",
+                named(group),
+                group.change.bytes()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A group's growth in words: `+96 blocks of 0x30 bytes`.
+fn named(group: &GroupChange) -> String {
+    let blocks = group.change.blocks();
+    let noun = if blocks.abs() == 1 { "block" } else { "blocks" };
+    match group.key.size {
+        Some(size) => format!("{blocks:+} {noun} of {size:#x} bytes"),
+        None => format!("{blocks:+} {noun} of one stack"),
     }
 }
 

@@ -37,7 +37,9 @@ pub fn write(
     writeln!(out)?;
     heaps(comparison, out)?;
     if options.groups {
-        for heap in comparison.heaps.iter().filter(|heap| !heap.busy.is_zero()) {
+        // Where nothing grew, the row above says enough.
+        let grew = |heap: &&HeapChange| heap.groups.iter().any(|group| group.change.bytes() > 0);
+        for heap in comparison.heaps.iter().filter(grew) {
             groups(heap, options, out)?;
         }
     }

@@ -34,8 +34,11 @@ impl Image {
     }
 }
 
+/// Ranges of memory: address and bytes.
+pub(crate) type Memory = Vec<(u64, Vec<u8>)>;
+
 /// A minidump with full memory of a process with these heaps.
-pub(crate) fn dump(heaps: &[u64], mut memory: Vec<(u64, Vec<u8>)>) -> Vec<u8> {
+pub(crate) fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
     let layouts = Layouts::for_build(BUILD, Bitness::X64);
     let field = |offset: Option<u32>| u64::from(offset.expect("the layout has the field"));
     let mut teb = Image::new(0x1000);
@@ -114,7 +117,7 @@ pub(crate) fn heap(
     segment_size: u64,
     segments: u64,
     mut size: impl FnMut(u64) -> u64,
-) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, u64)>) {
+) -> (Memory, Vec<(u64, u64)>) {
     let layouts = Layouts::for_build(BUILD, Bitness::X64);
     let field = |offset: Option<u32>| u64::from(offset.expect("the layout has the field"));
     let codec = EntryCodec {

@@ -30,6 +30,7 @@ impl NtHeap<'_, '_> {
     }
 
     /// `None`: not readable; `Some(None)`: no valid entry.
+    #[inline]
     pub(super) fn entry_at(
         &self,
         window: &mut Window<'_, '_>,

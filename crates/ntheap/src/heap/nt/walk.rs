@@ -52,6 +52,7 @@ impl NtHeap<'_, '_> {
                 Some(range) => range.start.min(segment.end),
                 None => segment.end,
             };
+            window.approach(at);
             match self.entry_at(&mut window, at, limit) {
                 Some(Some(entry)) => {
                     if let Some(previous) = previous
