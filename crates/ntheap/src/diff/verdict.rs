@@ -47,10 +47,15 @@ impl<'c> Verdict<'c> {
                 groups.push(group);
             }
         }
+        let most_blocks = heap
+            .and_then(|heap| heap.groups.iter().max_by_key(|group| group.change.blocks()))
+            .filter(|group| group.change.blocks() >= MANY_BLOCKS)
+            .filter(|group| !groups.iter().any(|named| named.key == group.key));
         Verdict {
             total: comparison.total.bytes(),
             heap,
             groups,
+            most_blocks,
             identical: comparison.identical,
         }
     }
