@@ -68,6 +68,16 @@ pub enum FindingKind {
         /// Number of slots that disagree.
         slots: u32,
     },
+    /// A page heap's record of a block makes no sense; the block is left out.
+    PageHeapNode {
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// The program wrote outside a block: page heap's bytes around it are damaged.
+    PageHeapDamage {
+        /// Which bytes.
+        part: &'static str,
+    },
     /// The bytes that were accounted for are not the bytes that the segment reserves.
     Accounting {
         /// Bytes that the segment reserves.
@@ -94,6 +104,7 @@ impl FindingKind {
             self,
             FindingKind::PreviousSize { .. }
                 | FindingKind::LfhBitmap { .. }
+                | FindingKind::PageHeapDamage { .. }
                 | FindingKind::Totals { .. }
         )
     }
@@ -142,6 +153,12 @@ impl fmt::Display for Finding {
                 f,
                 "LFH user blocks at {at:x}: bitmap and headers disagree on {slots} slots"
             ),
+            FindingKind::PageHeapNode { reason } => {
+                write!(f, "page heap block record at {at:x}: {reason}")
+            }
+            FindingKind::PageHeapDamage { part } => {
+                write!(f, "block {at:x} of the page heap: {part} was overwritten")
+            }
             FindingKind::Accounting {
                 reserved,
                 accounted,

@@ -129,7 +129,7 @@ pub struct Block {
     pub flags: u8,
     /// Heap tag (`_HEAP_ENTRY.SmallTagIndex` of heaps with tags, `HEAP_ENTRY_EXTRA` else); 0: none.
     pub tag: u16,
-    /// Trace of the allocation.
+    /// Trace of the allocation; of a freed block of a page heap, that of the call that freed it.
     pub trace: Trace,
 }
 

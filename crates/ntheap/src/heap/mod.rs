@@ -22,13 +22,19 @@
 //! ```
 
 pub mod find;
+pub mod crt;
+mod lock;
 pub mod nt;
+pub mod page;
+
+pub use lock::LockState;
 
 use crate::{
     blocks::{Finding, FindingKind, Visitor},
     process::{HeapKind, HeapRef, Process},
 };
 use nt::NtHeap;
+use page::PageHeap;
 
 /// A heap that was opened: its header is read, its segments are listed.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ use nt::NtHeap;
 pub enum Heap<'p, 'a> {
     /// NT heap, of any Windows.
     Nt(Box<NtHeap<'p, 'a>>),
+    /// Page heap, with the normal heap behind it.
+    Page(Box<PageHeap<'p, 'a>>),
     /// A heap of a kind that is not walked, with the reason.
     NotWalked(HeapRef, &'static str),
 }
@@ -51,7 +59,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         match heap.kind {
             HeapKind::Nt | HeapKind::NtXp => Heap::Nt(Box::new(NtHeap::open(process, heap))),
             HeapKind::Segment => Heap::NotWalked(*heap, "segment heaps are not walked yet"),
-            HeapKind::PageHeap => Heap::NotWalked(*heap, "page heap is not walked yet"),
+            HeapKind::PageHeap => Heap::Page(Box::new(PageHeap::open(process, heap))),
         }
     }
 
@@ -70,6 +78,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn reference(&self) -> &HeapRef {
         match self {
             Heap::Nt(heap) => &heap.reference,
+            Heap::Page(heap) => &heap.reference,
             Heap::NotWalked(reference, _) => reference,
         }
     }
@@ -80,12 +89,23 @@ impl<'p, 'a> Heap<'p, 'a> {
         self.reference().handle
     }
 
-    /// `_HEAP.Flags`; 0 where the kind has none.
+    /// `_HEAP.Flags`, of a page heap those of its root; 0 where the kind has none.
     #[must_use]
     pub fn flags(&self) -> u32 {
         match self {
             Heap::Nt(heap) => heap.header.flags,
+            Heap::Page(heap) => heap.root.heap_flags,
             Heap::NotWalked(..) => 0,
+        }
+    }
+
+    /// Who holds the heap's critical section; `None` for a heap without one.
+    #[must_use]
+    pub fn lock_state(&self) -> Option<LockState> {
+        match self {
+            Heap::Nt(heap) => heap.lock_state(),
+            Heap::Page(heap) => heap.lock_state(),
+            Heap::NotWalked(..) => None,
         }
     }
 
@@ -93,6 +113,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn parts(&self) -> impl Iterator<Item = Part> + use<> {
         let count = match self {
             Heap::Nt(heap) => heap.parts(),
+            Heap::Page(heap) => heap.parts(),
             Heap::NotWalked(..) => 1,
         };
         (0..count).map(Part)
@@ -102,6 +123,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) {
         match self {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
+            Heap::Page(heap) => heap.walk_part(part.0, visitor),
             Heap::NotWalked(reference, reason) => visitor.finding(Finding {
                 heap: reference.handle,
                 address: reference.handle,

@@ -111,6 +111,7 @@ impl HeapReport {
                 HeapSource::Peb => "peb",
                 HeapSource::Ring => "ring",
                 HeapSource::Scan => "scan",
+                HeapSource::PageHeap => "page-heap",
             },
             flags: heap.flags(),
             reserved: row.map(|row| row.reserved),

@@ -99,9 +99,7 @@ macro_rules! layouts {
                 Layouts { build, bitness, $($field: $type::for_build(build, bitness),)* }
             }
 
-            /// Takes from `source` every offset and size that it has. Returns how many values
-            /// were replaced by a different one.
-            pub fn override_with(&mut self, source: &dyn TypeSource) -> usize {
+            fn override_all(&mut self, source: &dyn TypeSource) -> usize {
                 let mut changed = 0;
                 $(changed += self.$field.override_with(source);)*
                 changed
@@ -153,6 +151,7 @@ layouts! {
     dph_root: DphRootLayout,
     dph_block: DphBlockLayout,
     dph_block_information: DphBlockInformationLayout,
+    balanced_links: BalancedLinksLayout,
     stack_trace_database: StackTraceDatabaseLayout,
     stack_trace_entry: StackTraceEntryLayout,
     trace_block: TraceBlockLayout,
@@ -160,7 +159,25 @@ layouts! {
     trace_log: TraceLogLayout,
 }
 
+/// The first build seen whose page heap structures are not those of ntdll's type records.
+const FIRST_BUILD_WITH_OWN_PAGE_HEAP: u32 = 14393;
+
 impl Layouts {
+    /// Takes from `source` every offset and size that it has. Returns how many values were replaced
+    /// by a different one.
+    ///
+    /// The root and the blocks of page heap are verifier.dll's; on builds where ntdll's type records
+    /// have others under the same names, the built-in layouts stay.
+    pub fn override_with(&mut self, source: &dyn TypeSource) -> usize {
+        if self.build < FIRST_BUILD_WITH_OWN_PAGE_HEAP {
+            return self.override_all(source);
+        }
+        let mut before = (self.dph_root.clone(), self.dph_block.clone());
+        let changed = self.override_all(source);
+        (self.dph_root, self.dph_block) = before.clone();
+        changed - before.0.override_with(source) - before.1.override_with(source)
+    }
+
     /// Whether the build is one whose layouts were proved, rather than a newer one.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -201,5 +218,35 @@ mod tests {
         assert_eq!(layouts.override_with(&One), 1);
         assert_eq!(layouts.heap.flags, Some(0x1234));
         assert_eq!(layouts.heap.encoding, Some(0x80));
+    }
+
+    #[test]
+    fn type_records_of_ntdll_do_not_override_page_heap_of_verifier() {
+        struct All;
+        impl TypeSource for All {
+            fn field_offset(&self, _: &str, _: &str) -> Option<u32> {
+                Some(0x7777)
+            }
+            fn size_of(&self, _: &str) -> Option<u32> {
+                None
+            }
+        }
+        let old = Layouts::for_build(19041, Bitness::X64);
+        let mut new = old.clone();
+        let changed = new.override_with(&All);
+        assert_eq!(new.dph_root, old.dph_root);
+        assert_eq!(new.dph_block, old.dph_block);
+        let differ = |(a, b): &(_, _)| a != b;
+        assert_eq!(
+            new.fields()
+                .into_iter()
+                .zip(old.fields())
+                .filter(differ)
+                .count(),
+            changed
+        );
+        let mut seven = Layouts::for_build(7601, Bitness::X64);
+        seven.override_with(&All);
+        assert_eq!(seven.dph_block.stack_trace, Some(0x7777));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Problem, Process, probe::fits_layout};
+use super::{HeapKind, Problem, Process, probe::fits_layout};
 use crate::layout::{Layouts, NEWEST_PROVED_BUILD};
 
 /// Where a build number comes from.
@@ -78,11 +78,11 @@ impl Process<'_, '_> {
         }
     }
 
-    /// Proves the layouts on the process heap; where they do not fit, looks for the build whose
+    /// Proves the layouts on the process heap (or what is behind it); where they do not fit, looks for the build whose
     /// layouts do.
     pub(super) fn check_layouts(&mut self) {
         let newer = !self.layouts.is_known();
-        let Some(handle) = self.process_heap else {
+        let Some(handle) = self.heap_to_prove() else {
             if newer {
                 self.problems.push(Problem::NewerBuild {
                     build: self.build,
@@ -112,5 +112,17 @@ impl Process<'_, '_> {
             });
             self.layouts = layouts;
         }
+    }
+
+    /// The process heap; where that is a page heap, the first heap of the environment block's array,
+    /// which lists the normal heaps behind page heaps.
+    fn heap_to_prove(&self) -> Option<u64> {
+        let handle = self.process_heap?;
+        if self.heap_kind(handle) != Some(HeapKind::PageHeap) {
+            return Some(handle);
+        }
+        let peb = self.memory().at(self.peb?, self.bitness);
+        let array = peb.pointer(self.layouts.peb.process_heaps)?;
+        self.memory().pointer(array, self.bitness)
     }
 }

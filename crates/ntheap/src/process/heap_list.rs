@@ -17,7 +17,7 @@ pub enum HeapKind {
     NtXp,
     /// Segment heap.
     Segment,
-    /// The placeholder page of a full page heap.
+    /// Page heap: a page of fill in front of the page heap's root.
     PageHeap,
 }
 
@@ -28,6 +28,8 @@ pub enum HeapSource {
     Peb,
     /// The ring of heap records (Windows 11 24H2 and later).
     Ring,
+    /// The list of page heaps.
+    PageHeap,
     /// A search through memory, where the environment block is missing.
     Scan,
 }
@@ -53,7 +55,7 @@ const MAX_HEAPS: usize = 1 << 16;
 const FIRST_BUILD_WITH_RING: u32 = 22001;
 
 impl Process<'_, '_> {
-    /// Lists the heaps: the PEB's array, on new builds joined with the ring.
+    /// Lists the heaps: the PEB's array, on new builds joined with the ring, or the page heaps.
     pub(super) fn list_heaps(&mut self) {
         let mut handles: Vec<(u64, HeapSource)> = self
             .peb_heaps()
@@ -64,16 +66,12 @@ impl Process<'_, '_> {
             let ring = self.ring_heaps();
             handles.extend(ring.into_iter().map(|handle| (handle, HeapSource::Ring)));
         }
-        self.add_heaps(handles);
-        if self.heaps.is_empty() {
+        if !handles.iter().any(|heap| self.heap_kind(heap.0).is_some()) {
             let found = self.scan_for_heaps();
-            self.add_heaps(
-                found
-                    .into_iter()
-                    .map(|handle| (handle, HeapSource::Scan))
-                    .collect(),
-            );
+            handles.extend(found.into_iter().map(|handle| (handle, HeapSource::Scan)));
         }
+        let handles = self.list_page_heaps(handles);
+        self.add_heaps(handles);
     }
 
     fn add_heaps(&mut self, handles: Vec<(u64, HeapSource)>) {
@@ -97,7 +95,7 @@ impl Process<'_, '_> {
         }
     }
 
-    fn heap_kind(&self, handle: u64) -> Option<HeapKind> {
+    pub(super) fn heap_kind(&self, handle: u64) -> Option<HeapKind> {
         heap_kind(self.memory(), self.bitness, handle)
     }
 

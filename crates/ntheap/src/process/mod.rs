@@ -16,6 +16,7 @@ mod build;
 mod environment;
 mod flags;
 mod heap_list;
+mod page_heaps;
 mod probe;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use std::fmt;
 pub use build::BuildSource;
 pub use flags::{GlobalFlag, global_flags};
 pub use heap_list::{HeapKind, HeapRef, HeapSource};
+pub(crate) use page_heaps::root_of as page_heap_root;
 
 use crate::{
     Error, Result,
@@ -127,7 +129,13 @@ pub struct Process<'d, 'a> {
     /// Handle of the process heap, if the environment block was found.
     pub process_heap: Option<u64>,
     /// The heaps, in the order in which Windows lists them.
+    ///
+    /// With page heap these are the page heaps, whose handles the program has, and such heaps as
+    /// have no page heap in front.
     pub heaps: Vec<HeapRef>,
+    /// The normal heaps behind page heaps, in the order in which Windows lists them. Their blocks
+    /// are blocks of the page heaps.
+    pub normal_heaps: Vec<HeapRef>,
     /// What is missing or in doubt.
     pub problems: Vec<Problem>,
 }
@@ -199,6 +207,7 @@ impl<'d, 'a> Process<'d, 'a> {
             nt_global_flag: None,
             process_heap: None,
             heaps: Vec::new(),
+            normal_heaps: Vec::new(),
             problems: Vec::new(),
         };
         process.judge_build();

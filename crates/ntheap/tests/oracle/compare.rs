@@ -1,5 +1,7 @@
 //! Comparing a walk with the truth.
 
+use std::path::Path;
+
 use ntheap::{
     blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Trace, Visitor},
     dump::Dump,
@@ -23,6 +25,14 @@ pub(crate) struct Outcome {
     pub(crate) virtual_blocks: usize,
     pub(crate) totals: usize,
     pub(crate) stacks: usize,
+    /// Page heap: busy light blocks, freed blocks, freed blocks of moving reallocations, freed
+    /// blocks that left the queue, traces, rows of the debugger.
+    pub(crate) light: usize,
+    pub(crate) freed: usize,
+    pub(crate) moved: usize,
+    pub(crate) left_queue: usize,
+    pub(crate) traces: usize,
+    pub(crate) rows: usize,
     pub(crate) problems: Vec<String>,
 }
 
@@ -89,7 +99,7 @@ impl Visitor for Walk {
     }
 }
 
-pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
+pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome {
     let mut outcome = Outcome::default();
     let process = match Process::of(dump) {
         Ok(process) => process,
@@ -98,10 +108,6 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
             return outcome;
         }
     };
-    if truth.page_heap {
-        outcome.not_walked += truth.heaps.len();
-        return outcome;
-    }
     let mut problem = |text: String| outcome.problems.push(text);
     // The truth files of a few transcripts do not name the bitness.
     if truth.bits != 0 && u64::from(process.bitness.bits()) != truth.bits {
@@ -117,6 +123,10 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
     dump.problems
         .iter()
         .for_each(|found| problem(format!("dump: {found}")));
+    if let Some(page) = &truth.page_heap {
+        crate::page::compare(&process, truth, page, folder, &mut outcome);
+        return outcome;
+    }
     let heaps = Heap::all(&process);
     for heap in &heaps {
         if !truth
@@ -140,7 +150,7 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth) -> Outcome {
     outcome
 }
 
-fn compare_heap(
+pub(crate) fn compare_heap(
     heap: &Heap<'_, '_>,
     index: usize,
     truth: &Truth,

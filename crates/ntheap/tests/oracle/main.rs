@@ -4,6 +4,7 @@
 //! they are unpacked below `target/` once and walked too. A dump that differs fails the test.
 
 mod compare;
+mod page;
 mod truth;
 
 use std::{
@@ -58,7 +59,7 @@ fn check(dump: &Path, truth: &Path) -> Outcome {
     let truth = Truth::read(truth);
     let file = DumpFile::open(dump).expect("the dump opens");
     let parsed = Dump::parse(file.bytes()).expect("the dump parses");
-    compare::compare(&parsed, &truth)
+    compare::compare(&parsed, &truth, dump.parent().unwrap_or(dump))
 }
 
 fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
@@ -110,6 +111,16 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
         sum(|o| o.totals),
         sum(|o| o.stacks),
         sum(|o| o.problems.len()),
+    );
+    println!(
+        "{name}, page heap: {} light blocks, {} freed blocks, {} freed by moving, {} that left the \
+         queue, {} traces, {} rows of the debugger",
+        sum(|o| o.light),
+        sum(|o| o.freed),
+        sum(|o| o.moved),
+        sum(|o| o.left_queue),
+        sum(|o| o.traces),
+        sum(|o| o.rows),
     );
     assert!(
         wrong.is_empty(),

@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::page::PageTruth;
+
 /// A block as (address, size).
 pub(crate) type Sizes = BTreeSet<(u64, u64)>;
 
@@ -16,7 +18,6 @@ pub(crate) type Sizes = BTreeSet<(u64, u64)>;
 #[derive(Debug, Default)]
 pub(crate) struct TruthHeap {
     pub(crate) handle: u64,
-    pub(crate) segment_heap: bool,
     /// Live allocations by the record of all calls.
     pub(crate) recorded: Sizes,
     /// Busy, uncommitted and virtual entries of the genuine walk: what the program sees.
@@ -39,7 +40,7 @@ pub(crate) struct TruthHeap {
 pub(crate) struct Truth {
     pub(crate) build: u32,
     pub(crate) bits: u64,
-    pub(crate) page_heap: bool,
+    pub(crate) page_heap: Option<PageTruth>,
     pub(crate) heaps: Vec<TruthHeap>,
     /// The live allocations with their traces: (heap index, address) -> captured frames.
     pub(crate) captured: BTreeMap<(usize, u64), Vec<u64>>,
@@ -47,7 +48,7 @@ pub(crate) struct Truth {
     pub(crate) called: BTreeMap<(usize, u64), Vec<u64>>,
 }
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
@@ -82,7 +83,6 @@ impl Truth {
             .iter()
             .map(|heap| TruthHeap {
                 handle: number(&heap["handle"]),
-                segment_heap: heap["kind"] == "segment",
                 extended: heap["extended"]["reserve"]
                     .as_u64()
                     .map(|reserve| (reserve, number(&heap["extended"]["commit"]))),
@@ -99,19 +99,27 @@ impl Truth {
                 ..TruthHeap::default()
             })
             .collect();
-        let stacks = json["stacks"].as_array().expect("stacks");
+        let stacks: Vec<Vec<u64>> = json["stacks"]
+            .as_array()
+            .expect("stacks")
+            .iter()
+            .map(|stack| {
+                stack
+                    .as_array()
+                    .expect("stack")
+                    .iter()
+                    .map(number)
+                    .collect()
+            })
+            .collect();
         let (mut captured, mut called) = (BTreeMap::new(), BTreeMap::new());
         for row in json["allocations"].as_array().expect("allocations") {
             let (heap, address) = (number(&row[0]) as usize, number(&row[1]));
             heaps[heap].recorded.insert((address, number(&row[2])));
-            let frames = |index: u64| {
-                let frames = stacks[index as usize].as_array().expect("stack");
-                frames.iter().map(number).collect::<Vec<u64>>()
-            };
             if let Some(index) = row[6].as_u64() {
-                captured.insert((heap, address), frames(index));
+                captured.insert((heap, address), stacks[index as usize].clone());
             } else if let Some(index) = row[4].as_u64() {
-                called.insert((heap, address), frames(index));
+                called.insert((heap, address), stacks[index as usize].clone());
             }
         }
         for (handle, rows) in json["walk"].as_object().into_iter().flatten() {
@@ -148,7 +156,7 @@ impl Truth {
         Truth {
             build,
             bits: number(&json["bits"]),
-            page_heap: !json["page_heap_flags"].is_null(),
+            page_heap: PageTruth::parse(json, &stacks),
             heaps,
             captured,
             called,

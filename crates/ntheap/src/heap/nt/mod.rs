@@ -27,7 +27,7 @@ pub use pieces::{Piece, RawEntry};
 pub use segments::{Segment, UncommittedRange};
 pub use virtual_blocks::VirtualBlock;
 
-use super::Heap;
+use super::{Heap, LockState};
 use crate::{
     address_space::AddressSpace,
     blocks::{Finding, Visitor},
@@ -103,6 +103,12 @@ impl<'p, 'a> NtHeap<'p, 'a> {
     #[must_use]
     pub fn unit(&self) -> u64 {
         self.layouts.bitness.unit()
+    }
+
+    /// Who holds the heap's critical section; `None` for a heap without serialization.
+    #[must_use]
+    pub fn lock_state(&self) -> Option<LockState> {
+        LockState::read(self.memory, self.layouts, self.header.lock)
     }
 
     /// What was found broken while the heap was opened.

@@ -112,6 +112,10 @@ fn entry(heap: &NtHeap<'_, '_>, entry: &RawEntry, out: &mut dyn Write) -> fmt::R
         && let Some(value) = heap.user_value(entry)
     {
         write!(out, " (Handle {value:08x})")?;
+        // Heaps with tags, where nothing is encoded, have the name of a tag here.
+        if !entry.encoded && !heap.is_xp() {
+            write!(out, " ()")?;
+        }
     }
     let user = (flags & USER_FLAGS) >> USER_FLAGS_SHIFT;
     if user != 0 {

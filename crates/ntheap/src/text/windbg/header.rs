@@ -10,7 +10,7 @@ use crate::{
         nt::{NtHeap, Segment},
     },
     layout::{Bitness, Layouts},
-    process::Process,
+    process::{HeapKind, Process},
 };
 
 /// More free blocks than a heap can list.
@@ -90,6 +90,13 @@ pub fn headers(
     detail: Detail,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let segment_heap = |only| {
+        let heap = process.heap(only);
+        heap.is_ok_and(|heap| heap.kind == HeapKind::Segment)
+    };
+    if only.is_some_and(segment_heap) {
+        return Ok(());
+    }
     writeln!(out, "Index   Address  Name      Debugging options enabled")?;
     for (index, reference) in process.heaps.iter().enumerate() {
         if only.is_some_and(|only| only != reference.handle) {

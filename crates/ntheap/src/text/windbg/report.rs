@@ -109,11 +109,10 @@ fn header(heap: &NtHeap<'_, '_>, out: &mut dyn Write) -> fmt::Result {
         heap.virtual_blocks.len(),
         in_virtual >> 10
     )?;
-    writeln!(
-        out,
-        "   Lock contention {}",
-        row.lock_contention.unwrap_or(0)
-    )?;
+    match row.lock_contention {
+        Some(contention) => writeln!(out, "   Lock contention {contention}")?,
+        None => writeln!(out, "   Lock-free heap")?,
+    }
     // The first segment, which the heap's own header begins, is counted only if it is alone.
     let segments = heap.segments.len().saturating_sub(1).max(1);
     writeln!(out, "   Segments        {segments}")
@@ -123,7 +122,7 @@ fn header(heap: &NtHeap<'_, '_>, out: &mut dyn Write) -> fmt::Result {
 fn front_end(
     process: &Process<'_, '_>,
     heap: &NtHeap<'_, '_>,
-    histogram: &Histogram,
+    histogram: &Histogram<'_, '_, '_>,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let bitness = process.bitness;
@@ -209,23 +208,28 @@ struct Counts {
     unused: u64,
 }
 
-struct Histogram {
+struct Histogram<'h, 'p, 'a> {
+    heap: &'h NtHeap<'p, 'a>,
     bucket: u64,
     unit: u64,
     rows: Vec<Counts>,
     slots: Vec<Slots>,
     /// Container that the walk is in, whether a slot of it was busy, and its slots' units.
     container: Option<(u64, bool, usize)>,
+    /// The entry that the walk met last outside the LFH.
+    entry: u64,
 }
 
-impl Histogram {
-    fn of(opened: &Heap<'_, '_>, heap: &NtHeap<'_, '_>, bucket: u64) -> Self {
+impl<'h, 'p, 'a> Histogram<'h, 'p, 'a> {
+    fn of(opened: &Heap<'_, '_>, heap: &'h NtHeap<'p, 'a>, bucket: u64) -> Self {
         let mut histogram = Histogram {
+            heap,
             bucket,
             unit: heap.unit(),
             rows: vec![Counts::default(); BUCKETS],
             slots: vec![Slots::default(); LFH_SIZES],
             container: None,
+            entry: 0,
         };
         for segment in &heap.segments {
             // The visitor never fails.
@@ -251,6 +255,15 @@ impl Histogram {
     fn row(&mut self, size: u64) -> &mut Counts {
         let index = (size / self.bucket).min(BUCKETS as u64 - 1);
         &mut self.rows[index as usize]
+    }
+
+    /// Takes back the entry that holds the slots.
+    fn leave_out(&mut self, entry: u64) {
+        if let Some(entry) = self.heap.raw_entry_at(entry) {
+            let row = self.row(entry.size);
+            row.busy = row.busy.saturating_sub(1);
+            row.unused = row.unused.saturating_sub(entry.unused);
+        }
     }
 
     fn finish_container(&mut self) {
@@ -297,9 +310,10 @@ fn counts(row: &Counts, out: &mut dyn Write) -> fmt::Result {
     )
 }
 
-impl Visitor for Histogram {
+impl Visitor for Histogram<'_, '_, '_> {
     fn block(&mut self, block: &Block) {
         if block.kind != Kind::Lfh {
+            self.entry = block.entry;
             return;
         }
         let busy = block.state == State::Busy;
@@ -316,6 +330,7 @@ impl Visitor for Histogram {
             Some((container, any_busy, _)) if *container == block.container => *any_busy |= busy,
             _ => {
                 self.finish_container();
+                self.leave_out(self.entry);
                 self.container = Some((block.container, busy, units));
                 self.slots[units].containers += 1;
             }
