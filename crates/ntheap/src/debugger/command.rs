@@ -5,17 +5,23 @@ use std::fmt::Write;
 use super::{CommandError, Session, SymbolLookup, evaluate};
 use crate::{
     heap::Heap,
+    layout::Bitness,
     stats::{self, Order},
-    text::windbg::{self, Detail, SummaryOptions},
+    text::windbg::{self, Detail, Display, SummaryOptions},
 };
 
 /// The commands, as a user types them.
-pub const COMMANDS: &[&str] = &["!heap"];
+pub const COMMANDS: &[&str] = &[
+    "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "du", "dw", "lm", "ln", "x",
+];
 
 struct Modules<'s, 'p, 'a>(&'s Session<'p, 'a>);
 
 impl SymbolLookup for Modules<'_, '_, '_> {
     fn address_of(&self, name: &str) -> Option<u64> {
+        if let Some((module, symbol)) = name.split_once('!') {
+            return self.0.names.lookup(module, symbol);
+        }
         let modules = &self.0.process.dump.modules;
         let module = modules.iter().find(|m| m.name().eq_ignore_ascii_case(name));
         module.map(|module| module.base)
@@ -33,11 +39,103 @@ impl Session<'_, '_> {
         let arguments: Vec<&str> = words.collect();
         match name.to_ascii_lowercase().as_str() {
             "!heap" => self.heap(&arguments, out),
+            "lm" => Ok(windbg::modules(self.process, self.names, out)?),
+            "ln" => {
+                let address = self.value(&arguments.join(" "))?;
+                let lines = self.lines;
+                Ok(windbg::nearest(
+                    self.process,
+                    self.names,
+                    address,
+                    lines,
+                    out,
+                )?)
+            }
+            "x" => self.search(&arguments, out),
+            ".lines" => {
+                self.lines = !self.lines;
+                let state = if self.lines { "" } else { "not " };
+                Ok(writeln!(
+                    out,
+                    "Line number information will {state}be loaded"
+                )?)
+            }
+            ".effmach" => self.machine(&arguments, out),
+            "da" | "db" | "dd" | "dp" | "dps" | "dq" | "du" | "dw" => {
+                self.memory(name, &arguments, out)
+            }
             _ => Err(CommandError::Unknown {
                 typed: name.to_owned(),
                 nearest: nearest(name, COMMANDS),
             }),
         }
+    }
+
+    fn search(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let pattern = operands.join(" ");
+        let Some((module, pattern)) = pattern.split_once('!') else {
+            return Err(CommandError::Operand {
+                text: pattern,
+                reason: "a pattern is MODULE!NAME, with * and ?",
+            });
+        };
+        Ok(windbg::search(
+            self.process,
+            self.names,
+            module,
+            pattern,
+            out,
+        )?)
+    }
+
+    fn machine(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let (name, text) = match self.process.bitness {
+            Bitness::X86 => ("x86", "x86 compatible (x86)"),
+            Bitness::X64 => ("amd64", "x64 (AMD64)"),
+        };
+        match operands.first() {
+            Some(wanted) if !wanted.eq_ignore_ascii_case(name) => Err(CommandError::Unavailable {
+                reason: "open the dump for the other side of the process to change the machine",
+            }),
+            _ => Ok(writeln!(out, "Effective machine: {text}")?),
+        }
+    }
+
+    fn memory(
+        &self,
+        name: &str,
+        operands: &[&str],
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let pointer = self.process.bitness.pointer_size();
+        let (display, default) = match name.to_ascii_lowercase().as_str() {
+            "db" => (Display::Bytes, 128),
+            "dw" => (Display::Numbers(2), 64),
+            "dd" => (Display::Numbers(4), 32),
+            "dq" => (Display::Numbers(8), 16),
+            "dp" => (Display::Numbers(pointer as u8), 128 / pointer),
+            "dps" => (Display::Symbols, 128 / pointer),
+            "da" => (Display::Ascii, u64::MAX),
+            _ => (Display::Unicode, u64::MAX),
+        };
+        let is_count = |word: &&&str| word.to_ascii_lowercase().starts_with('l');
+        let count = match operands.iter().find(is_count) {
+            Some(word) => self.value(&word[1..])?,
+            None => default,
+        };
+        // What is not typed by mistake fits a screen a thousand times over.
+        const MOST: u64 = 1 << 20;
+        let address: Vec<&str> = operands.iter().copied().filter(|w| !is_count(&w)).collect();
+        let address = self.value(&address.join(" "))?;
+        let (process, names) = (self.process, self.names);
+        Ok(windbg::display(
+            process,
+            names,
+            display,
+            address,
+            count.min(MOST),
+            out,
+        )?)
     }
 
     fn value(&self, text: &str) -> Result<u64, CommandError> {
@@ -55,7 +153,8 @@ impl Session<'_, '_> {
         }
         let heaps = &self.process.heaps;
         let by_index = || heaps.get(usize::try_from(value).ok()?.checked_sub(1)?);
-        if heaps.iter().any(|heap| heap.handle == value) {
+        let normal = &self.process.normal_heaps;
+        if heaps.iter().chain(normal).any(|heap| heap.handle == value) {
             return Ok(Some(value));
         }
         by_index()

@@ -22,8 +22,8 @@ use ntheap::{
     debugger::{CommandError, Session},
     dump::{Dump, DumpFile},
     process::Process,
-    text::ModuleNames,
 };
+use ntheap_symbols::{DumpNames, SymbolPath, Symbols};
 use rayon::prelude::*;
 
 use transcript::{Transcript, transcripts};
@@ -69,10 +69,16 @@ fn commands_print_what_the_debugger_prints() {
     let all = transcripts(&unpacked);
     assert!(!all.is_empty(), "no transcript was found");
 
+    // The PDBs lie beside the dumps.
+    let mut path = SymbolPath::default();
+    for folder in ["ntdll", "programs"] {
+        path.push_folder(oracle.join("../symbols").join(folder));
+    }
+    let symbols = Symbols::builder().path(path).build();
     let tallies = Mutex::new(BTreeMap::<String, Tally>::new());
     let report = Mutex::new(Vec::<String>::new());
     all.par_iter().for_each(|transcript| {
-        run(transcript, &tallies, &report);
+        run(transcript, &symbols, &tallies, &report);
     });
 
     let mut report = report.into_inner().expect("no test thread panicked");
@@ -114,6 +120,7 @@ fn print(kind: &str, tally: &Tally) {
 
 fn run(
     transcript: &Transcript,
+    symbols: &Symbols,
     tallies: &Mutex<BTreeMap<String, Tally>>,
     report: &Mutex<Vec<String>>,
 ) {
@@ -125,7 +132,10 @@ fn run(
     let file = DumpFile::open(&transcript.dump).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump parses");
     let process = Process::of(&dump).expect("the dump has heaps");
-    let names = ModuleNames(&dump);
+    let names = DumpNames {
+        symbols,
+        dump: &dump,
+    };
     let mut session = Session::new(&process, &names);
     for command in &transcript.commands {
         if !format!("{} {}", transcript.label, command.typed).contains(&only) {
@@ -145,7 +155,9 @@ fn run(
             tally.not_yet += 1;
         } else if actual == expected {
             tally.identical += 1;
-        } else if let Some(class) = excuse::excuse(&process, command, &expected, &actual) {
+        } else if let Some(class) =
+            excuse::excuse(&process, &mut session, command, &expected, &actual)
+        {
             *tally.excused.entry(class).or_default() += 1;
         } else {
             tally.failing += 1;

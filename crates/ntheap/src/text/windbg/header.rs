@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{entries, format::digits};
+use super::{entries, format::digits, list::listed};
 use crate::{
     address_space::ListEnd,
     heap::{
@@ -98,7 +98,7 @@ pub fn headers(
         return Ok(());
     }
     writeln!(out, "Index   Address  Name      Debugging options enabled")?;
-    for (index, reference) in process.heaps.iter().enumerate() {
+    for (index, reference) in listed(process).iter().enumerate() {
         if only.is_some_and(|only| only != reference.handle) {
             continue;
         }

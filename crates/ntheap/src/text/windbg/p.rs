@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write};
 
-use super::{flags, format::digits, rows::RowPrinter};
+use super::{flags, format::digits, page, rows::RowPrinter};
 use crate::{
-    blocks::{Block, Span, SpanKind, State, Visitor},
+    blocks::{Block, Kind, Span, SpanKind, State, Visitor},
     heap::{
-        Heap,
+        Heap, Part, find,
         nt::{FrontEndKind, NtHeap},
     },
     layout::Bitness,
@@ -46,10 +46,17 @@ pub fn overview(
     }
     writeln!(out, "    active heaps:\n")?;
     for reference in &process.heaps {
-        writeln!(out, " - {:x}", reference.handle)?;
+        let heap = Heap::open(process, reference);
+        let mut flags = heap.flags();
+        if let Heap::Page(page) = &heap {
+            page::overview(page, out)?;
+            flags = page.normal().map_or(0, Heap::flags);
+        } else {
+            writeln!(out, " - {:x}", reference.handle)?;
+        }
         write!(out, "          ")?;
         if reference.kind != HeapKind::Segment {
-            flags::names(Heap::open(process, reference).flags(), true, out)?;
+            flags::names(flags, true, out)?;
         }
         writeln!(out)?;
     }
@@ -77,13 +84,29 @@ pub fn blocks(
     out: &mut dyn Write,
 ) -> fmt::Result {
     let mut rows = RowPrinter::new(process, names);
+    let wanted = |handle| only.is_none_or(|only| only == handle);
     for reference in &process.heaps {
-        if only.is_some_and(|only| only != reference.handle) {
-            continue;
-        }
         let opened = Heap::open(process, reference);
-        if let Heap::Nt(heap) = &opened {
-            nt_blocks(process, &opened, heap, &mut rows, out)?;
+        match &opened {
+            Heap::Nt(heap) if wanted(reference.handle) => {
+                let parts: Vec<Part> = opened.parts().collect();
+                nt_blocks(process, &opened, &parts, heap, &mut rows, out)?;
+            }
+            Heap::Page(page) => {
+                if wanted(reference.handle) {
+                    let mut vtable =
+                        |address, size, out: &mut dyn Write| rows.vtable_line(address, size, out);
+                    page::blocks(page, process.bitness, &mut vtable, out)?;
+                }
+                // The first part is that of the full blocks.
+                let parts: Vec<Part> = opened.parts().skip(1).collect();
+                if let Some(Heap::Nt(heap)) = page.normal()
+                    && (wanted(reference.handle) || wanted(heap.handle()))
+                {
+                    nt_blocks(process, &opened, &parts, heap, &mut rows, out)?;
+                }
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -92,6 +115,7 @@ pub fn blocks(
 fn nt_blocks(
     process: &Process<'_, '_>,
     opened: &Heap<'_, '_>,
+    parts: &[Part],
     heap: &NtHeap<'_, '_>,
     rows: &mut RowPrinter<'_>,
     out: &mut dyn Write,
@@ -111,7 +135,7 @@ fn nt_blocks(
         run: true,
         result: Ok(()),
     };
-    for (index, part) in opened.parts().enumerate() {
+    for (index, part) in parts.iter().enumerate() {
         // The part behind the segments is that of the virtual blocks.
         if let Some(segment) = heap.segments.get(index) {
             lister.text(format_args!("      _HEAP_SEGMENT @ {:x}\n", segment.header))?;
@@ -126,7 +150,7 @@ fn nt_blocks(
             lister.text(format_args!("       VirtualAllocdBlocks @ {head:x}\n"))?;
             lister.run = false;
         }
-        opened.walk_part(part, &mut lister);
+        opened.walk_part(*part, &mut lister);
     }
     lister.result
 }
@@ -189,17 +213,38 @@ pub fn address(
     out: &mut dyn Write,
 ) -> fmt::Result {
     let width = digits(process.bitness);
-    if let Some(found) = crate::heap::find::block_at(process, address) {
-        writeln!(out, "    address {address:0width$x} found in")?;
-        writeln!(out, "    _HEAP @ {:x}", found.heap)?;
-        RowPrinter::new(process, names).block(&found, out)?;
-        if found.state == State::Busy
-            && let Some(frames) = traces.frames(found.trace)
+    for reference in &process.heaps {
+        if let Heap::Page(heap) = Heap::open(process, reference)
+            && let Some(trace) = page::block_at(&heap, address, width, out)?
         {
-            for frame in frames {
-                write!(out, "        {frame:x} ")?;
-                frame_name(names, frame, process.bitness, out)?;
-                writeln!(out)?;
+            if let Some(frames) = traces.frames(trace) {
+                page::frames(&frames, names, process.bitness, out)?;
+            }
+            return writeln!(out, "\n\r ");
+        }
+    }
+    if let Some(found) = find::block_at(process, address) {
+        let frames = traces.frames(found.trace);
+        writeln!(out, "    address {address:0width$x} found in")?;
+        let shown = match process
+            .heap(found.heap)
+            .ok()
+            .map(|heap| Heap::open(process, heap))
+        {
+            Some(Heap::Page(page)) => page.normal_heap(),
+            _ => found.heap,
+        };
+        writeln!(out, "    _HEAP @ {shown:x}")?;
+        RowPrinter::new(process, names).block(&found, out)?;
+        if let Some(frames) = frames {
+            if found.kind == Kind::PageLight {
+                page::frames(&frames, names, process.bitness, out)?;
+            } else if found.state == State::Busy {
+                for frame in frames {
+                    write!(out, "        {frame:x} ")?;
+                    frame_name(names, frame, process.bitness, out)?;
+                    writeln!(out)?;
+                }
             }
         }
         writeln!(out)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::format::digits;
+use super::{format::digits, list::listed};
 use crate::{
     blocks::{Block, Finding, Visitor},
     heap::Heap,
@@ -39,7 +39,7 @@ pub fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
         "{RULE}\n** !heap: Searching all heaps for errors...               \n{RULE}\n"
     )?;
     let mut findings = Findings::default();
-    for reference in &process.heaps {
+    for reference in listed(process) {
         if reference.kind == HeapKind::Segment {
             continue;
         }
