@@ -6,6 +6,7 @@ use super::{CommandError, Session, SymbolLookup, evaluate};
 use crate::{
     heap::Heap,
     layout::Bitness,
+    process::{HeapKind, HeapRef},
     stats::{self, Order},
     text::windbg::{self, Detail, Display, SummaryOptions},
 };
@@ -237,6 +238,13 @@ impl Session<'_, '_> {
                 Some(text) => self.value(text)?,
                 None => windbg::DEFAULT_BUCKET,
             };
+            let segment_heap =
+                |heap: &HeapRef| heap.handle == handle && heap.kind == HeapKind::Segment;
+            if self.process.heaps.iter().any(segment_heap) {
+                return Err(CommandError::Unavailable {
+                    reason: "there is no report of a segment heap yet",
+                });
+            }
             let reference = self
                 .process
                 .heap(handle)

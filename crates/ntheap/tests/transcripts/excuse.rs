@@ -9,7 +9,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::transcript::Typed;
+use crate::{slots, transcript::Typed};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -21,6 +21,8 @@ pub(crate) fn excuse(
 ) -> Option<&'static str> {
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
+        .or_else(|| slots::excuse(process, expected, actual))
+        .or_else(|| virtual_bytes(expected, actual))
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -155,6 +157,9 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
         .or_else(|| symbol(expected, actual))
         .or_else(|| slot_state(expected, actual))
         .or_else(|| segment_heap_flags(process, expected, actual))
+        .or_else(|| cached_blocks(expected, actual))
+        .or_else(|| parameters(expected, actual))
+        .or_else(|| tagged_virtual_block(process, expected, actual))
         .or_else(|| {
             let unknown = actual.ends_with("unknown (no LFH in use)");
             (unknown && expected.starts_with("LFH Key "))
@@ -285,4 +290,72 @@ fn segment_heap_flags(
     let segment = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
     (segment && actual == "          " && expected.starts_with("          HEAP_"))
         .then_some("flags of a segment heap read as an NT heap's")
+}
+
+/// The number of user blocks in a cache list is always 0 in the debugger's report.
+fn cached_blocks(expected: &str, actual: &str) -> Option<&'static str> {
+    let head = expected.strip_suffix("     0)")?;
+    let (ours, number) = actual.rsplit_once(',')?;
+    let number: u32 = number.trim().strip_suffix(')')?.parse().ok()?;
+    (head.strip_suffix(',')? == ours && expected.contains(" bytes (") && number > 0)
+        .then_some("cached user blocks are not counted")
+}
+
+/// Types of parameters come from type records that are not read.
+fn parameters(expected: &str, actual: &str) -> Option<&'static str> {
+    let head = |line: &str| line.split_once(" (").map(|(head, _)| head.to_owned());
+    (actual.ends_with("(<no parameter info>)") && head(expected) == head(actual))
+        .then_some("parameter types of functions are not known")
+}
+
+/// In heaps with tags nothing is encoded; the debugger decodes the virtual block's entry anyway.
+fn tagged_virtual_block(
+    process: &Process<'_, '_>,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    const TAGGING: u32 = 0x800;
+    let start = |line: &str| {
+        line.split_whitespace()
+            .take(3)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    (process.nt_global_flag.unwrap_or(0) & TAGGING != 0
+        && expected.contains(" virtual ")
+        && actual.contains(" virtual ")
+        && start(expected) == start(actual))
+    .then_some("virtual block of a heap with tags decoded though it is not encoded")
+}
+
+/// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap,
+/// and sorts by it.
+fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
+    let heaps = |text: &str| {
+        let mut heaps: Vec<(Vec<String>, u64)> = Vec::new();
+        for line in text.lines() {
+            if line.starts_with("_HEAP ") {
+                heaps.push((Vec::new(), 0));
+            }
+            let (lines, bytes) = heaps.last_mut()?;
+            match line.trim().strip_prefix("VirtAlloc bytes ") {
+                Some(number) => *bytes = hex(number)?,
+                None => lines.push(line.to_owned()),
+            }
+        }
+        heaps.sort();
+        Some(heaps)
+    };
+    let (theirs, ours) = (heaps(expected)?, heaps(actual)?);
+    let proved = theirs.len() == ours.len()
+        && theirs.iter().zip(&ours).all(|(theirs, ours)| {
+            let handle = theirs
+                .0
+                .first()
+                .and_then(|line| hex(line.split(' ').nth(1)?));
+            theirs.0 == ours.0
+                && (theirs.1 == ours.1
+                    || handle.is_some_and(|handle| theirs.1.wrapping_sub(handle) < 0x1000))
+        });
+    proved.then_some("-stat: an address as the size of virtual blocks")
 }

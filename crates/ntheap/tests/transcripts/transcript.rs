@@ -63,14 +63,20 @@ fn read(index: &Path) -> Vec<Typed> {
     let commands = index_json["commands"]
         .as_object()
         .expect("the index has commands");
-    commands
+    let mut commands: Vec<Typed> = commands
         .iter()
         .map(|(typed, file)| Typed {
             typed: typed.clone(),
             newer: typed.starts_with(NEWER),
             file: index.with_file_name(file.as_str().expect("a file name")),
         })
-        .collect()
+        .collect();
+    // A command that was typed again behind `.lines` bears a number.
+    commands.sort_by_key(|command| match command.typed.as_str() {
+        ".lines" => 1,
+        typed => 2 * i32::from(typed.starts_with("ln ") && typed.contains(" #")),
+    });
+    commands
 }
 
 impl Typed {
@@ -83,7 +89,14 @@ impl Typed {
     /// What the debugger printed.
     pub(crate) fn expected(&self) -> String {
         let bytes = fs::read(&self.file).expect("the transcript is readable");
-        let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        let mut text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        // Progress of a search.
+        while let Some(at) = text.find("\r[") {
+            let Some(end) = text[at..].find("Complete]") else {
+                break;
+            };
+            text.replace_range(at..at + end + "Complete]".len(), "");
+        }
         let mut kept = String::new();
         for line in text.split_inclusive('\n') {
             if !is_noise(line) {
@@ -111,6 +124,7 @@ fn is_noise(line: &str) -> bool {
         || line.starts_with("Building memory map: ")
         || line.starts_with("SEGMENT HEAP ERROR")
         || line.starts_with("ReadMemory error")
+        || line.starts_with("Use `!address ")
         || line.starts_with("*** ERROR")
         || line.starts_with("*** WARNING")
 }

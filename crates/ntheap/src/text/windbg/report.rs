@@ -113,8 +113,8 @@ fn header(heap: &NtHeap<'_, '_>, out: &mut dyn Write) -> fmt::Result {
         Some(contention) => writeln!(out, "   Lock contention {contention}")?,
         None => writeln!(out, "   Lock-free heap")?,
     }
-    // The first segment, which the heap's own header begins, is counted only if it is alone.
-    let segments = heap.segments.len().saturating_sub(1).max(1);
+    // What is counted are the entries of XP's array, of which later heaps have one.
+    let segments = if heap.is_xp() { heap.segments.len() } else { 1 };
     writeln!(out, "   Segments        {segments}")
 }
 
