@@ -26,6 +26,7 @@ pub mod find;
 mod lock;
 pub mod nt;
 pub mod page;
+pub mod references;
 pub mod segment;
 
 pub use lock::LockState;
