@@ -53,7 +53,12 @@ pub fn nearest(
         writeln!(out, "{file}({line})")?;
     }
     let (below, above) = symbols.nearest(address);
-    let (Some(symbol), next) = (below.or_else(|| above.clone()), above) else {
+    // Below a module's first symbol, that one and the next are shown.
+    let (below, above) = match (below, above) {
+        (None, Some(first)) => symbols.nearest(first.address),
+        both => both,
+    };
+    let (Some(symbol), next) = (below, above) else {
         return Ok(());
     };
     let quoted = |address| back_quoted(address, bitness);
@@ -100,7 +105,7 @@ pub fn search(
 ) -> fmt::Result {
     for symbol in symbols.search(module, pattern) {
         let address = back_quoted(symbol.address, process.bitness);
-        write!(out, "{address} {}!{}", symbol.module, symbol.name)?;
+        write!(out, "{address:17} {}!{}", symbol.module, symbol.name)?;
         parameters(&symbol, out)?;
         writeln!(out)?;
     }
@@ -109,7 +114,11 @@ pub fn search(
 
 fn parameters(symbol: &SymbolInfo, out: &mut dyn Write) -> fmt::Result {
     match &symbol.parameters {
-        Some(parameters) => write!(out, " {parameters}"),
+        // As the debugger spells types.
+        Some(parameters) => {
+            let spelt = parameters.replace(',', ", ").replace("__int64", "int64");
+            write!(out, " {spelt}")
+        }
         None if symbol.is_function => write!(out, " (<no parameter info>)"),
         None => write!(out, " = <no type information>"),
     }
