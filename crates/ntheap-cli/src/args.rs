@@ -33,6 +33,12 @@ pub(crate) struct Common {
     /// Side of a 32-bit process on 64-bit Windows [default: the program's own]
     #[arg(long, global = true, value_enum)]
     pub(crate) bitness: Option<Side>,
+    /// Where PDBs are: folders, srv*CACHE*URL, cache*DIR, parted by ';' [default: _NT_SYMBOL_PATH]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) symbols: Option<String>,
+    /// Also use a PDB whose GUID or age is another (and say so)
+    #[arg(long, global = true)]
+    pub(crate) allow_mismatched: bool,
     /// Only the heap at this address
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) heap: Option<String>,
@@ -87,9 +93,9 @@ pub(crate) struct Diff {
     pub(crate) before: PathBuf,
     /// The newer dump
     pub(crate) after: PathBuf,
-    /// What to count blocks by
-    #[arg(long, value_enum, default_value = "size")]
-    pub(crate) group_by: DiffGroup,
+    /// What to count blocks by [default: size, and stacks under each size where there are any]
+    #[arg(long, value_enum)]
+    pub(crate) group_by: Option<DiffGroup>,
     /// Groups to show of each heap
     #[arg(long, value_name = "N", default_value = "10")]
     pub(crate) top: String,
@@ -105,6 +111,11 @@ pub(crate) enum DiffGroup {
     Size,
     /// Heaps alone
     Heap,
+    /// Call stack of the allocation
+    Stack,
+    /// Requested size and call stack together
+    #[value(name = "size,stack")]
+    SizeStack,
 }
 
 /// `ntheap stat`.
@@ -129,6 +140,8 @@ pub(crate) enum StatGroup {
     Size,
     /// Number of blocks
     Count,
+    /// Call stack of the allocation, by total bytes
+    Stack,
 }
 
 /// `ntheap filter`.
@@ -160,6 +173,9 @@ pub(crate) struct Blocks {
     /// Also the heap's own blocks (LFH containers, tables)
     #[arg(long)]
     pub(crate) internal: bool,
+    /// Also the call stack of each allocation
+    #[arg(long)]
+    pub(crate) stack: bool,
 }
 
 /// Which blocks `blocks` lists.

@@ -12,22 +12,28 @@ use ntheap::{
     process::{Process, ProcessOptions},
 };
 
+use ntheap_symbols::Symbols;
+
 use crate::{
     args::{Common, Side},
     failure::{Failure, Status},
     numbers,
     output::shows_progress,
+    symbols,
 };
 
 /// A file that was named on the command line.
 pub(crate) struct Input {
     path: PathBuf,
     file: DumpFile,
+    symbols: Symbols,
+    has_symbols: bool,
 }
 
 impl Input {
     /// Opens the file; a compressed one is unpacked, with a progress bar if that takes long.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, common: &Common) -> Result<Self, Failure> {
+        let symbols = symbols::open(common, &[path])?;
         let mut bar: Option<ProgressBar> = None;
         let mut progress = |done: u64, total: u64| {
             let bar = bar.get_or_insert_with(|| {
@@ -52,11 +58,23 @@ impl Input {
         Ok(Input {
             path: path.to_owned(),
             file,
+            symbols,
+            has_symbols: symbols::path_text(common).is_some(),
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the options or the environment name a symbol path.
+    pub(crate) fn has_symbols(&self) -> bool {
+        self.has_symbols
+    }
+
+    /// The symbols that the options give for this dump.
+    pub(crate) fn symbols(&self) -> &Symbols {
+        &self.symbols
     }
 
     pub(crate) fn parse(&self) -> Result<Dump<'_>, Failure> {
@@ -90,7 +108,7 @@ impl Input {
                 bitness,
                 ..ProcessOptions::default()
             };
-            Process::with_options(dump, &options).map_err(|error| self.failure(error))
+            symbols::process(dump, &self.symbols, options).map_err(|error| self.failure(error))
         };
         match common.bitness {
             None => Ok(vec![open(None)?]),

@@ -7,6 +7,7 @@ mod failure;
 mod input;
 mod numbers;
 mod output;
+mod symbols;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! `ntheap filter`: `!heap -flt`.
 
-use ntheap::text::{ModuleNames, windbg};
+use ntheap::text::windbg;
+use ntheap_symbols::DumpNames;
 
 use super::blocks::{Selection, write_blocks};
 use crate::{
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
             sizes.end()
         )));
     }
-    let input = Input::open(&args.dump)?;
+    let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
     let format = common.format.unwrap_or(Format::Text);
@@ -39,6 +40,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
             busy: true,
             free: true,
             internal: false,
+            stack: false,
             sizes,
         };
         return write_blocks("filter", &input, &processes, common, &selection, output);
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
     for process in &processes {
         status = status.and(input.report_problems(process));
         let heaps = heaps(&input, process, common)?;
-        let names = ModuleNames(&dump);
+        let names = DumpNames::new(&dump, input.symbols());
         let findings =
             output.text(|out| windbg::filter(process, &heaps, sizes.clone(), &names, out))?;
         status = status.and(input.report_findings(&findings));

@@ -37,7 +37,7 @@ struct SideReport {
 
 pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let format = document_format(common)?;
-    let input = Input::open(path)?;
+    let input = Input::open(path, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
     let mut sides = Vec::new();

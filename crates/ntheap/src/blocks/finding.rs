@@ -78,6 +78,13 @@ pub enum FindingKind {
         /// Which bytes.
         part: &'static str,
     },
+    /// A structure of a segment heap contradicts itself or what is around it.
+    BrokenStructure {
+        /// Its name.
+        structure: &'static str,
+        /// What does not hold.
+        reason: &'static str,
+    },
     /// The bytes that were accounted for are not the bytes that the segment reserves.
     Accounting {
         /// Bytes that the segment reserves.
@@ -159,6 +166,11 @@ impl fmt::Display for Finding {
             FindingKind::PageHeapDamage { part } => {
                 write!(f, "block {at:x} of the page heap: {part} was overwritten")
             }
+            FindingKind::BrokenStructure { structure, reason } => write!(
+                f,
+                "{structure} at {at:x}: {reason}; {:#x} bytes skipped",
+                self.bytes
+            ),
             FindingKind::Accounting {
                 reserved,
                 accounted,

@@ -157,8 +157,10 @@ pub enum SpanKind {
     Corrupt,
     /// Between the last slot of an LFH container and its end, or before its first.
     ContainerHeader,
-    /// Committed behind the last entry of a segment.
+    /// Committed behind the last entry of a segment (segment heap: of a subsegment).
     Tail,
+    /// Segment heap: committed pages of a free range.
+    FreePages,
 }
 
 /// A part of a segment that holds no block.

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod exports;
 mod file;
 #[allow(unsafe_code)]
 mod map;
@@ -19,6 +20,7 @@ mod module;
 mod region;
 mod streams;
 
+pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
 pub use module::{Module, PdbReference};
 pub use region::{Region, RegionKind, RegionState};

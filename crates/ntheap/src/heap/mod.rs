@@ -26,6 +26,7 @@ pub mod crt;
 mod lock;
 pub mod nt;
 pub mod page;
+pub mod segment;
 
 pub use lock::LockState;
 
@@ -35,6 +36,7 @@ use crate::{
 };
 use nt::NtHeap;
 use page::PageHeap;
+use segment::SegmentHeap;
 
 /// A heap that was opened: its header is read, its segments are listed.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub enum Heap<'p, 'a> {
     Nt(Box<NtHeap<'p, 'a>>),
     /// Page heap, with the normal heap behind it.
     Page(Box<PageHeap<'p, 'a>>),
+    /// Segment heap (Windows 10 and later).
+    Segment(Box<SegmentHeap<'p, 'a>>),
     /// A heap of a kind that is not walked, with the reason.
     NotWalked(HeapRef, &'static str),
 }
@@ -58,7 +62,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     pub fn open(process: &'p Process<'_, 'a>, heap: &HeapRef) -> Self {
         match heap.kind {
             HeapKind::Nt | HeapKind::NtXp => Heap::Nt(Box::new(NtHeap::open(process, heap))),
-            HeapKind::Segment => Heap::NotWalked(*heap, "segment heaps are not walked yet"),
+            HeapKind::Segment => Heap::Segment(Box::new(SegmentHeap::open(process, heap))),
             HeapKind::PageHeap => Heap::Page(Box::new(PageHeap::open(process, heap))),
         }
     }
@@ -79,6 +83,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         match self {
             Heap::Nt(heap) => &heap.reference,
             Heap::Page(heap) => &heap.reference,
+            Heap::Segment(heap) => &heap.reference,
             Heap::NotWalked(reference, _) => reference,
         }
     }
@@ -95,6 +100,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         match self {
             Heap::Nt(heap) => heap.header.flags,
             Heap::Page(heap) => heap.root.heap_flags,
+            Heap::Segment(_) => 0,
             Heap::NotWalked(..) => 0,
         }
     }
@@ -105,7 +111,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         match self {
             Heap::Nt(heap) => heap.lock_state(),
             Heap::Page(heap) => heap.lock_state(),
-            Heap::NotWalked(..) => None,
+            Heap::Segment(_) | Heap::NotWalked(..) => None,
         }
     }
 
@@ -114,6 +120,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         let count = match self {
             Heap::Nt(heap) => heap.parts(),
             Heap::Page(heap) => heap.parts(),
+            Heap::Segment(heap) => heap.parts(),
             Heap::NotWalked(..) => 1,
         };
         (0..count).map(Part)
@@ -124,6 +131,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         match self {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
             Heap::Page(heap) => heap.walk_part(part.0, visitor),
+            Heap::Segment(heap) => heap.walk_part(part.0, visitor),
             Heap::NotWalked(reference, reason) => visitor.finding(Finding {
                 heap: reference.handle,
                 address: reference.handle,

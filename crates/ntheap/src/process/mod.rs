@@ -19,7 +19,7 @@ mod heap_list;
 mod page_heaps;
 mod probe;
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 pub use build::BuildSource;
 pub use flags::{GlobalFlag, global_flags};
@@ -30,6 +30,7 @@ use crate::{
     Error, Result,
     address_space::AddressSpace,
     dump::{Architecture, Dump, Module},
+    heap::segment::SegmentFacts,
     layout::{Bitness, Layouts, TypeSource},
 };
 
@@ -138,6 +139,8 @@ pub struct Process<'d, 'a> {
     pub normal_heaps: Vec<HeapRef>,
     /// What is missing or in doubt.
     pub problems: Vec<Problem>,
+    /// What the segment heaps of the process have in common, found when the first is opened.
+    pub(crate) segment_facts: OnceLock<SegmentFacts>,
 }
 
 /// How to look at a process.
@@ -209,6 +212,7 @@ impl<'d, 'a> Process<'d, 'a> {
             heaps: Vec::new(),
             normal_heaps: Vec::new(),
             problems: Vec::new(),
+            segment_facts: OnceLock::new(),
         };
         process.judge_build();
         process.layouts = Layouts::for_build(process.build, bitness);

@@ -1,17 +1,19 @@
 //! Comparing a walk with the truth.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use ntheap::{
     blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Trace, Visitor},
     dump::Dump,
-    heap::Heap,
+    heap::{Heap, segment::SegmentHeap},
     process::Process,
     traces::Traces,
 };
-use std::collections::BTreeMap;
 
-use crate::truth::{Sizes, Truth, TruthHeap};
+use crate::{
+    transcript::Row,
+    truth::{Sizes, Truth, TruthHeap},
+};
 
 /// What was compared, and what differed.
 #[derive(Debug, Default)]
@@ -46,13 +48,14 @@ struct Walk {
     uncommitted: Sizes,
     virtual_blocks: Sizes,
     lfh: usize,
+    /// Address to trace of busy blocks.
+    traces: BTreeMap<u64, Trace>,
     /// Sum of all that lies in segments.
     accounted: u64,
     free_bytes: u64,
     not_walked: bool,
     findings: Vec<Finding>,
     duplicates: usize,
-    traces: BTreeMap<u64, Trace>,
 }
 
 impl Visitor for Walk {
@@ -61,7 +64,7 @@ impl Visitor for Walk {
         let new = match (block.state, block.kind) {
             (State::Busy, _) if block.internal => self.internal.insert(pair),
             (State::Busy, kind) => {
-                self.lfh += usize::from(kind == Kind::Lfh);
+                self.lfh += usize::from(matches!(kind, Kind::Lfh | Kind::SegmentLfh));
                 if block.trace != Trace::None {
                     self.traces.insert(block.address, block.trace);
                 }
@@ -79,7 +82,8 @@ impl Visitor for Walk {
             }
         };
         self.duplicates += usize::from(!new);
-        if matches!(block.kind, Kind::Backend | Kind::Lookaside) {
+        // The slots of an NT heap's LFH lie inside a block of the backend.
+        if !matches!(block.kind, Kind::Lfh | Kind::Virtual | Kind::Large) {
             self.accounted += block.block_size;
         }
     }
@@ -145,6 +149,11 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome 
                 .push(format!("heap {:x} is missing", expected.handle));
             continue;
         };
+        if expected.segment_heap != matches!(heap, Heap::Segment(_)) {
+            outcome
+                .problems
+                .push(format!("heap {:x} is of another kind", expected.handle));
+        }
         compare_heap(heap, index, truth, &traces, &mut outcome);
     }
     outcome
@@ -195,6 +204,11 @@ pub(crate) fn compare_heap(
             problem(format!("busy block {address:x} of {size:x} is extra"));
         }
     }
+    if let Heap::Segment(segment) = heap {
+        compare_segment_totals(segment, expected, &walk, outcome);
+        compare_row(segment, truth, outcome);
+        return;
+    }
     if !expected.walked {
         return;
     }
@@ -232,6 +246,54 @@ pub(crate) fn compare_heap(
         same("free block", &walk.free, &expected.walked_free);
     }
     compare_totals(heap, expected, &walk, outcome);
+}
+
+/// The totals that ntdll itself computes, and the sum over the segments.
+fn compare_segment_totals(
+    heap: &SegmentHeap<'_, '_>,
+    expected: &TruthHeap,
+    walk: &Walk,
+    outcome: &mut Outcome,
+) {
+    let segments: u64 = heap.segments.iter().map(|segment| segment.size).sum();
+    let mut checks = vec![(
+        "sum of everything in the segments",
+        walk.accounted,
+        segments,
+    )];
+    if let Some((reserve, commit)) = expected.extended {
+        checks.push(("extended reserve", heap.reserved_bytes(), reserve));
+        checks.push(("extended commit", heap.committed_bytes(), commit));
+    }
+    for (what, ours, theirs) in checks {
+        outcome.totals += 1;
+        if ours != theirs {
+            outcome.problems.push(format!(
+                "heap {:x}: {what} is {ours:x}, not {theirs:x}",
+                heap.handle()
+            ));
+        }
+    }
+}
+
+/// The row that the debugger prints of a heap. Large blocks do not count there.
+fn compare_row(heap: &SegmentHeap<'_, '_>, truth: &Truth, outcome: &mut Outcome) {
+    let Some(row) = truth.table.get(&heap.handle()) else {
+        return;
+    };
+    let ours = Row {
+        global_flags: heap.header.global_flags,
+        list_index: heap.header.list_index,
+        reserved_kib: heap.header.reserved >> 10,
+        committed_kib: heap.header.committed >> 10,
+    };
+    outcome.rows += 1;
+    if *row != ours {
+        outcome.problems.push(format!(
+            "heap {:x}: row is {ours:?}, not {row:?}",
+            heap.handle()
+        ));
+    }
 }
 
 /// Adjoining blocks joined.
@@ -331,7 +393,16 @@ fn compare_stacks(
         };
         outcome.stacks += 1;
         let found = traces.frames(trace).unwrap_or_default();
-        if !found.ends_with(callers) {
+        // A segment heap that resizes a block in place captures nothing: the trace stays that of
+        // the first allocation.
+        let resized = callers
+            .first()
+            .is_some_and(|frame| truth.in_resize.contains(frame));
+        let agrees = match resized {
+            true => !found.is_empty() && found.last() == callers.last(),
+            false => found.ends_with(callers),
+        };
+        if !agrees {
             outcome.problems.push(format!(
                 "heap {handle:x}: stack of {address:x} is {found:x?}, but its callers are {callers:x?}"
             ));

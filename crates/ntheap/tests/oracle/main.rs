@@ -5,6 +5,7 @@
 
 mod compare;
 mod page;
+mod transcript;
 mod truth;
 
 use std::{
@@ -56,7 +57,8 @@ fn pairs(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
 }
 
 fn check(dump: &Path, truth: &Path) -> Outcome {
-    let truth = Truth::read(truth);
+    let mut truth = Truth::read(truth);
+    truth.table = transcript::segment_heaps(dump);
     let file = DumpFile::open(dump).expect("the dump opens");
     let parsed = Dump::parse(file.bytes()).expect("the dump parses");
     compare::compare(&parsed, &truth, dump.parent().unwrap_or(dump))

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::page::PageTruth;
+use crate::{page::PageTruth, transcript::Row};
 
 /// A block as (address, size).
 pub(crate) type Sizes = BTreeSet<(u64, u64)>;
@@ -18,6 +18,7 @@ pub(crate) type Sizes = BTreeSet<(u64, u64)>;
 #[derive(Debug, Default)]
 pub(crate) struct TruthHeap {
     pub(crate) handle: u64,
+    pub(crate) segment_heap: bool,
     /// Live allocations by the record of all calls.
     pub(crate) recorded: Sizes,
     /// Busy, uncommitted and virtual entries of the genuine walk: what the program sees.
@@ -46,6 +47,10 @@ pub(crate) struct Truth {
     pub(crate) captured: BTreeMap<(usize, u64), Vec<u64>>,
     /// The callers of the heap for live allocations whose capture was not recorded.
     pub(crate) called: BTreeMap<(usize, u64), Vec<u64>>,
+    /// Return addresses inside the program's function that resizes blocks.
+    pub(crate) in_resize: BTreeSet<u64>,
+    /// The debugger's table of segment heaps.
+    pub(crate) table: BTreeMap<u64, Row>,
 }
 
 pub(crate) fn number(value: &Value) -> u64 {
@@ -83,6 +88,7 @@ impl Truth {
             .iter()
             .map(|heap| TruthHeap {
                 handle: number(&heap["handle"]),
+                segment_heap: heap["kind"] == "segment",
                 extended: heap["extended"]["reserve"]
                     .as_u64()
                     .map(|reserve| (reserve, number(&heap["extended"]["commit"]))),
@@ -160,6 +166,17 @@ impl Truth {
             heaps,
             captured,
             called,
+            in_resize: json["symbols"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(_, symbol)| {
+                    let function = symbol["function"].as_str();
+                    function.is_some_and(|name| name.starts_with("app::core::Resize"))
+                })
+                .filter_map(|(address, _)| u64::from_str_radix(address, 16).ok())
+                .collect(),
+            table: BTreeMap::new(),
         }
     }
 }

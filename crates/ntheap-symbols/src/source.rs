@@ -1,0 +1,127 @@
+//! Names for the addresses of a dump: symbols where there is a PDB, else exports, else offsets.
+
+use ntheap::{
+    dump::{Dump, Module},
+    text::{ModuleNames, Name, NameSource, NamedAddress},
+};
+
+use crate::{Resolution, Symbol, Symbols};
+
+/// Names the addresses of one dump.
+#[derive(Debug)]
+pub struct DumpNames<'d, 'a, 's> {
+    dump: &'d Dump<'a>,
+    symbols: &'s Symbols,
+    plain: ModuleNames<'d, 'a>,
+}
+
+impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
+    /// Names from these symbols for this dump.
+    #[must_use]
+    pub fn new(dump: &'d Dump<'a>, symbols: &'s Symbols) -> Self {
+        DumpNames {
+            dump,
+            symbols,
+            plain: ModuleNames::new(dump),
+        }
+    }
+
+    fn module_and_rva(&self, address: u64) -> Option<(&'d Module, u32)> {
+        let module = self.dump.module_at(address)?;
+        Some((module, u32::try_from(address - module.base).ok()?))
+    }
+
+    fn names(&self, module: &Module, resolution: Resolution) -> Vec<Name> {
+        let last = resolution.frames.len() - 1;
+        let displacement = resolution.displacement as u64;
+        let name = |(index, frame): (usize, crate::Frame)| Name {
+            module: module.name().to_owned(),
+            symbol: Some(frame.function),
+            signature: frame.signature,
+            // Only the function that was called has a beginning to count from.
+            displacement: if index == last { displacement } else { 0 },
+            line: frame.file.zip(frame.line),
+            inlined: frame.inlined,
+        };
+        resolution
+            .frames
+            .into_iter()
+            .enumerate()
+            .map(name)
+            .collect()
+    }
+}
+
+fn named(module: &Module, symbol: &Symbol) -> NamedAddress {
+    let signature = symbol.signature();
+    NamedAddress {
+        address: module.base + u64::from(symbol.rva),
+        module: module.name().to_owned(),
+        symbol: symbol.name.clone(),
+        signature: (signature != symbol.name).then_some(signature),
+        size: symbol.size.into(),
+    }
+}
+
+impl NameSource for DumpNames<'_, '_, '_> {
+    fn name(&self, address: u64) -> Option<Name> {
+        let resolved = self
+            .module_and_rva(address)
+            .and_then(|(module, rva)| self.names(module, self.symbols.resolve(module, rva)?).pop());
+        resolved.or_else(|| self.plain.name(address))
+    }
+
+    fn frames(&self, return_address: u64) -> Vec<Name> {
+        let resolved = self
+            .module_and_rva(return_address)
+            .and_then(|(module, rva)| {
+                Some(self.names(module, self.symbols.resolve_return(module, rva)?))
+            });
+        resolved.unwrap_or_else(|| self.plain.frames(return_address))
+    }
+
+    fn neighbours(&self, address: u64) -> (Option<NamedAddress>, Option<NamedAddress>) {
+        let Some((module, rva)) = self.module_and_rva(address) else {
+            return (None, None);
+        };
+        let (below, above) = self.symbols.nearest(module, rva);
+        let named = |symbol: Option<Symbol>| symbol.map(|symbol| named(module, &symbol));
+        (named(below), named(above))
+    }
+
+    fn address_of(&self, name: &str) -> Option<u64> {
+        let (wanted, symbol) = match name.split_once('!') {
+            Some((module, symbol)) => (Some(module), symbol),
+            None => (None, name),
+        };
+        let is_wanted = |module: &&Module| {
+            wanted.is_none_or(|wanted| module.name().eq_ignore_ascii_case(wanted))
+        };
+        let found = self
+            .dump
+            .modules
+            .iter()
+            .filter(is_wanted)
+            .find_map(|module| {
+                let rva = self.symbols.lookup(module, symbol)?;
+                Some(module.base + u64::from(rva))
+            });
+        found.or_else(|| self.plain.address_of(name))
+    }
+
+    fn search(&self, pattern: &str) -> Vec<NamedAddress> {
+        let (wanted, symbol) = pattern.split_once('!').unwrap_or(("*", pattern));
+        let is_wanted =
+            |module: &&Module| wanted == "*" || module.name().eq_ignore_ascii_case(wanted);
+        let modules = self.dump.modules.iter().filter(is_wanted);
+        modules
+            .flat_map(|module| {
+                let found = self.symbols.search(module, symbol);
+                found
+                    .into_iter()
+                    .map(|symbol| named(module, &symbol))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! The exports of a module whose image is in the dump: names for addresses without any PDB.
+
+use super::Module;
+use crate::address_space::AddressSpace;
+
+/// More exports than any module has.
+const MAX_EXPORTS: u32 = 1 << 18;
+/// Longer names are cut.
+const MAX_NAME: usize = 1024;
+
+/// The named exports of a module, by ascending address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exports {
+    /// (offset from the module's base, name)
+    sorted: Vec<(u32, String)>,
+}
+
+impl Exports {
+    /// Reads the export table from the module's image. Empty where the image or its table is not in
+    /// the dump (most dumps leave out unchanged pages of images).
+    #[must_use]
+    pub fn read(memory: &AddressSpace<'_>, module: &Module) -> Self {
+        Exports {
+            sorted: read(memory, module).unwrap_or_default(),
+        }
+    }
+
+    /// The export at or below an offset from the module's base.
+    #[must_use]
+    pub fn nearest(&self, rva: u32) -> Option<(&str, u32)> {
+        let index = self.sorted.partition_point(|export| export.0 <= rva);
+        let (rva, name) = self.sorted.get(index.checked_sub(1)?)?;
+        Some((name, *rva))
+    }
+
+    /// Number of named exports.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+}
+
+/// Offsets of the PE format, which the published specification fixes.
+mod pe {
+    pub(super) const E_LFANEW: u64 = 0x3c;
+    pub(super) const OPTIONAL_HEADER: u64 = 0x18;
+    pub(super) const MAGIC_PE32: u16 = 0x10b;
+    pub(super) const MAGIC_PE32_PLUS: u16 = 0x20b;
+    pub(super) const DIRECTORIES_PE32: u64 = 0x60;
+    pub(super) const DIRECTORIES_PE32_PLUS: u64 = 0x70;
+    pub(super) const NUMBER_OF_FUNCTIONS: u64 = 0x14;
+    pub(super) const NUMBER_OF_NAMES: u64 = 0x18;
+    pub(super) const FUNCTIONS: u64 = 0x1c;
+    pub(super) const NAMES: u64 = 0x20;
+    pub(super) const ORDINALS: u64 = 0x24;
+}
+
+fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>> {
+    let at = |rva: u64| module.base.checked_add(rva);
+    let u32_at = |rva: u64| memory.u32(at(rva)?);
+    if memory.u16(module.base)? != u16::from_le_bytes(*b"MZ") {
+        return None;
+    }
+    let header = u64::from(u32_at(pe::E_LFANEW)?);
+    if u32_at(header)? != u32::from_le_bytes(*b"PE\0\0") {
+        return None;
+    }
+    let optional = header + pe::OPTIONAL_HEADER;
+    let directories = match memory.u16(at(optional)?)? {
+        pe::MAGIC_PE32 => optional + pe::DIRECTORIES_PE32,
+        pe::MAGIC_PE32_PLUS => optional + pe::DIRECTORIES_PE32_PLUS,
+        _ => return None,
+    };
+    // The export table is the first directory.
+    let (table, size) = (u32_at(directories)?, u32_at(directories + 4)?);
+    if table == 0 {
+        return None;
+    }
+    let table_rva = u64::from(table);
+    let count = u32_at(table_rva + pe::NUMBER_OF_NAMES)?.min(MAX_EXPORTS);
+    let functions = u32_at(table_rva + pe::NUMBER_OF_FUNCTIONS)?;
+    let [functions_rva, names, ordinals] =
+        [pe::FUNCTIONS, pe::NAMES, pe::ORDINALS].map(|field| u32_at(table_rva + field));
+    let (functions_rva, names, ordinals) = (
+        u64::from(functions_rva?),
+        u64::from(names?),
+        u64::from(ordinals?),
+    );
+    let mut sorted = Vec::new();
+    for index in 0..u64::from(count) {
+        let export = || {
+            let ordinal = memory.u16(at(ordinals + index * 2)?)?;
+            if u32::from(ordinal) >= functions {
+                return None;
+            }
+            let rva = u32_at(functions_rva + u64::from(ordinal) * 4)?;
+            // A forwarded export points to a string inside the table, not to code.
+            let forwarded = (table..table.saturating_add(size)).contains(&rva);
+            let name = string(memory, at(u32_at(names + index * 4)?.into())?)?;
+            (!forwarded && rva != 0).then_some((rva, name))
+        };
+        sorted.extend(export());
+    }
+    sorted.sort_unstable();
+    sorted.dedup_by_key(|export| export.0);
+    Some(sorted)
+}
+
+fn string(memory: &AddressSpace<'_>, address: u64) -> Option<String> {
+    let mut buffer = [0; MAX_NAME];
+    let count = memory.read(address, &mut buffer);
+    let end = buffer[..count].iter().position(|&byte| byte == 0)?;
+    (end > 0).then(|| String::from_utf8_lossy(&buffer[..end]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_are_found_by_the_address_below() {
+        let mut image = vec![0u8; 0x400];
+        let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"MZ");
+        put(0x3c, &0x80u32.to_le_bytes());
+        put(0x80, b"PE\0\0");
+        put(0x98, &0x20bu16.to_le_bytes());
+        put(0x98 + 0x70, &0x200u32.to_le_bytes());
+        put(0x98 + 0x74, &0x80u32.to_le_bytes());
+        put(0x214, &2u32.to_le_bytes());
+        put(0x218, &2u32.to_le_bytes());
+        for (index, rva) in [0x280u32, 0x290, 0x2a0].into_iter().enumerate() {
+            put(0x21c + index * 4, &rva.to_le_bytes());
+        }
+        put(0x280, &0x1000u32.to_le_bytes());
+        put(0x284, &0x900u32.to_le_bytes());
+        put(0x290, &0x300u32.to_le_bytes());
+        put(0x294, &0x308u32.to_le_bytes());
+        put(0x2a0, &[0, 0, 1, 0]);
+        put(0x300, b"Alpha\0");
+        put(0x308, b"Beta\0");
+        let space = AddressSpace::new(&image, [(0x10_0000, 0, 0x400)]);
+        let module = Module {
+            base: 0x10_0000,
+            size: 0x2000,
+            path: "a.dll".to_owned(),
+            timestamp: 0,
+            version: None,
+            pdb: None,
+        };
+        let exports = Exports::read(&space, &module);
+        assert_eq!(exports.nearest(0x8ff), None);
+        assert_eq!(exports.nearest(0x900), Some(("Beta", 0x900)));
+        assert_eq!(exports.nearest(0x1010), Some(("Alpha", 0x1000)));
+        let elsewhere = Module {
+            base: 0x20_0000,
+            ..module
+        };
+        assert!(Exports::read(&space, &elsewhere).is_empty());
+    }
+}

@@ -1,0 +1,236 @@
+//! Ranges of slots of one size: the low fragmentation heap of segment heaps.
+
+use super::{
+    SegmentHeap,
+    ranges::Range,
+    sink::{RawBlock, Sink, Unused},
+};
+use crate::{
+    address_space::Window,
+    blocks::{FindingKind, Kind, SpanKind, State},
+};
+
+/// Bits of a slot in the bitmap of a subsegment.
+const BITS: u64 = 2;
+/// Slots that 64 bits of the bitmap describe.
+const SLOTS_PER_WORD: u64 = 64 / BITS;
+
+/// The record of unused bytes in the last two bytes of a slot.
+const ONE_UNUSED: u16 = 0x8000;
+const EXTRA_PRESENT: u16 = 0x4000;
+const UNUSED_MASK: u16 = 0x3fff;
+
+/// The subsegment's page number takes part in its encoded offsets.
+const PAGE_SHIFT: u32 = 12;
+
+/// The encoded fields of a subsegment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subsegment {
+    pub(super) start: u64,
+    pub(super) range_size: u64,
+    /// `BlockOffsets` without the subsegment's address, still with the key.
+    pub(super) encoded: u32,
+    pub(super) count: u64,
+    /// Address of the bitmap.
+    bitmap: u64,
+    /// Offset of the first byte behind the bitmap.
+    pub(super) header_end: u64,
+}
+
+/// Where the slots of a subsegment lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slots {
+    /// Offset of the first.
+    pub(super) first: u64,
+    /// Size of each.
+    pub(super) size: u64,
+}
+
+impl Subsegment {
+    /// The geometry that a key gives; `None` if the slots are not ones that this range can hold.
+    pub(super) fn slots(&self, key: u32, unit: u64) -> Option<Slots> {
+        let plain = self.encoded ^ key;
+        let slots = Slots {
+            first: u64::from(plain >> 16),
+            size: u64::from(plain & 0xffff),
+        };
+        let sound = slots.size > 0
+            && slots.size.is_multiple_of(unit)
+            && slots.first.is_multiple_of(unit)
+            && slots.first >= self.header_end
+            && slots.first + self.count * slots.size <= self.range_size;
+        sound.then_some(slots)
+    }
+}
+
+impl SegmentHeap<'_, '_> {
+    /// Reads the header of the LFH subsegment that fills a range.
+    pub(super) fn subsegment(&self, range: &Range) -> Option<Subsegment> {
+        let layout = &self.layouts.segment_lfh_subsegment;
+        let subsegment = self.memory.at(range.start, self.bitness());
+        let count = u64::from(subsegment.u16(layout.block_count)?);
+        let offsets = subsegment.u32(layout.block_offsets)?;
+        // From 26100 on, where subsegments have a state, the page number is cut to 32 bits after the
+        // shift; before it was the address that was cut.
+        let page = if layout.state.is_some() {
+            (range.start >> PAGE_SHIFT) as u32
+        } else {
+            range.start as u32 >> PAGE_SHIFT
+        };
+        (count > 0).then_some(Subsegment {
+            start: range.start,
+            range_size: range.size,
+            encoded: offsets ^ page,
+            count,
+            bitmap: subsegment.address(layout.block_bitmap)?,
+            header_end: u64::from(layout.block_bitmap?) + (count * BITS).div_ceil(8),
+        })
+    }
+
+    pub(super) fn walk_lfh<S: Sink>(&self, range: &Range, sink: &mut S) {
+        let subsegment = self.subsegment(range);
+        let slots = subsegment
+            .zip(self.keys.lfh)
+            .and_then(|(subsegment, key)| subsegment.slots(key, self.unit()));
+        let (Some(subsegment), Some(slots)) = (subsegment, slots) else {
+            let reason = match (subsegment, self.keys.lfh) {
+                (None, _) => "its header is not in the dump or counts no slots",
+                (Some(_), None) => "the key of its offsets could not be proved",
+                (Some(_), Some(_)) => "its offsets are not those of slots in this range",
+            };
+            self.idle(range.start, range.end(), SpanKind::Corrupt, sink);
+            let kind = FindingKind::LfhContainer { reason };
+            sink.finding(self.finding(range.start, range.size, kind));
+            return;
+        };
+        let first = range.start + slots.first;
+        self.span(range.start, first, SpanKind::ContainerHeader, sink);
+        self.walk_slots(&subsegment, slots, sink);
+        let end = first + subsegment.count * slots.size;
+        self.idle(end, range.end(), SpanKind::Tail, sink);
+    }
+
+    fn walk_slots<S: Sink>(&self, subsegment: &Subsegment, slots: Slots, sink: &mut S) {
+        let mut window = self.memory.window();
+        let mut map = self.memory.window();
+        let freed = self.freed_slots(subsegment, slots, sink);
+        let mut missing = 0;
+        for index in 0..subsegment.count {
+            if sink.done() {
+                return;
+            }
+            let at = subsegment.start + slots.first + index * slots.size;
+            let Some(bits) = self.slot_bits(&mut map, subsegment, index) else {
+                missing += 1;
+                continue;
+            };
+            let busy = bits.busy && freed.binary_search(&index).is_err();
+            let mut unused = Unused::NONE;
+            if busy && bits.unused_present {
+                let record = window.u16(at + slots.size - size_of::<u16>() as u64);
+                unused = Unused {
+                    bytes: record.map(|record| match record & ONE_UNUSED {
+                        0 => u64::from(record & UNUSED_MASK),
+                        _ => 1,
+                    }),
+                    extra: record.is_some_and(|record| record & EXTRA_PRESENT != 0),
+                };
+            }
+            sink.raw(RawBlock {
+                container: subsegment.start,
+                entry: at,
+                start: at,
+                usable: slots.size,
+                block_size: slots.size,
+                state: if busy { State::Busy } else { State::Free },
+                kind: Kind::SegmentLfh,
+                internal: false,
+                unused,
+            });
+        }
+        if missing > 0 {
+            let kind = FindingKind::LfhContainer {
+                reason: "its bitmap is not in the dump",
+            };
+            let bytes = missing * slots.size;
+            let first = subsegment.start + slots.first;
+            self.span(first, first + bytes, SpanKind::Unreadable, sink);
+            sink.finding(self.finding(subsegment.start, bytes, kind));
+        }
+    }
+
+    /// What the bitmap says of a slot.
+    ///
+    /// Before 26100 each slot has two bits next to each other. From 26100 on each 64 bits describe
+    /// 32 slots: the busy bits of all of them, then the other bits.
+    #[inline]
+    fn slot_bits(
+        &self,
+        window: &mut Window<'_, '_>,
+        subsegment: &Subsegment,
+        index: u64,
+    ) -> Option<SlotBits> {
+        if self.layouts.segment_lfh_subsegment.state.is_none() {
+            let bit = index * BITS;
+            let bits = window.u8(subsegment.bitmap + bit / 8)? >> (bit % 8);
+            return Some(SlotBits {
+                busy: bits & 1 != 0,
+                unused_present: bits & 2 != 0,
+            });
+        }
+        let (group, bit) = (index / SLOTS_PER_WORD, index % SLOTS_PER_WORD);
+        let word = window.u64(subsegment.bitmap + group * size_of::<u64>() as u64)?;
+        Some(SlotBits {
+            busy: word >> bit & 1 != 0,
+            unused_present: word >> (SLOTS_PER_WORD + bit) & 1 != 0,
+        })
+    }
+
+    /// The slots that the program freed but that are still marked busy, ascending (26100 and later).
+    ///
+    /// The subsegment's state has the number of the first, from 1, and their count; each slot begins
+    /// with the number of the next.
+    fn freed_slots<S: Sink>(
+        &self,
+        subsegment: &Subsegment,
+        slots: Slots,
+        sink: &mut S,
+    ) -> Vec<u64> {
+        let mut freed = Vec::new();
+        let Some(state) = self.layouts.segment_lfh_subsegment.state else {
+            return freed;
+        };
+        let state = subsegment.start + u64::from(state);
+        let read = |at: u64| self.memory.u16(at).map(u64::from);
+        let count = read(state + size_of::<u16>() as u64).unwrap_or(0);
+        let mut next = read(state).unwrap_or(0);
+        while next != 0 && (freed.len() as u64) < count.min(subsegment.count) {
+            let index = next - 1;
+            if index >= subsegment.count {
+                break;
+            }
+            freed.push(index);
+            let slot = subsegment.start + slots.first + index * slots.size;
+            let Some(following) = read(slot) else {
+                break;
+            };
+            next = following;
+        }
+        let listed = freed.len() as u64;
+        freed.sort_unstable();
+        freed.dedup();
+        if next != 0 || listed != count || freed.len() as u64 != listed {
+            let list = "list of freed LFH slots";
+            sink.finding(self.finding(subsegment.start, 0, FindingKind::BrokenList { list }));
+        }
+        freed
+    }
+}
+
+/// What the bitmap says of a slot.
+#[derive(Debug, Clone, Copy)]
+struct SlotBits {
+    busy: bool,
+    /// Whether the last two bytes of the slot count its unused bytes.
+    unused_present: bool,
+}

@@ -1,0 +1,207 @@
+//! What lies between the start of a block and the address that the program has.
+//!
+//! Up to Windows 10, ntdll's compatibility mode, on for all but a few processes of Windows itself,
+//! puts a few bytes in front of every block of a segment heap. From 17134 on their number is stored
+//! in them, so a block can tell; before that only all blocks of the process together can.
+
+use super::{
+    Common, SegmentFacts, SegmentHeap,
+    sink::{RawBlock, Sink},
+};
+use crate::{
+    blocks::{Kind, State},
+    process::{HeapKind, Process},
+};
+
+/// What lies in front of the blocks of a heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// Nothing: 22000 and later, and `svchost.exe`.
+    None,
+    /// 10240 to 16299: one unit, with nothing in it. Large blocks count it as well, but have none.
+    Unit,
+    /// 17134 to 19045: the prefix stores its size, at its start and in its last unit.
+    Stored,
+}
+
+/// The first build whose prefix stores its size.
+const FIRST_BUILD_STORED: u32 = 17134;
+
+/// The largest prefix that is believed.
+const MAX_PREFIX: u64 = 0x1000;
+
+/// Blocks that are looked at for a stored prefix.
+const STORED_SAMPLE: usize = 64;
+/// With fewer of its own than this, a heap is taken for one like the others.
+const STORED_ENOUGH: usize = 16;
+/// Nine of ten blocks have to store it: any block may have been overwritten.
+const STORED_SHARE: (usize, usize) = (9, 10);
+
+/// Blocks of one heap, and heaps, that are looked at for a prefix that stores nothing.
+const UNIT_SAMPLE: usize = 1 << 16;
+const MAX_HEAPS: usize = 64;
+/// With fewer blocks than this, none of which tells, the name of the program decides.
+const FEW: usize = 64;
+/// The image that is known to run without.
+const EXEMPT_IMAGE: &str = "svchost.exe";
+
+impl Prefix {
+    /// How far the program's address is from the start of the block, and how many bytes of the block
+    /// the prefix takes.
+    pub(super) fn of(self, heap: &SegmentHeap<'_, '_>, raw: &RawBlock) -> (u64, u64) {
+        let unit = heap.unit();
+        match self {
+            Prefix::None => (0, 0),
+            Prefix::Unit if raw.kind == Kind::Large => (0, unit),
+            Prefix::Unit => (unit, unit),
+            Prefix::Stored => {
+                // An overwritten one is taken for the smallest.
+                let size = stored(heap, raw.start).unwrap_or(unit);
+                (size, size)
+            }
+        }
+    }
+}
+
+/// The size that a prefix at the start of a block stores, if it agrees with itself.
+fn stored(heap: &SegmentHeap<'_, '_>, start: u64) -> Option<u64> {
+    let unit = heap.unit();
+    let bitness = heap.bitness();
+    let size = heap.memory.pointer(start, bitness)?;
+    if size < unit || size > MAX_PREFIX || !size.is_multiple_of(unit) {
+        return None;
+    }
+    let again = start.checked_add(size - unit)?;
+    (heap.memory.pointer(again, bitness)? == size).then_some(size)
+}
+
+/// What is in front of the blocks of a heap.
+pub(super) fn detect(heap: &SegmentHeap<'_, '_>, facts: &SegmentFacts) -> Prefix {
+    if heap.layouts.build < FIRST_BUILD_STORED {
+        return facts.prefix;
+    }
+    let (with, seen) = stored_sample(heap);
+    if seen >= STORED_ENOUGH {
+        judge_stored(with, seen)
+    } else {
+        facts.prefix
+    }
+}
+
+/// What the process puts in front of its blocks, from all its segment heaps.
+pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, common: &Common) -> Prefix {
+    let (mut with, mut seen) = (0, 0);
+    let (mut smallest, mut counted) = (u64::MAX, 0);
+    let mut prefix = Prefix::None;
+    for reference in process
+        .heaps
+        .iter()
+        .filter(|heap| heap.kind == HeapKind::Segment)
+        .take(MAX_HEAPS)
+    {
+        let heap = SegmentHeap::open_raw(process, reference, common);
+        if heap.layouts.build >= FIRST_BUILD_STORED {
+            let (more, of) = stored_sample(&heap);
+            (with, seen) = (with + more, seen + of);
+            prefix = judge_stored(with, seen);
+            if seen >= STORED_SAMPLE {
+                break;
+            }
+        } else {
+            let (size, of) = unit_sample(&heap);
+            (smallest, counted) = (smallest.min(size), counted + of);
+            // A block that holds less than a prefix takes has none.
+            if smallest < heap.unit() {
+                return Prefix::None;
+            }
+            prefix = Prefix::Unit;
+        }
+    }
+    let exempt = prefix == Prefix::Unit
+        && counted < FEW
+        && process
+            .dump
+            .modules
+            .iter()
+            .any(|module| module.file_name().eq_ignore_ascii_case(EXEMPT_IMAGE));
+    if exempt { Prefix::None } else { prefix }
+}
+
+fn judge_stored(with: usize, seen: usize) -> Prefix {
+    let (share, whole) = STORED_SHARE;
+    if seen > 0 && with * whole >= seen * share {
+        Prefix::Stored
+    } else {
+        Prefix::None
+    }
+}
+
+/// Busy blocks of a heap that store a prefix, and how many were looked at.
+fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
+    struct Sample<'h, 'p, 'a> {
+        heap: &'h SegmentHeap<'p, 'a>,
+        with: usize,
+        seen: usize,
+    }
+    impl Sink for Sample<'_, '_, '_> {
+        fn raw(&mut self, raw: RawBlock) {
+            if raw.state == State::Busy && !raw.internal && !self.done() {
+                self.seen += 1;
+                self.with += usize::from(stored(self.heap, raw.start).is_some());
+            }
+        }
+        fn done(&self) -> bool {
+            self.seen >= STORED_SAMPLE
+        }
+    }
+    let mut sample = Sample {
+        heap,
+        with: 0,
+        seen: 0,
+    };
+    for segment in &heap.segments {
+        if sample.done() {
+            break;
+        }
+        heap.walk_segment(segment, &mut sample);
+    }
+    heap.walk_large_blocks(&mut sample);
+    (sample.with, sample.seen)
+}
+
+/// The smallest number of bytes in use of a heap's blocks, and how many were looked at.
+fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (u64, usize) {
+    struct Sample {
+        unit: u64,
+        smallest: u64,
+        seen: usize,
+    }
+    impl Sink for Sample {
+        fn raw(&mut self, raw: RawBlock) {
+            if let Some(unused) = raw.unused.bytes
+                && raw.state == State::Busy
+                && !raw.internal
+            {
+                self.seen += 1;
+                // A corrupt count says nothing.
+                let used = raw.usable.checked_sub(unused).unwrap_or(self.smallest);
+                self.smallest = self.smallest.min(used);
+            }
+        }
+        fn done(&self) -> bool {
+            self.seen >= UNIT_SAMPLE || self.smallest < self.unit
+        }
+    }
+    let mut sample = Sample {
+        unit: heap.unit(),
+        smallest: u64::MAX,
+        seen: 0,
+    };
+    for segment in &heap.segments {
+        if sample.done() {
+            break;
+        }
+        heap.walk_segment(segment, &mut sample);
+    }
+    (sample.smallest, sample.seen)
+}

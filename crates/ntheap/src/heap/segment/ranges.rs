@@ -1,0 +1,287 @@
+//! Page range descriptors, and stepping through the ranges of a segment.
+
+use super::{
+    Context, PageSegment, SegmentHeap,
+    context::UNITS,
+    sink::{RawBlock, Sink, Unused},
+};
+use crate::{
+    address_space::{AddressSpace, Window},
+    blocks::{FindingKind, Kind, SpanKind, State},
+    layout::Layouts,
+};
+
+/// `TreeSignature` of the first descriptor of a range in use.
+const TREE_SIGNATURE: u32 = 0xccdd_ccdd;
+
+/// What a range is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RangeKind {
+    Free,
+    /// A block by itself.
+    User,
+    /// The heap's own.
+    Internal,
+    Lfh,
+    Vs,
+    /// No range begins here.
+    None,
+}
+
+/// A range of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) kind: RangeKind,
+    pub(super) start: u64,
+    pub(super) size: u64,
+    /// Bytes at its end that the program did not ask for.
+    unused: u64,
+    extra: bool,
+    signed: bool,
+}
+
+impl Range {
+    pub(super) const fn end(&self) -> u64 {
+        self.start + self.size
+    }
+}
+
+/// The bits of `RangeFlags` as each generation numbers them.
+#[derive(Debug, Clone, Copy)]
+struct FlagBits {
+    allocated: u8,
+    first: u8,
+    lfh: u8,
+    vs: u8,
+    /// A range of the heap itself; builds before 17134 do not mark them.
+    internal: Option<u8>,
+}
+
+/// 10240 to 15063.
+const FLAGS_10240: FlagBits = FlagBits {
+    allocated: 0x4,
+    first: 0x8,
+    lfh: 0x1,
+    vs: 0x20,
+    internal: None,
+};
+/// 16299.
+const FLAGS_16299: FlagBits = FlagBits {
+    allocated: 0x1,
+    first: 0x2,
+    lfh: 0x4,
+    vs: 0x8,
+    internal: None,
+};
+/// 17134 and later: a two-bit type, 0 for blocks, 1 internal, 2 LFH, 3 VS.
+const FLAGS_17134: FlagBits = FlagBits {
+    allocated: 0x1,
+    first: 0x2,
+    lfh: 0x8,
+    vs: 0xc,
+    internal: Some(0x4),
+};
+
+impl FlagBits {
+    const fn of_build(build: u32) -> FlagBits {
+        match build {
+            ..16299 => FLAGS_10240,
+            16299..17134 => FLAGS_16299,
+            _ => FLAGS_17134,
+        }
+    }
+
+    fn kind(self, flags: u8) -> RangeKind {
+        if flags & self.first == 0 {
+            return RangeKind::None;
+        }
+        if flags & self.allocated == 0 {
+            return RangeKind::Free;
+        }
+        let mask = self.lfh | self.vs | self.internal.unwrap_or(0);
+        match flags & mask {
+            bits if bits == self.vs => RangeKind::Vs,
+            bits if bits == self.lfh => RangeKind::Lfh,
+            bits if Some(bits) == self.internal => RangeKind::Internal,
+            0 => RangeKind::User,
+            _ => RangeKind::None,
+        }
+    }
+}
+
+/// Bit 0 of the word at `ExtraPresent`.
+const EXTRA_PRESENT: u8 = 1;
+
+/// Reads descriptors of one generation.
+#[derive(Debug)]
+pub(super) struct Descriptors<'l> {
+    layouts: &'l Layouts,
+    flags: FlagBits,
+}
+
+impl<'l> Descriptors<'l> {
+    pub(super) fn new(layouts: &'l Layouts) -> Self {
+        Descriptors {
+            layouts,
+            flags: FlagBits::of_build(layouts.build),
+        }
+    }
+
+    /// The range that descriptor `index` begins; `None` if the descriptor is not in the dump.
+    pub(super) fn range(
+        &self,
+        window: &mut Window<'_, '_>,
+        context: &Context,
+        base: u64,
+        index: u64,
+    ) -> Option<Range> {
+        let layout = &self.layouts.page_range_descriptor;
+        let array = self.layouts.page_segment.desc_array?;
+        let at = base
+            .checked_add(u64::from(array))?
+            .checked_add(index * u64::from(layout.struct_size))?;
+        let field = |offset: Option<u32>| at.checked_add(u64::from(offset?));
+        let flags = window.u8(field(layout.range_flags)?)?;
+        let signature = window.u32(field(layout.tree_signature)?)?;
+        // `Size` before 16299.
+        let units = window.u8(field(layout.unit_size.or(layout.size))?)?;
+        // 16 bits before 16299, then 32.
+        let unused = match layout.unit_size {
+            Some(_) => window.u32(field(layout.unused_bytes)?)?,
+            None => window.u16(field(layout.unused_bytes)?)?.into(),
+        };
+        let extra = window.u8(field(layout.extra_present)?)? & EXTRA_PRESENT != 0;
+        let units = u64::from(units).clamp(1, UNITS - index.min(UNITS - 1));
+        Some(Range {
+            kind: self.flags.kind(flags),
+            start: base + (index << context.unit_shift),
+            size: units << context.unit_shift,
+            unused: unused.into(),
+            extra,
+            signed: signature == TREE_SIGNATURE,
+        })
+    }
+}
+
+/// Whether the ranges of a segment follow each other as these layouts say: each begins where the
+/// one before ends, and those in use are signed.
+pub(super) fn descriptors_are_sound(
+    memory: &AddressSpace<'_>,
+    layouts: &Layouts,
+    context: &Context,
+    base: u64,
+) -> bool {
+    let descriptors = Descriptors::new(layouts);
+    let mut window = memory.window();
+    let mut index = u64::from(context.first_descriptor);
+    let (mut good, mut bad) = (0, 0);
+    if base.checked_add(context.segment_size()).is_none() {
+        return false;
+    }
+    while index < UNITS {
+        let Some(range) = descriptors.range(&mut window, context, base, index) else {
+            bad += 1;
+            break;
+        };
+        match range.kind {
+            RangeKind::None => bad += 1,
+            RangeKind::Free => good += 1,
+            _ if range.signed => good += 1,
+            _ => bad += 1,
+        }
+        index += range.size >> context.unit_shift;
+    }
+    // Not all: a corrupt one does not make the rest another build's.
+    good > bad
+}
+
+impl SegmentHeap<'_, '_> {
+    /// The ranges of a segment, one after the other.
+    pub(super) fn ranges(&self, segment: &PageSegment) -> Vec<Range> {
+        let Some(context) = self.contexts.get(segment.context) else {
+            return Vec::new();
+        };
+        let descriptors = Descriptors::new(&self.layouts);
+        let mut window = self.memory.window();
+        let mut ranges: Vec<Range> = Vec::new();
+        let mut index = u64::from(context.first_descriptor);
+        while index < UNITS {
+            let unit = 1 << context.unit_shift;
+            let range = descriptors
+                .range(&mut window, context, segment.base, index)
+                .unwrap_or(Range {
+                    kind: RangeKind::None,
+                    start: segment.base + (index << context.unit_shift),
+                    size: unit,
+                    unused: 0,
+                    extra: false,
+                    signed: false,
+                });
+            let range = match range.kind {
+                RangeKind::None => Range {
+                    size: unit,
+                    ..range
+                },
+                // A block has no other proof than its descriptor's signature.
+                RangeKind::User | RangeKind::Internal if !range.signed => Range {
+                    kind: RangeKind::None,
+                    ..range
+                },
+                _ => range,
+            };
+            index += range.size >> context.unit_shift;
+            match ranges.last_mut() {
+                Some(last) if last.kind == RangeKind::None && range.kind == RangeKind::None => {
+                    last.size += range.size;
+                }
+                _ => ranges.push(range),
+            }
+        }
+        ranges
+    }
+
+    /// Walks one segment. Every byte of its reservation is reported exactly once.
+    pub(super) fn walk_segment<S: Sink>(&self, segment: &PageSegment, sink: &mut S) {
+        let ranges = self.ranges(segment);
+        let first = ranges
+            .first()
+            .map_or(segment.base + segment.size, |range| range.start);
+        self.span(segment.base, first, SpanKind::Header, sink);
+        for range in &ranges {
+            if sink.done() {
+                return;
+            }
+            self.walk_range(range, sink);
+        }
+    }
+
+    fn walk_range<S: Sink>(&self, range: &Range, sink: &mut S) {
+        match range.kind {
+            RangeKind::Free => self.idle(range.start, range.end(), SpanKind::FreePages, sink),
+            RangeKind::User | RangeKind::Internal => sink.raw(RawBlock {
+                container: range.start,
+                entry: range.start,
+                start: range.start,
+                usable: range.size,
+                block_size: range.size,
+                state: State::Busy,
+                kind: Kind::Segment,
+                internal: range.kind == RangeKind::Internal,
+                unused: Unused {
+                    bytes: Some(range.unused),
+                    extra: range.extra,
+                },
+            }),
+            RangeKind::Lfh => self.walk_lfh(range, sink),
+            RangeKind::Vs => self.walk_vs(range, sink),
+            RangeKind::None => {
+                self.idle(range.start, range.end(), SpanKind::Corrupt, sink);
+                let kind = FindingKind::BrokenStructure {
+                    structure: "_HEAP_PAGE_RANGE_DESCRIPTOR",
+                    reason: "no range begins here",
+                };
+                sink.finding(self.finding(range.start, range.size, kind));
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Between the walkers, which know where blocks start, and the visitor, who wants to know what the
+//! program sees.
+
+use super::SegmentHeap;
+use crate::blocks::{Block, Finding, FindingKind, Kind, Span, State, Visitor};
+
+/// A block as the heap's structures describe it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawBlock {
+    pub(super) container: u64,
+    /// Address of the header, or of the block where there is none.
+    pub(super) entry: u64,
+    /// First byte behind the header.
+    pub(super) start: u64,
+    /// Bytes behind the header.
+    pub(super) usable: u64,
+    pub(super) block_size: u64,
+    pub(super) state: State,
+    pub(super) kind: Kind,
+    pub(super) internal: bool,
+    pub(super) unused: Unused,
+}
+
+/// What is known of the bytes at a block's end that the program did not ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unused {
+    /// Their number; `None` where the count is not in the dump.
+    pub(super) bytes: Option<u64>,
+    /// Whether they hold a `SEGMENT_HEAP_EXTRA`.
+    pub(super) extra: bool,
+}
+
+impl Unused {
+    pub(super) const NONE: Unused = Unused {
+        bytes: Some(0),
+        extra: false,
+    };
+}
+
+/// Receives what a walk meets, before the prefix of blocks is taken off.
+pub(super) trait Sink {
+    fn raw(&mut self, raw: RawBlock);
+
+    fn span(&mut self, span: Span) {
+        let _ = span;
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        let _ = finding;
+    }
+
+    /// Whether enough was seen and the walk can end.
+    fn done(&self) -> bool {
+        false
+    }
+}
+
+/// Hands everything on to a visitor.
+pub(super) struct Emit<'h, 'p, 'a, 'v> {
+    heap: &'h SegmentHeap<'p, 'a>,
+    visitor: &'v mut dyn Visitor,
+}
+
+impl<'h, 'p, 'a, 'v> Emit<'h, 'p, 'a, 'v> {
+    pub(super) fn new(heap: &'h SegmentHeap<'p, 'a>, visitor: &'v mut dyn Visitor) -> Self {
+        Emit { heap, visitor }
+    }
+}
+
+impl Sink for Emit<'_, '_, '_, '_> {
+    fn raw(&mut self, raw: RawBlock) {
+        let heap = self.heap;
+        let mut block = Block {
+            heap: heap.handle(),
+            container: raw.container,
+            entry: raw.entry,
+            address: raw.start,
+            size: raw.usable,
+            block_size: raw.block_size,
+            state: raw.state,
+            kind: raw.kind,
+            internal: raw.internal,
+            flags: u8::from(raw.state == State::Busy),
+            tag: 0,
+            trace: crate::blocks::Trace::None,
+        };
+        if raw.state == State::Busy && !raw.internal {
+            let (shift, taken) = heap.prefix.of(heap, &raw);
+            block.address = raw.start.saturating_add(shift);
+            match raw.unused.bytes {
+                Some(unused) => {
+                    let lost = unused.saturating_add(taken);
+                    match raw.usable.checked_sub(lost) {
+                        Some(size) => {
+                            block.size = size;
+                            if raw.unused.extra {
+                                // Not the end of what the program asked for: a large block of
+                                // 10240 to 16299 counts a prefix that it does not have.
+                                let used = raw.usable.saturating_sub(unused);
+                                heap.read_extra(&mut block, raw.start.saturating_add(used));
+                            }
+                        }
+                        None => {
+                            block.size = 0;
+                            let kind = FindingKind::UnusedBytes {
+                                unused: lost,
+                                block: raw.block_size,
+                            };
+                            self.visitor.finding(heap.finding(raw.entry, 0, kind));
+                        }
+                    }
+                }
+                None => {
+                    block.size = raw.usable.saturating_sub(taken);
+                    let structure = "the unused byte count of a block";
+                    let kind = FindingKind::MissingStructure { structure };
+                    self.visitor.finding(heap.finding(raw.entry, 0, kind));
+                }
+            }
+        }
+        self.visitor.block(&block);
+    }
+
+    fn span(&mut self, span: Span) {
+        self.visitor.span(&span);
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        self.visitor.finding(finding);
+    }
+}
