@@ -5,15 +5,13 @@
 
 mod command;
 mod parse;
-mod symbols;
 
 use std::fmt::{self, Write};
 
 pub use command::COMMANDS;
 pub use parse::{SymbolLookup, evaluate};
-pub use symbols::{SymbolInfo, SymbolSource};
 
-use crate::{process::Process, traces::Traces};
+use crate::{process::Process, text::NameSource, traces::Traces};
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +64,7 @@ impl From<fmt::Error> for CommandError {
 /// A process, names for its addresses, and what commands remember.
 pub struct Session<'p, 'a> {
     process: &'p Process<'p, 'a>,
-    names: &'p dyn SymbolSource,
+    names: &'p dyn NameSource,
     traces: Traces<'p, 'a>,
     /// Whether `.lines` switched source lines on.
     lines: bool,
@@ -81,7 +79,7 @@ impl fmt::Debug for Session<'_, '_> {
 impl<'p, 'a> Session<'p, 'a> {
     /// A session over a process.
     #[must_use]
-    pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn SymbolSource) -> Self {
+    pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn NameSource) -> Self {
         Session {
             process,
             names,

@@ -194,16 +194,16 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
             || line.starts_with("    FreeList Usage:")
     };
     let xp_ours = |line: &&str| line.ends_with(" - uncommitted bytes.");
-    let xp_class = xp && expected.iter().any(|line| xp_lost(&line));
+    let xp_class = xp && expected.iter().any(|line| xp_lost(line));
     let (expected, actual) = if xp_class {
         (
             expected
                 .into_iter()
-                .filter(|l| !xp_lost(&l) && !xp_ours(&l) && !l.is_empty())
+                .filter(|l| !xp_lost(l) && !xp_ours(l) && !l.is_empty())
                 .collect(),
             actual
                 .into_iter()
-                .filter(|l| !xp_ours(&l) && !l.is_empty())
+                .filter(|l| !xp_ours(l) && !l.is_empty())
                 .collect(),
         )
     } else {

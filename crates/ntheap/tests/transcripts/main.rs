@@ -134,10 +134,7 @@ fn run(
     let file = DumpFile::open(&transcript.dump).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump parses");
     let process = Process::of(&dump).expect("the dump has heaps");
-    let names = DumpNames {
-        symbols,
-        dump: &dump,
-    };
+    let names = DumpNames::new(&dump, symbols);
     // Segment heaps are walked by a module of their own.
     let not_walked = Heap::all(&process)
         .iter()
