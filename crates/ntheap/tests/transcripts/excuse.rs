@@ -194,7 +194,7 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
             || line.starts_with("    FreeList Usage:")
     };
     let xp_ours = |line: &&str| line.ends_with(" - uncommitted bytes.");
-    let xp_class = xp && expected.iter().any(|line| xp_lost(line));
+    let xp_class = xp && expected.iter().any(xp_lost);
     let (expected, actual) = if xp_class {
         (
             expected
