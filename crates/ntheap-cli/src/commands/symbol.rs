@@ -2,7 +2,7 @@
 
 use ntheap::{
     json::Address,
-    text::{NameSource, SymbolInfo, SymbolSource, windbg},
+    text::{NameSource, NamedAddress, windbg},
 };
 use ntheap_symbols::DumpNames;
 use serde::Serialize;
@@ -39,12 +39,12 @@ struct SymbolReport {
     symbol: String,
 }
 
-impl From<SymbolInfo> for SymbolReport {
-    fn from(symbol: SymbolInfo) -> Self {
+impl From<NamedAddress> for SymbolReport {
+    fn from(symbol: NamedAddress) -> Self {
         SymbolReport {
             address: Address(symbol.address),
             module: symbol.module,
-            symbol: symbol.name,
+            symbol: symbol.symbol,
         }
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
             eprintln!("{address:x} is in no module");
             status = Status::Partial;
         }
-        let (below, above) = names.nearest(address);
+        let (below, above) = names.neighbours(address);
         match format {
             Format::Text if below.is_some() || above.is_some() => {
                 output.text(|out| windbg::nearest(&process, &names, address, true, out))?;
