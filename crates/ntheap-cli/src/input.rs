@@ -144,7 +144,8 @@ impl Input {
         for problem in &process.problems {
             eprintln!("{name}: {problem}");
         }
-        if process.dump.problems.is_empty() && process.problems.is_empty() {
+        let lost = |problem: &ntheap::process::Problem| problem.loses_heaps();
+        if process.dump.problems.is_empty() && !process.problems.iter().any(lost) {
             Status::Complete
         } else {
             Status::Partial
@@ -158,8 +159,11 @@ impl Input {
     ) -> Status {
         const SHOWN: usize = 20;
         let name = self.name();
-        let mut count = 0;
+        let (mut count, mut status) = (0, Status::Complete);
         for finding in findings {
+            if finding.kind.loses_blocks() {
+                status = Status::Partial;
+            }
             count += 1;
             if count <= SHOWN {
                 eprintln!("{name}: {finding}");
@@ -168,11 +172,7 @@ impl Input {
         if count > SHOWN {
             eprintln!("{name}: ... and {} more", count - SHOWN);
         }
-        if count == 0 {
-            Status::Complete
-        } else {
-            Status::Partial
-        }
+        status
     }
 
     fn name(&self) -> std::borrow::Cow<'_, str> {
