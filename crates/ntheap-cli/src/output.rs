@@ -96,7 +96,10 @@ impl Working {
 
     pub(crate) fn on(what: &'static str) -> Self {
         if !shows_progress() {
-            return Working { done: None, thread: None };
+            return Working {
+                done: None,
+                thread: None,
+            };
         }
         let (done, ended) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
@@ -108,7 +111,10 @@ impl Working {
             let _ = ended.recv();
             bar.finish_and_clear();
         });
-        Working { done: Some(done), thread: Some(thread) }
+        Working {
+            done: Some(done),
+            thread: Some(thread),
+        }
     }
 }
 
