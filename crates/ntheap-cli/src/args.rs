@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Filter(Filter),
     /// Every block
     Blocks(Blocks),
+    /// Who uses the address space: heaps, VirtualAlloc, stacks, images (!address -summary)
+    Address(Address),
 }
 
 /// `ntheap diff`.
@@ -153,6 +155,16 @@ pub(crate) struct Filter {
     /// Blocks of these sizes, both included
     #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
     pub(crate) range: Option<Vec<String>>,
+}
+
+/// `ntheap address`.
+#[derive(Debug, Args)]
+pub(crate) struct Address {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Owners and regions to show
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) top: String,
 }
 
 /// `ntheap blocks`.

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod address;
 mod blocks;
 mod diff;
 mod filter;
@@ -19,6 +20,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
     let common = &arguments.common;
     let mut output = Output::new();
     let status = match &arguments.command {
+        Command::Address(args) => address::run(args, common, &mut output),
         Command::Diff(args) => diff::run(args, common, &mut output),
         Command::Summary { dump } => summary::run(dump, common, &mut output),
         Command::Stat(args) => stat::run(args, common, &mut output),

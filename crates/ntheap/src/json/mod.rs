@@ -11,9 +11,15 @@
 
 mod diff;
 mod process;
+mod usage;
 
 pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport};
 pub use process::{HeapReport, ProcessReport, kind_name};
+
+pub use usage::{
+    ClassChangeReport, ClassReport, FreeReport, NewAllocationReport, OwnerReport, OwnerTotalReport,
+    RegionReport, TotalReport, UsageChangeReport, UsageReport,
+};
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
 //! Reports as text. Analysis is done elsewhere: here numbers become lines.
 
+pub mod address;
 pub mod comparison;
 mod names;
 pub mod windbg;
