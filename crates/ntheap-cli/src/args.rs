@@ -86,6 +86,11 @@ pub(crate) enum Command {
     Blocks(Blocks),
     /// Who uses the address space: heaps, VirtualAlloc, stacks, images (!address -summary)
     Address(Address),
+    /// What the program overwrote: headers, free lists, fills; exit status 1 if anything (!heap -v)
+    Verify {
+        /// The dump
+        dump: PathBuf,
+    },
 }
 
 /// `ntheap diff`.

@@ -42,6 +42,7 @@ pub mod text;
 pub mod traces;
 pub mod umdh;
 pub mod usage;
+pub mod verify;
 
 pub use error::Error;
 

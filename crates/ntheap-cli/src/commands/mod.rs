@@ -6,6 +6,7 @@ mod diff;
 mod filter;
 mod stat;
 mod summary;
+mod verify;
 
 use serde::Serialize;
 
@@ -21,6 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
     let mut output = Output::new();
     let status = match &arguments.command {
         Command::Address(args) => address::run(args, common, &mut output),
+        Command::Verify { dump } => verify::run(dump, common, &mut output),
         Command::Diff(args) => diff::run(args, common, &mut output),
         Command::Summary { dump } => summary::run(dump, common, &mut output),
         Command::Stat(args) => stat::run(args, common, &mut output),

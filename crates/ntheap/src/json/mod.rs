@@ -12,6 +12,7 @@
 mod diff;
 mod process;
 mod usage;
+mod verify;
 
 pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport};
 pub use process::{HeapReport, ProcessReport, kind_name};
@@ -20,6 +21,8 @@ pub use usage::{
     ClassChangeReport, ClassReport, FreeReport, NewAllocationReport, OwnerReport, OwnerTotalReport,
     RegionReport, TotalReport, UsageChangeReport, UsageReport,
 };
+
+pub use verify::{DamageReport, VerificationReport};
 
 use std::fmt;
 
