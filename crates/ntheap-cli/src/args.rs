@@ -88,6 +88,13 @@ pub(crate) enum Command {
     Block(Block),
     /// The symbols around an address (ln)
     Symbol(Symbol),
+    /// Who uses the address space: heaps, VirtualAlloc, stacks, images (!address -summary)
+    Address(Address),
+    /// What the program overwrote: headers, free lists, fills; exit status 1 if anything (!heap -v)
+    Verify {
+        /// The dump
+        dump: PathBuf,
+    },
 }
 
 /// `ntheap diff`.
@@ -164,6 +171,16 @@ pub(crate) struct Filter {
     /// Blocks of these sizes, both included
     #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
     pub(crate) range: Option<Vec<String>>,
+}
+
+/// `ntheap address`.
+#[derive(Debug, Args)]
+pub(crate) struct Address {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Owners and regions to show
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) top: String,
 }
 
 /// `ntheap blocks`.

@@ -9,7 +9,8 @@
 //! 5. [`heap`]: one heap, walked block by block without allocation per block;
 //! 6. [`blocks`]: what a walk reports;
 //! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
-//! 8. [`text`] and [`json`]: reports.
+//! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote;
+//! 9. [`text`] and [`json`]: reports.
 //!
 //! ```no_run
 //! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};
@@ -41,6 +42,8 @@ pub mod stats;
 pub mod text;
 pub mod traces;
 pub mod umdh;
+pub mod usage;
+pub mod verify;
 
 pub use error::Error;
 

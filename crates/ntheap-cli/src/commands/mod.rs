@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod address;
 mod block;
 mod blocks;
 mod by_stack;
@@ -8,6 +9,7 @@ mod filter;
 mod stat;
 mod summary;
 mod symbol;
+mod verify;
 
 use serde::Serialize;
 
@@ -22,6 +24,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
     let common = &arguments.common;
     let mut output = Output::new();
     let status = match &arguments.command {
+        Command::Address(args) => address::run(args, common, &mut output),
+        Command::Verify { dump } => verify::run(dump, common, &mut output),
         Command::Diff(args) => diff::run(args, common, &mut output),
         Command::Summary { dump } => summary::run(dump, common, &mut output),
         Command::Stat(args) => stat::run(args, common, &mut output),

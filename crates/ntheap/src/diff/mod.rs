@@ -29,7 +29,10 @@ pub use verdict::{Verdict, human_bytes};
 
 use std::fmt;
 
-use crate::stats::Count;
+use crate::{
+    stats::Count,
+    usage::{Usage, UsageChange},
+};
 
 /// What blocks are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +158,8 @@ pub struct Comparison {
     pub heaps: Vec<HeapChange>,
     /// Sum over all heaps.
     pub total: Change,
+    /// What became of the address space: whether it is the heaps that grew.
+    pub usage: UsageChange,
     /// Seconds between the dumps.
     pub seconds: i64,
     /// Whether both dumps have the same contents as far as heaps go.
@@ -200,9 +205,15 @@ pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping
         warnings: warnings(before, after),
         heaps,
         total,
+        usage: UsageChange::between(&usage(before), &usage(after)),
         seconds: i64::from(after.process.dump.timestamp) - i64::from(before.process.dump.timestamp),
         identical,
     }
+}
+
+fn usage(side: &Snapshot<'_, '_>) -> Usage {
+    let open: Vec<_> = side.heaps.iter().map(|heap| &heap.heap).collect();
+    Usage::with_heaps(side.process, &open)
 }
 
 fn warnings(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>) -> Vec<Warning> {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Comparison, GroupChange, HeapChange, HeapStatus};
+use crate::usage::{Class, UsageChange};
 
 /// The answer to "what grew", as one or two sentences with the numbers.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Verdict<'c> {
     pub most_blocks: Option<GroupChange>,
     /// Whether both dumps hold the same blocks.
     pub identical: bool,
+    /// The change of the address space, if it grew outside the heaps more than in them.
+    pub outside: Option<&'c UsageChange>,
 }
 
 /// Part of a heap's growth, in per cent, from which on the groups named are enough to explain it.
@@ -64,12 +67,18 @@ impl<'c> Verdict<'c> {
             groups,
             most_blocks,
             identical: comparison.identical,
+            outside: Some(&comparison.usage).filter(|usage| {
+                usage.is_virtual_leak() && usage.private(Class::Private) > comparison.total.bytes()
+            }),
         }
     }
 }
 
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(usage) = self.outside {
+            outside(usage, f)?;
+        }
         if self.identical {
             return write!(
                 f,
@@ -113,6 +122,30 @@ impl fmt::Display for Verdict<'_> {
         }
         Ok(())
     }
+}
+
+/// Growth outside the heaps in words.
+fn outside(usage: &UsageChange, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "VirtualAlloc outside the heaps grew by {}, the heaps by {}",
+        human_bytes(usage.private(Class::Private).unsigned_abs()),
+        signed_bytes(usage.private(Class::Heap))
+    )?;
+    let new = || {
+        let new = usage.new.iter();
+        new.filter(|allocation| allocation.owner.class() == Class::Private)
+    };
+    if let Some(largest) = new().next() {
+        write!(
+            f,
+            ": {} new allocations, the largest {} at {:x}",
+            new().count(),
+            human_bytes(largest.total.committed),
+            largest.base
+        )?;
+    }
+    write!(f, ". ")
 }
 
 /// A group's growth in words: `+96 blocks of 0x30 bytes`.

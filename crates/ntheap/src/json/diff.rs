@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Address, CountReport, FindingReport, process::kind_name};
+use super::{Address, CountReport, FindingReport, UsageChangeReport, process::kind_name};
 use crate::{
     diff::{Change, Comparison, GroupChange, HeapChange, HeapStatus},
     layout::Bitness,
@@ -178,6 +178,9 @@ impl HeapDiffReport {
     }
 }
 
+/// New allocations that are listed.
+const NEW_ALLOCATIONS: usize = 10;
+
 /// The comparison.
 #[derive(Debug, Clone, Serialize)]
 pub struct DiffReport {
@@ -191,6 +194,8 @@ pub struct DiffReport {
     pub seconds: i64,
     /// What makes the comparison doubtful.
     pub warnings: Vec<String>,
+    /// What became of the address space.
+    pub address_space: UsageChangeReport,
     /// Sum over all heaps.
     pub total: ChangeReport,
     /// Heaps in order of growth.
@@ -211,6 +216,7 @@ impl DiffReport {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            address_space: UsageChangeReport::new(&comparison.usage, NEW_ALLOCATIONS),
             total: comparison.total.into(),
             heaps: comparison
                 .heaps

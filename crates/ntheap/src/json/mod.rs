@@ -11,9 +11,18 @@
 
 mod diff;
 mod process;
+mod usage;
+mod verify;
 
 pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use process::{HeapReport, ProcessReport, kind_name};
+
+pub use usage::{
+    ClassChangeReport, ClassReport, FreeReport, NewAllocationReport, OwnerReport, OwnerTotalReport,
+    RegionReport, TotalReport, UsageChangeReport, UsageReport,
+};
+
+pub use verify::{DamageReport, VerificationReport};
 
 use std::{fmt, sync::Arc};
 

@@ -119,6 +119,7 @@ macro_rules! layouts {
 layouts! {
     peb: PebLayout,
     teb: TebLayout,
+    nt_tib: NtTibLayout,
     critical_section: CriticalSectionLayout,
     critical_section_debug: CriticalSectionDebugLayout,
     heap: HeapLayout,

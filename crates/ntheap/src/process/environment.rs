@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The environment block that the threads of the dump point to.
-pub(super) fn native_peb(dump: &Dump<'_>, bitness: Bitness) -> Option<u64> {
+pub(crate) fn native_peb(dump: &Dump<'_>, bitness: Bitness) -> Option<u64> {
     let layouts = Layouts::for_build(u32::MAX, bitness);
     dump.threads
         .iter()
@@ -18,32 +18,40 @@ pub(super) fn native_peb(dump: &Dump<'_>, bitness: Bitness) -> Option<u64> {
 }
 
 /// The 32-bit environment block of a WOW64 process.
-///
-/// The first pointer of each 64-bit TEB (`NT_TIB.ExceptionList`) is the address of the thread's
-/// 32-bit TEB; where that is not so, the 32-bit TEB lies two pages behind (Windows 10).
-pub(super) fn wow64_peb(dump: &Dump<'_>) -> Option<u64> {
-    /// `NT_TIB32.Self`, which proves a 32-bit TEB.
-    const TIB32_SELF: u64 = 0x18;
-    const TEB32_DISTANCE: u64 = 0x2000;
-
+pub(crate) fn wow64_peb(dump: &Dump<'_>) -> Option<u64> {
     let layouts = Layouts::for_build(u32::MAX, Bitness::X86);
     dump.threads
         .iter()
-        .flat_map(|thread| {
-            [
-                dump.memory.u64(thread.teb),
-                thread.teb.checked_add(TEB32_DISTANCE),
-            ]
-        })
-        .flatten()
-        .filter(|&teb| {
-            u32::try_from(teb).is_ok() && dump.memory.u32(teb + TIB32_SELF) == Some(teb as u32)
-        })
+        .flat_map(|thread| wow64_tebs(dump, thread.teb))
         .filter_map(|teb| {
             let teb = dump.memory.at(teb, Bitness::X86);
             teb.pointer(layouts.teb.process_environment_block)
         })
         .find(|&peb| is_peb(dump, peb, &layouts))
+}
+
+/// The addresses at which the thread with this 64-bit environment block has its 32-bit one.
+///
+/// The first pointer of each 64-bit TEB (`NT_TIB.ExceptionList`) is the address of the thread's
+/// 32-bit TEB; where that is not so, the 32-bit TEB lies two pages behind (Windows 10).
+pub(crate) fn wow64_tebs(dump: &Dump<'_>, teb: u64) -> impl Iterator<Item = u64> {
+    const TEB32_DISTANCE: u64 = 0x2000;
+
+    let list = Layouts::for_build(u32::MAX, Bitness::X64)
+        .nt_tib
+        .exception_list;
+    let this = Layouts::for_build(u32::MAX, Bitness::X86).nt_tib.this;
+    [
+        dump.memory.at(teb, Bitness::X64).u64(list),
+        teb.checked_add(TEB32_DISTANCE),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(move |&teb| {
+        // A 32-bit TEB is proved by its pointer to itself.
+        u32::try_from(teb).is_ok()
+            && dump.memory.at(teb, Bitness::X86).u32(this) == Some(teb as u32)
+    })
 }
 
 /// Whether the fields that every build has at the same place are plausible.

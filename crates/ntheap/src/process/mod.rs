@@ -22,6 +22,7 @@ mod probe;
 use std::{fmt, sync::OnceLock};
 
 pub use build::BuildSource;
+pub(crate) use environment::{native_peb, wow64_peb, wow64_tebs};
 pub use flags::{GlobalFlag, global_flags};
 pub use heap_list::{HeapKind, HeapRef, HeapSource};
 pub(crate) use page_heaps::root_of as page_heap_root;

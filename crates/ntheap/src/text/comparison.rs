@@ -10,6 +10,7 @@ use crate::{
         NameSource,
         stacks::{essence, write_stack},
     },
+    usage::{Class, Owner},
 };
 
 /// How to print.
@@ -52,6 +53,8 @@ pub fn write(
     certainty(comparison, out)?;
     writeln!(out)?;
     header(comparison, processes, options, out)?;
+    writeln!(out)?;
+    address_space(comparison, out)?;
     writeln!(out)?;
     heaps(comparison, out)?;
     if options.show != Show::Heaps {
@@ -154,6 +157,69 @@ fn numbers(change: &Change, out: &mut dyn Write) -> fmt::Result {
         change.after.blocks,
         change.blocks(),
     )
+}
+
+/// New allocations that are listed.
+const NEW_ALLOCATIONS: usize = 5;
+
+/// Private bytes by use: whether it is the heaps that grew.
+fn address_space(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
+    let usage = &comparison.usage;
+    writeln!(
+        out,
+        "{:<18}{:>12} {:>12} {:>12}",
+        "private memory", "bytes before", "after", "delta"
+    )?;
+    let mut total = [0u64; 2];
+    for change in &usage.classes {
+        let (before, after) = (change.before.private, change.after.private);
+        if change.class == Class::Mapped || (before == 0 && after == 0) {
+            continue;
+        }
+        total = [
+            total[0].saturating_add(before),
+            total[1].saturating_add(after),
+        ];
+        bytes_row(change.class.title(), before, after, out)?;
+    }
+    bytes_row("all private", total[0], total[1], out)?;
+    if let Some(mapped) = usage.of(Class::Mapped).filter(|m| m.before != m.after) {
+        bytes_row(
+            "mapped (shared)",
+            mapped.before.committed,
+            mapped.after.committed,
+            out,
+        )?;
+    }
+    for new in usage.new.iter().take(NEW_ALLOCATIONS) {
+        writeln!(
+            out,
+            "new: {:x}  {} committed of {}  {}",
+            new.base,
+            human_bytes(new.total.committed),
+            human_bytes(new.total.size),
+            match new.owner {
+                Owner::Heap(handle) => format!("heap {handle:x}"),
+                other => other.class().title().to_owned(),
+            }
+        )?;
+    }
+    let more = usage.new.len().saturating_sub(NEW_ALLOCATIONS);
+    if more > 0 {
+        writeln!(out, "new: {more} others")?;
+    }
+    if !usage.described {
+        writeln!(
+            out,
+            "(a dump does not describe its regions: only the memory that it holds is counted)"
+        )?;
+    }
+    Ok(())
+}
+
+fn bytes_row(name: &str, before: u64, after: u64, out: &mut dyn Write) -> fmt::Result {
+    let delta = after.wrapping_sub(before) as i64;
+    writeln!(out, "{name:<18}{before:>12} {after:>12} {delta:>+12}")
 }
 
 fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {

@@ -1,8 +1,10 @@
 //! Reports as text. Analysis is done elsewhere: here numbers become lines.
 
+pub mod address;
 pub mod comparison;
 mod names;
 pub mod stacks;
+pub mod verify;
 pub mod windbg;
 
 pub use names::{ModuleNames, Name, NameSource, NamedAddress, unnamed};

@@ -12,6 +12,15 @@ pub(crate) const EXTRA_PRESENT: u8 = 0x02;
 /// `HEAP_ENTRY_VIRTUAL_ALLOC`; of an entry in a segment: the heap's own block (Vista and later).
 pub(crate) const INTERNAL: u8 = 0x08;
 
+/// Bits of `_HEAP_ENTRY.Flags` that checks need.
+pub(crate) mod flags {
+    pub(crate) use super::EXTRA_PRESENT;
+    /// `HEAP_ENTRY_FILL_PATTERN`: behind a busy block, or in a free one, there is a fill.
+    pub(crate) const FILL: u8 = 0x04;
+    /// Of a free entry: pages inside it were decommitted.
+    pub(crate) const DECOMMITTED: u8 = super::INTERNAL;
+}
+
 /// `UnusedBytes` of the heap's own blocks.
 pub(crate) const UNUSED_OWN: u8 = 1;
 /// `UnusedBytes` of the entry in front of an uncommitted range.

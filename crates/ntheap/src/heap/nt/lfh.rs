@@ -263,6 +263,28 @@ impl NtHeap<'_, '_> {
         })
     }
 
+    /// The code that the header of an LFH slot should have by the heap's key, and the one it has.
+    /// `None` where the key is not known.
+    pub(crate) fn slot_code(&self, slot: &Block) -> Option<(u32, u32)> {
+        let key = self.lfh_key?;
+        let record = self.memory.at(slot.container, self.bitness());
+        let container = Container {
+            user_blocks: record.pointer(self.layouts.subsegment.user_blocks)?,
+            subsegment: slot.container,
+            stride: slot.block_size,
+            count: 0,
+            end: 0,
+        };
+        if slot.entry < container.user_blocks {
+            return None;
+        }
+        let header = slot.entry + self.header.codec.header_offset();
+        let found = self.memory.u32(header)?;
+        let implied = self.key_of_slot(&mut self.memory.window(), &container, slot.entry)?;
+        // The key and the place are combined bit by bit.
+        Some((found ^ implied ^ key, found))
+    }
+
     /// Address of the bitmap's bits (8 and later).
     fn busy_bitmap(&self, container: &Container) -> Option<u64> {
         let bitmap = u64::from(self.layouts.user_data_header.busy_bitmap?);

@@ -48,22 +48,39 @@ struct_layout! {
     /// Offsets of `_TEB`.
     pub struct TebLayout: "_TEB" {
         process_environment_block: "ProcessEnvironmentBlock",
+        deallocation_stack: "DeallocationStack",
     }
     x86 {
-        2600: 0xfb8 [0x30],
-        3790: 0xfbc [0x30],
-        6000: 0xff8 [0x30],
-        7600: 0xfe4 [0x30],
-        9200: 0xfe8 [0x30],
-        10240: 0x1000 [0x30],
+        2600: 0xfb8 [0x30, 0xe0c],
+        3790: 0xfbc [0x30, 0xe0c],
+        6000: 0xff8 [0x30, 0xe0c],
+        7600: 0xfe4 [0x30, 0xe0c],
+        9200: 0xfe8 [0x30, 0xe0c],
+        10240: 0x1000 [0x30, 0xe0c],
     }
     x64 {
-        3790: 0x17d8 [0x60],
-        6000: 0x1828 [0x60],
-        7600: 0x1818 [0x60],
-        9200: 0x1820 [0x60],
-        10240: 0x1838 [0x60],
-        22000: 0x1850 [0x60],
+        3790: 0x17d8 [0x60, 0x1478],
+        6000: 0x1828 [0x60, 0x1478],
+        7600: 0x1818 [0x60, 0x1478],
+        9200: 0x1820 [0x60, 0x1478],
+        10240: 0x1838 [0x60, 0x1478],
+        22000: 0x1850 [0x60, 0x1478],
+    }
+}
+
+struct_layout! {
+    /// Offsets of `_NT_TIB`, which every TEB begins with.
+    pub struct NtTibLayout: "_NT_TIB" {
+        exception_list: "ExceptionList",
+        stack_base: "StackBase",
+        stack_limit: "StackLimit",
+        this: "Self",
+    }
+    x86 {
+        2600: 0x1c [0x0, 0x4, 0x8, 0x18],
+    }
+    x64 {
+        3790: 0x38 [0x0, 0x8, 0x10, 0x30],
     }
 }
 

@@ -1,0 +1,44 @@
+//! `ntheap address`: who uses the address space.
+
+use ntheap::{
+    json::{ProcessReport, UsageReport},
+    text::address,
+    usage::Usage,
+};
+use serde::Serialize;
+
+use super::{document, document_format};
+use crate::{
+    args::{Address, Common, Format},
+    failure::{Failure, Status},
+    input::Input,
+    numbers,
+    output::Output,
+};
+
+#[derive(Serialize)]
+struct Report {
+    process: ProcessReport,
+    #[serde(flatten)]
+    usage: UsageReport,
+}
+
+pub(crate) fn run(args: &Address, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let format = document_format(common)?;
+    let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
+    let input = Input::open(&args.dump, common)?;
+    let dump = input.parse()?;
+    let process = input.process(&dump, common)?;
+    let status = input.report_problems(&process);
+    let usage = Usage::of(&process);
+    if format == Format::Text {
+        output.text(|out| address::write(&process, &usage, top, out))?;
+    } else {
+        let report = Report {
+            process: ProcessReport::new(&process),
+            usage: UsageReport::new(&usage, &dump, top),
+        };
+        output.json(&document("address", report))?;
+    }
+    Ok(status)
+}

@@ -1,0 +1,68 @@
+//! `ntheap verify`: what the program overwrote.
+
+use std::path::Path;
+
+use ntheap::{
+    json::{ProcessReport, VerificationReport},
+    text,
+    traces::Traces,
+    verify,
+};
+use ntheap_symbols::DumpNames;
+use serde::Serialize;
+
+use super::{document, document_format};
+use crate::{
+    args::{Common, Format},
+    failure::{Failure, Status},
+    input::{Input, heaps},
+    output::Output,
+};
+
+#[derive(Serialize)]
+struct Report {
+    sides: Vec<SideReport>,
+}
+
+#[derive(Serialize)]
+struct SideReport {
+    process: ProcessReport,
+    #[serde(flatten)]
+    verification: VerificationReport,
+}
+
+pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let format = document_format(common)?;
+    let input = Input::open(path, common)?;
+    let dump = input.parse()?;
+    let mut status = Status::Complete;
+    let mut sides = Vec::new();
+    let names = DumpNames::new(&dump, input.symbols());
+    for process in input.processes(&dump, common)? {
+        status = status.and(input.report_problems(&process));
+        let heaps = heaps(&input, &process, common)?;
+        let verification = verify::verify(&process, &heaps);
+        status = status.and(input.report_findings(&verification.missing));
+        if !verification.damages.is_empty() {
+            status = Status::Partial;
+        }
+        if format == Format::Text {
+            output.text(|out| text::verify::write(&process, &verification, &names, out))?;
+        } else {
+            let traces = Traces::of(&process);
+            sides.push(SideReport {
+                process: ProcessReport::new(&process),
+                verification: VerificationReport::new(
+                    &verification,
+                    &traces,
+                    &names,
+                    process.bitness,
+                ),
+            });
+        }
+    }
+    if format != Format::Text {
+        output.json(&document("verify", Report { sides }))?;
+    }
+    Ok(status)
+}
