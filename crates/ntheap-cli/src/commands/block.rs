@@ -69,11 +69,11 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
             status = Status::Partial;
         }
         let pointers = match block {
-            Some(block) if args.references => Some(references(
-                &process,
-                block.entry,
-                block.entry + block.block_size,
-            )),
+            Some(block) if args.references => {
+                let (start, end) = block.extent();
+                Some(references(&process, start, end))
+            }
+
             _ => None,
         };
         if format == Format::Text {

@@ -134,6 +134,17 @@ pub struct Block {
 }
 
 impl Block {
+    /// First address of the block's own memory, and one past the last: header and data, of a full
+    /// page heap block its pages (its header is a record elsewhere).
+    #[must_use]
+    pub fn extent(&self) -> (u64, u64) {
+        let start = match self.kind {
+            Kind::Page => self.container,
+            _ => self.entry.min(self.address),
+        };
+        (start, start.saturating_add(self.block_size))
+    }
+
     /// Whether the program holds this block: busy and not the heap's own.
     #[must_use]
     #[inline]

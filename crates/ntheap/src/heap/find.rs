@@ -59,7 +59,8 @@ struct Finder {
 impl Visitor for Finder {
     fn block(&mut self, block: &Block) {
         // Slots follow their container.
-        if self.address.wrapping_sub(block.entry) < block.block_size {
+        let (start, end) = block.extent();
+        if (start..end).contains(&self.address) {
             self.found = Some(Found::Block(*block));
         }
     }

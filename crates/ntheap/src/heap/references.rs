@@ -30,7 +30,8 @@ pub const MAX_REFERENCES: usize = 100_000;
 /// # fn example(process: &ntheap::process::Process<'_, '_>, block: &ntheap::blocks::Block) {
 /// use ntheap::heap::references::references;
 ///
-/// for reference in references(process, block.entry, block.entry + block.block_size) {
+/// let (start, end) = block.extent();
+/// for reference in references(process, start, end) {
 ///     println!("{:x} points to {:x}", reference.at, reference.value);
 /// }
 /// # }
@@ -110,8 +111,7 @@ struct Holders<'h> {
 
 impl Visitor for Holders<'_> {
     fn block(&mut self, block: &Block) {
-        let start = block.entry.min(block.address);
-        let end = block.entry.saturating_add(block.block_size);
+        let (start, end) = block.extent();
         let first = self.places.partition_point(|&place| place < start);
         for index in first..self.places.len() {
             if self.places[index] >= end {
