@@ -84,6 +84,9 @@ pub(crate) enum Command {
     Filter(Filter),
     /// Every block
     Blocks(Blocks),
+    /// Logs and comparisons in umdh's forms
+    #[command(subcommand)]
+    Umdh(crate::commands::umdh::Umdh),
 }
 
 /// `ntheap diff`.

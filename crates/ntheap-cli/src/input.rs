@@ -65,6 +65,11 @@ impl Input {
         &self.path
     }
 
+    /// The file's bytes, unpacked.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
     /// The symbols that the options give for this dump.
     pub(crate) fn symbols(&self) -> &Symbols {
         &self.symbols
@@ -168,7 +173,7 @@ impl Input {
         }
     }
 
-    fn name(&self) -> std::borrow::Cow<'_, str> {
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
         self.path
             .file_name()
             .unwrap_or(self.path.as_os_str())

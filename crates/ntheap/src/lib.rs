@@ -38,6 +38,7 @@ pub mod layout;
 pub mod process;
 pub mod stats;
 pub mod text;
+pub mod time;
 pub mod traces;
 pub mod umdh;
 

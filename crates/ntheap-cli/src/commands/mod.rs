@@ -5,6 +5,7 @@ mod diff;
 mod filter;
 mod stat;
 mod summary;
+pub(crate) mod umdh;
 
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Stat(args) => stat::run(args, common, &mut output),
         Command::Filter(args) => filter::run(args, common, &mut output),
         Command::Blocks(args) => blocks::run(args, common, &mut output),
+        Command::Umdh(args) => umdh::run(args, common, &mut output),
     }?;
     output.finish()?;
     Ok(status)
