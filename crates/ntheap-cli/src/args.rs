@@ -96,9 +96,9 @@ pub(crate) struct Diff {
     pub(crate) before: PathBuf,
     /// The newer dump
     pub(crate) after: PathBuf,
-    /// What to count blocks by
-    #[arg(long, value_enum, default_value = "size")]
-    pub(crate) group_by: DiffGroup,
+    /// What to count blocks by [default: size, and stacks under each size where there are any]
+    #[arg(long, value_enum)]
+    pub(crate) group_by: Option<DiffGroup>,
     /// Groups to show of each heap
     #[arg(long, value_name = "N", default_value = "10")]
     pub(crate) top: String,
@@ -114,6 +114,11 @@ pub(crate) enum DiffGroup {
     Size,
     /// Heaps alone
     Heap,
+    /// Call stack of the allocation
+    Stack,
+    /// Requested size and call stack together
+    #[value(name = "size,stack")]
+    SizeStack,
 }
 
 /// `ntheap stat`.
@@ -138,6 +143,8 @@ pub(crate) enum StatGroup {
     Size,
     /// Number of blocks
     Count,
+    /// Call stack of the allocation, by total bytes
+    Stack,
 }
 
 /// `ntheap filter`.
@@ -169,6 +176,9 @@ pub(crate) struct Blocks {
     /// Also the heap's own blocks (LFH containers, tables)
     #[arg(long)]
     pub(crate) internal: bool,
+    /// Also the call stack of each allocation
+    #[arg(long)]
+    pub(crate) stack: bool,
 }
 
 /// Which blocks `blocks` lists.

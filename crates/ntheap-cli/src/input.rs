@@ -27,6 +27,7 @@ pub(crate) struct Input {
     path: PathBuf,
     file: DumpFile,
     symbols: Symbols,
+    has_symbols: bool,
 }
 
 impl Input {
@@ -58,6 +59,7 @@ impl Input {
             path: path.to_owned(),
             file,
             symbols,
+            has_symbols: symbols::path_text(common).is_some(),
         })
     }
 
@@ -68,6 +70,11 @@ impl Input {
     /// The file's bytes, unpacked.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.file.bytes()
+    }
+
+    /// Whether the options or the environment name a symbol path.
+    pub(crate) fn has_symbols(&self) -> bool {
+        self.has_symbols
     }
 
     /// The symbols that the options give for this dump.

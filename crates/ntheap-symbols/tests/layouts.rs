@@ -22,7 +22,9 @@ const PDBS: [(&str, &str, u32, Bitness); 7] = [
 fn folder() -> Option<PathBuf> {
     let mut oracle = PathBuf::from(env::var_os("NTHEAP_ORACLE")?);
     if oracle.is_relative() {
-        oracle = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(oracle);
+        oracle = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(oracle);
     }
     Some(oracle.join("../symbols/ntdll"))
 }
@@ -57,10 +59,14 @@ fn built_in_layouts_equal_the_type_records() {
             if build >= 14393 && matches!(structure, "_DPH_HEAP_ROOT" | "_DPH_HEAP_BLOCK") {
                 continue;
             }
-            let Some(found) = types.field_offset(structure, field) else { continue };
+            let Some(found) = types.field_offset(structure, field) else {
+                continue;
+            };
             compared += 1;
             if offset != Some(found) {
-                wrong.push(format!("{id} {structure}.{field}: {offset:x?}, the PDB has {found:#x}"));
+                wrong.push(format!(
+                    "{id} {structure}.{field}: {offset:x?}, the PDB has {found:#x}"
+                ));
             }
         }
         // Overriding with what is the same must change nothing.
@@ -70,7 +76,10 @@ fn built_in_layouts_equal_the_type_records() {
             wrong.push(format!("{id}: overriding changes {changed} values"));
         }
     }
-    println!("{compared} fields of {structures} structures compared; {} wrong", wrong.len());
+    println!(
+        "{compared} fields of {structures} structures compared; {} wrong",
+        wrong.len()
+    );
     assert!(compared > 1000, "hardly anything was compared");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

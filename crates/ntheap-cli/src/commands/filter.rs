@@ -40,6 +40,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
             busy: true,
             free: true,
             internal: false,
+            stack: false,
             sizes,
         };
         return write_blocks("filter", &input, &processes, common, &selection, output);

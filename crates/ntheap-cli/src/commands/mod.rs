@@ -1,6 +1,7 @@
 //! One module a command.
 
 mod blocks;
+mod by_stack;
 mod diff;
 mod filter;
 mod stat;

@@ -7,7 +7,7 @@ use ntheap::{
 };
 use serde::Serialize;
 
-use super::{document, document_format};
+use super::{by_stack, document, document_format};
 use crate::{
     args::{Common, Format, Stat, StatGroup},
     failure::{Failure, Status},
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
         StatGroup::Total => Order::Total,
         StatGroup::Size => Order::Size,
         StatGroup::Count => Order::Blocks,
+        StatGroup::Stack => return by_stack::run(args, common, format, top, output),
     };
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+pub mod find;
 pub mod crt;
 mod lock;
 pub mod nt;

@@ -12,10 +12,10 @@
 mod diff;
 mod process;
 
-pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport};
+pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use process::{HeapReport, ProcessReport, kind_name};
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
@@ -70,6 +70,19 @@ pub struct BlockReport {
     pub tag: Option<u16>,
     /// Address of the trace record.
     pub trace: Option<Address>,
+    /// The trace.
+    #[serde(flatten)]
+    pub stack: Option<Arc<StackReport>>,
+}
+
+/// A stack.
+#[derive(Debug, Clone, Serialize)]
+pub struct StackReport {
+    /// Return addresses, innermost first; `None` when there is no trace.
+    pub stack: Option<Vec<Address>>,
+    /// The frames by name; left out without symbols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<Vec<String>>,
 }
 
 impl BlockReport {
@@ -88,6 +101,7 @@ impl BlockReport {
             internal: block.internal,
             tag: (block.tag != 0).then_some(block.tag),
             trace: trace.map(Address),
+            stack: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod comparison;
 mod names;
+pub mod stacks;
 pub mod windbg;
 
 pub use names::{ModuleNames, Name, NameSource, NamedAddress, unnamed};

@@ -3,6 +3,7 @@
 //! * [`header`](NtHeap::header): what `_HEAP` says of the whole heap;
 //! * `segments`: the segments with their uncommitted ranges;
 //! * `entry`: decoding an entry's header and the size that the program asked for;
+//! * `pieces`: the raw chain of a segment's entries;
 //! * `walk`: stepping through a segment;
 //! * `lfh`: the containers of the low fragmentation heap, and `key`: its key;
 //! * `virtual_blocks`: blocks with a mapping of their own;
@@ -13,6 +14,7 @@ mod header;
 mod key;
 mod lfh;
 mod lookaside;
+mod pieces;
 mod resync;
 mod segments;
 mod virtual_blocks;
@@ -21,6 +23,7 @@ mod walk;
 pub use entry::{Entry, EntryCodec};
 pub use header::{FrontEnd, FrontEndKind, Header};
 pub use key::{LfhKey, infer_lfh_key};
+pub use pieces::{Piece, RawEntry};
 pub use segments::{Segment, UncommittedRange};
 pub use virtual_blocks::VirtualBlock;
 

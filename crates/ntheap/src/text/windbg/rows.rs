@@ -157,15 +157,22 @@ impl<'a> RowPrinter<'a> {
         Ok(())
     }
 
-    /// The line that guesses a C++ object's class by its first pointer.
     fn vtable(&self, row: &Row, out: &mut dyn Write) -> fmt::Result {
+        if row.own {
+            return Ok(());
+        }
+        self.vtable_line(row.address, row.size, out)
+    }
+
+    /// The line that guesses a C++ object's class by its first pointer.
+    pub(super) fn vtable_line(&self, address: u64, size: u64, out: &mut dyn Write) -> fmt::Result {
         let bitness = self.layouts.bitness;
-        if row.own || row.size < bitness.pointer_size() {
+        if size < bitness.pointer_size() {
             return Ok(());
         }
         let Some(name) = self
             .memory
-            .pointer(row.address, bitness)
+            .pointer(address, bitness)
             .and_then(|pointer| self.names.name(pointer))
         else {
             return Ok(());

@@ -1,0 +1,132 @@
+//! `lm`, `ln` and `x`: modules and symbols.
+
+use std::fmt::{self, Write};
+
+use super::format::digits;
+use crate::{
+    debugger::{SymbolInfo, SymbolSource},
+    layout::Bitness,
+    process::Process,
+};
+
+/// `lm`: the modules.
+///
+/// # Errors
+/// Those of `out`.
+pub fn modules(
+    process: &Process<'_, '_>,
+    symbols: &dyn SymbolSource,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let width = digits(process.bitness);
+    let column = width + 1;
+    writeln!(out, "{:column$}{:column$}module name", "start", "end")?;
+    let mut modules: Vec<_> = process.dump.modules.iter().collect();
+    modules.sort_by_key(|module| module.base);
+    for module in modules {
+        let state = symbols.state(module.base);
+        let state = state.as_deref().unwrap_or("(deferred)             ");
+        writeln!(
+            out,
+            "{} {}   {:<8}   {state}",
+            back_quoted(module.base, process.bitness),
+            back_quoted(module.end(), process.bitness),
+            module.name(),
+        )?;
+    }
+    Ok(())
+}
+
+/// `ln`: the symbols around an address; with `lines` first where its source is.
+///
+/// # Errors
+/// Those of `out`.
+pub fn nearest(
+    process: &Process<'_, '_>,
+    symbols: &dyn SymbolSource,
+    address: u64,
+    lines: bool,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let bitness = process.bitness;
+    if lines && let Some((file, line)) = symbols.name(address).and_then(|name| name.line) {
+        writeln!(out, "{file}({line})")?;
+    }
+    let (below, above) = symbols.nearest(address);
+    let (Some(symbol), next) = (below.or_else(|| above.clone()), above) else {
+        return Ok(());
+    };
+    let quoted = |address| back_quoted(address, bitness);
+    write!(
+        out,
+        "({})   {}!{}",
+        quoted(symbol.address),
+        symbol.module,
+        symbol.name
+    )?;
+    let offset = address.wrapping_sub(symbol.address);
+    if offset != 0 {
+        write!(out, "+0x{}", unpadded(offset))?;
+    }
+    if let Some(next) = next.filter(|next| next.address != symbol.address) {
+        write!(
+            out,
+            "   |  ({})   {}!{}",
+            quoted(next.address),
+            next.module,
+            next.name
+        )?;
+    }
+    writeln!(out)?;
+    if offset == 0 {
+        writeln!(out, "Exact matches:")?;
+        write!(out, "    {}!{}", symbol.module, symbol.name)?;
+        parameters(&symbol, out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// `x`: the symbols of a module that match a pattern.
+///
+/// # Errors
+/// Those of `out`.
+pub fn search(
+    process: &Process<'_, '_>,
+    symbols: &dyn SymbolSource,
+    module: &str,
+    pattern: &str,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    for symbol in symbols.search(module, pattern) {
+        let address = back_quoted(symbol.address, process.bitness);
+        write!(out, "{address} {}!{}", symbol.module, symbol.name)?;
+        parameters(&symbol, out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn parameters(symbol: &SymbolInfo, out: &mut dyn Write) -> fmt::Result {
+    match &symbol.parameters {
+        Some(parameters) => write!(out, " {parameters}"),
+        None if symbol.is_function => write!(out, " (<no parameter info>)"),
+        None => write!(out, " = <no type information>"),
+    }
+}
+
+/// An address with a back quote between its halves.
+pub(super) fn back_quoted(address: u64, bitness: Bitness) -> String {
+    match bitness {
+        Bitness::X86 => format!("{address:08x}"),
+        Bitness::X64 => format!("{:08x}`{:08x}", address >> 32, address as u32),
+    }
+}
+
+/// The same without leading zeros.
+fn unpadded(value: u64) -> String {
+    match value >> 32 {
+        0 => format!("{value:x}"),
+        high => format!("{high:x}`{:08x}", value as u32),
+    }
+}
