@@ -49,7 +49,6 @@ mod convert;
 mod error;
 mod module;
 mod names;
-mod names_of;
 mod path;
 mod sandbox;
 mod server;
@@ -62,7 +61,6 @@ mod undecorate;
 
 pub use error::Error;
 pub use module::{Frame, ModuleStatus, Resolution, SymbolDetail};
-pub use names_of::DumpNames;
 pub use names::{public_name, public_signature, strip_parameters};
 pub use path::{Entry, SymbolPath};
 pub use source::DumpNames;

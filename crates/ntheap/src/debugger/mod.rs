@@ -5,13 +5,12 @@
 
 mod command;
 mod parse;
-mod symbols;
 
 use std::fmt::{self, Write};
 
+pub use crate::text::{SymbolInfo, SymbolSource};
 pub use command::COMMANDS;
 pub use parse::{SymbolLookup, evaluate};
-pub use symbols::{SymbolInfo, SymbolSource};
 
 use crate::{process::Process, traces::Traces};
 

@@ -21,8 +21,8 @@
 //! # }
 //! ```
 
-pub mod find;
 pub mod crt;
+pub mod find;
 mod lock;
 pub mod nt;
 pub mod page;

@@ -4,9 +4,9 @@ use std::fmt::{self, Write};
 
 use super::format::digits;
 use crate::{
-    debugger::{SymbolInfo, SymbolSource},
     layout::Bitness,
     process::Process,
+    text::{SymbolInfo, SymbolSource},
 };
 
 /// `lm`: the modules.

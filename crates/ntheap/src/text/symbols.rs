@@ -1,6 +1,6 @@
-//! Symbols as the commands need them, from wherever they come.
+//! Symbols, from wherever they come.
 
-use crate::text::{ModuleNames, NameSource};
+use super::{ModuleNames, NameSource};
 
 /// A symbol of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
