@@ -84,6 +84,13 @@ pub(crate) enum Command {
     Filter(Filter),
     /// Every block
     Blocks(Blocks),
+    /// The process, its flags, its heaps' debug options, and what the dump lacks
+    Info {
+        /// The dump
+        dump: PathBuf,
+    },
+    /// Stacks for flame graphs and pprof
+    Stacks(crate::commands::stacks::Stacks),
     /// Logs and comparisons in umdh's forms
     #[command(subcommand)]
     Umdh(crate::commands::umdh::Umdh),

@@ -37,6 +37,7 @@ pub mod heap;
 pub mod json;
 pub mod layout;
 pub mod process;
+pub mod profile;
 pub mod stats;
 pub mod text;
 pub mod time;

@@ -4,6 +4,8 @@ mod blocks;
 mod by_stack;
 mod diff;
 mod filter;
+mod info;
+pub(crate) mod stacks;
 mod stat;
 mod summary;
 pub(crate) mod umdh;
@@ -26,6 +28,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Stat(args) => stat::run(args, common, &mut output),
         Command::Filter(args) => filter::run(args, common, &mut output),
         Command::Blocks(args) => blocks::run(args, common, &mut output),
+        Command::Info { dump } => info::run(dump, common, &mut output),
+        Command::Stacks(args) => stacks::run(args, common, &mut output),
         Command::Umdh(args) => umdh::run(args, common, &mut output),
     }?;
     output.finish()?;
