@@ -94,6 +94,10 @@ pub(crate) enum Command {
     /// Logs and comparisons in umdh's forms
     #[command(subcommand)]
     Umdh(crate::commands::umdh::Umdh),
+    /// What is known of the block at an address (!heap -p -a, !heap -x)
+    Block(Block),
+    /// The symbols around an address (ln)
+    Symbol(Symbol),
 }
 
 /// `ntheap diff`.
@@ -186,6 +190,9 @@ pub(crate) struct Blocks {
     /// Also the call stack of each allocation
     #[arg(long)]
     pub(crate) stack: bool,
+    /// Also what the debug C runtime says of its blocks: true size, file, line, request number
+    #[arg(long)]
+    pub(crate) crt: bool,
 }
 
 /// Which blocks `blocks` lists.
@@ -197,4 +204,27 @@ pub(crate) enum StateFilter {
     Free,
     /// All
     All,
+}
+
+/// `ntheap block`.
+#[derive(Debug, Args)]
+pub(crate) struct Block {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Addresses, anywhere inside blocks
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
+    /// Also every pointer in the process to the block (!heap -x -v)
+    #[arg(long)]
+    pub(crate) references: bool,
+}
+
+/// `ntheap symbol`.
+#[derive(Debug, Args)]
+pub(crate) struct Symbol {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Addresses
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
 }

@@ -149,7 +149,8 @@ impl Input {
         for problem in &process.problems {
             eprintln!("{name}: {problem}");
         }
-        if process.dump.problems.is_empty() && process.problems.is_empty() {
+        let lost = |problem: &ntheap::process::Problem| problem.loses_heaps();
+        if process.dump.problems.is_empty() && !process.problems.iter().any(lost) {
             Status::Complete
         } else {
             Status::Partial
@@ -163,8 +164,11 @@ impl Input {
     ) -> Status {
         const SHOWN: usize = 20;
         let name = self.name();
-        let mut count = 0;
+        let (mut count, mut status) = (0, Status::Complete);
         for finding in findings {
+            if finding.kind.loses_blocks() {
+                status = Status::Partial;
+            }
             count += 1;
             if count <= SHOWN {
                 eprintln!("{name}: {finding}");
@@ -173,11 +177,7 @@ impl Input {
         if count > SHOWN {
             eprintln!("{name}: ... and {} more", count - SHOWN);
         }
-        if count == 0 {
-            Status::Complete
-        } else {
-            Status::Partial
-        }
+        status
     }
 
     pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {

@@ -2,10 +2,10 @@
 
 use ntheap::{
     dump::{Dump, Module},
-    text::{ModuleNames, Name, NameSource, SymbolInfo, SymbolSource},
+    text::{ModuleNames, Name, NameSource, NamedAddress},
 };
 
-use crate::{ModuleStatus, Resolution, Symbol, SymbolDetail, SymbolKind, Symbols};
+use crate::{Resolution, Symbol, Symbols};
 
 /// Names the addresses of one dump.
 #[derive(Debug)]
@@ -52,20 +52,14 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
     }
 }
 
-fn info(module: &Module, symbol: Symbol) -> SymbolInfo {
+fn named(module: &Module, symbol: &Symbol) -> NamedAddress {
     let signature = symbol.signature();
-    SymbolInfo {
-        address: module.base.wrapping_add(symbol.rva.into()),
+    NamedAddress {
+        address: module.base + u64::from(symbol.rva),
         module: module.name().to_owned(),
-        parameters: signature
-            .strip_prefix(symbol.name.as_str())
-            .filter(|rest| rest.starts_with('('))
-            .map(str::to_owned),
-        is_function: matches!(
-            symbol.kind,
-            SymbolKind::Procedure | SymbolKind::PublicFunction
-        ),
-        name: symbol.name,
+        symbol: symbol.name.clone(),
+        signature: (signature != symbol.name).then_some(signature),
+        size: symbol.size.into(),
     }
 }
 
@@ -85,50 +79,49 @@ impl NameSource for DumpNames<'_, '_, '_> {
             });
         resolved.unwrap_or_else(|| self.plain.frames(return_address))
     }
-}
 
-impl SymbolSource for DumpNames<'_, '_, '_> {
-    fn nearest(&self, address: u64) -> (Option<SymbolInfo>, Option<SymbolInfo>) {
+    fn neighbours(&self, address: u64) -> (Option<NamedAddress>, Option<NamedAddress>) {
         let Some((module, rva)) = self.module_and_rva(address) else {
             return (None, None);
         };
         let (below, above) = self.symbols.nearest(module, rva);
-        let info = |symbol: Option<Symbol>| symbol.map(|symbol| info(module, symbol));
-        (info(below), info(above))
+        let named = |symbol: Option<Symbol>| symbol.map(|symbol| named(module, &symbol));
+        (named(below), named(above))
     }
 
-    fn search(&self, module: &str, pattern: &str) -> Vec<SymbolInfo> {
-        let modules = self.dump.modules.iter();
+    fn address_of(&self, name: &str) -> Option<u64> {
+        let (wanted, symbol) = match name.split_once('!') {
+            Some((module, symbol)) => (Some(module), symbol),
+            None => (None, name),
+        };
+        let is_wanted = |module: &&Module| {
+            wanted.is_none_or(|wanted| module.name().eq_ignore_ascii_case(wanted))
+        };
+        let found = self
+            .dump
+            .modules
+            .iter()
+            .filter(is_wanted)
+            .find_map(|module| {
+                let rva = self.symbols.lookup(module, symbol)?;
+                Some(module.base + u64::from(rva))
+            });
+        found.or_else(|| self.plain.address_of(name))
+    }
+
+    fn search(&self, pattern: &str) -> Vec<NamedAddress> {
+        let (wanted, symbol) = pattern.split_once('!').unwrap_or(("*", pattern));
+        let is_wanted =
+            |module: &&Module| wanted == "*" || module.name().eq_ignore_ascii_case(wanted);
+        let modules = self.dump.modules.iter().filter(is_wanted);
         modules
-            .filter(|candidate| candidate.name().eq_ignore_ascii_case(module))
             .flat_map(|module| {
-                let found = self.symbols.search(module, pattern);
-                found.into_iter().map(|symbol| info(module, symbol))
+                let found = self.symbols.search(module, symbol);
+                found
+                    .into_iter()
+                    .map(|symbol| named(module, &symbol))
+                    .collect::<Vec<_>>()
             })
             .collect()
-    }
-
-    fn lookup(&self, module: &str, name: &str) -> Option<u64> {
-        let mut modules = self.dump.modules.iter();
-        modules.find_map(|candidate| {
-            let named = candidate.name().eq_ignore_ascii_case(module);
-            let rva = named.then(|| self.symbols.lookup(candidate, name))??;
-            Some(candidate.base.wrapping_add(rva.into()))
-        })
-    }
-
-    fn state(&self, base: u64) -> Option<String> {
-        let mut modules = self.dump.modules.iter();
-        let module = modules.find(|module| module.base == base)?;
-        match self.symbols.status(module) {
-            ModuleStatus::Loaded { path, detail, .. } => {
-                let kind = match detail {
-                    SymbolDetail::Private => "(private pdb symbols)",
-                    SymbolDetail::PublicOnly => "(pdb symbols)        ",
-                };
-                Some(format!("{kind}  {}", path.display()))
-            }
-            _ => None,
-        }
     }
 }

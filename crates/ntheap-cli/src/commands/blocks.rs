@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use ntheap::{
     blocks::{Block, Finding, State, Trace, Visitor},
-    json::{Address, BlockReport, FindingReport, StackReport},
+    json::{Address, BlockReport, CrtReport, FindingReport, StackReport},
     layout::Bitness,
     process::Process,
     text::stacks::{frame_texts, write_stack},
@@ -25,6 +25,7 @@ pub(crate) struct Selection {
     pub(crate) free: bool,
     pub(crate) internal: bool,
     pub(crate) stack: bool,
+    pub(crate) crt: bool,
     pub(crate) sizes: RangeInclusive<u64>,
 }
 
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Blocks, common: &Common, output: &mut Output) -> Result
         free: args.state != StateFilter::Busy,
         internal: args.internal,
         stack: args.stack,
+        crt: args.crt,
         sizes: 0..=u64::MAX,
     };
     let input = Input::open(&args.dump, common)?;
@@ -97,6 +99,7 @@ pub(crate) fn write_blocks(
             let mut writer = Writer {
                 format,
                 selection,
+                process,
                 stacks: &mut stacks,
                 width: process.bitness.pointer_size() as usize * 2,
                 output,
@@ -149,6 +152,7 @@ impl Stacks<'_, '_, '_> {
 struct Writer<'w, 'p, 'a, 's> {
     format: Format,
     selection: &'w Selection,
+    process: &'w Process<'p, 'a>,
     stacks: &'w mut Stacks<'p, 'a, 's>,
     width: usize,
     output: &'w mut Output,
@@ -181,6 +185,21 @@ impl Writer<'_, '_, '_, '_> {
                 self.output
                     .text(|out| write_stack(&stack, bitness, names, 8, out))?;
             }
+            let crt = self
+                .selection
+                .crt
+                .then(|| CrtReport::of(self.process, block))
+                .flatten();
+            if let Some(crt) = crt {
+                let file = crt.file.as_deref().unwrap_or("unknown file");
+                self.output.text(|out| {
+                    writeln!(
+                        out,
+                        "        debug C runtime: {} bytes, {} block, request {}, {file}({})",
+                        crt.size, crt.block_use, crt.request, crt.line
+                    )
+                })?;
+            }
             return Ok(());
         }
         if self.format == Format::Json && *self.written > 0 {
@@ -189,6 +208,9 @@ impl Writer<'_, '_, '_, '_> {
         let mut report = BlockReport::new(block, trace);
         if self.selection.stack {
             report.stack = Some(self.stacks.of(block.trace));
+        }
+        if self.selection.crt {
+            report.crt = CrtReport::of(self.process, block);
         }
         self.output.json_line(&report)
     }

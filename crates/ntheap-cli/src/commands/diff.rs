@@ -16,7 +16,7 @@ use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
-    output::Output,
+    output::{Output, Working},
     symbols,
 };
 
@@ -59,7 +59,9 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         };
         Ok(Snapshot::of_heaps(process, heaps))
     };
+    let working = Working::on("comparing heaps");
     let comparison = diff::compare(&snapshot(0)?, &snapshot(1)?, by);
+    drop(working);
     for warning in &comparison.warnings {
         eprintln!("warning: {warning}");
     }

@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
             free: true,
             internal: false,
             stack: false,
+            crt: false,
             sizes,
         };
         return write_blocks("filter", &input, &processes, common, &selection, output);

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod block;
 mod blocks;
 mod by_stack;
 mod diff;
@@ -8,6 +9,7 @@ mod info;
 pub(crate) mod stacks;
 mod stat;
 mod summary;
+mod symbol;
 pub(crate) mod umdh;
 
 use serde::Serialize;
@@ -31,6 +33,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Info { dump } => info::run(dump, common, &mut output),
         Command::Stacks(args) => stacks::run(args, common, &mut output),
         Command::Umdh(args) => umdh::run(args, common, &mut output),
+        Command::Block(args) => block::run(args, common, &mut output),
+        Command::Symbol(args) => symbol::run(args, common, &mut output),
     }?;
     output.finish()?;
     Ok(status)

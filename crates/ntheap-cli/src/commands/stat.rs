@@ -13,7 +13,7 @@ use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
-    output::Output,
+    output::{Output, Working},
 };
 
 #[derive(Serialize)]
@@ -53,7 +53,9 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
     for process in input.processes(&dump, common)? {
         status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
+        let working = Working::on("walking heaps");
         let statistics = stats::collect_heaps(&heaps);
+        drop(working);
         let findings = statistics.iter().flat_map(|heap| &heap.findings);
         status = status.and(input.report_findings(findings));
         match format {

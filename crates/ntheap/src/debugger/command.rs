@@ -20,8 +20,8 @@ struct Modules<'s, 'p, 'a>(&'s Session<'p, 'a>);
 
 impl SymbolLookup for Modules<'_, '_, '_> {
     fn address_of(&self, name: &str) -> Option<u64> {
-        if let Some((module, symbol)) = name.split_once('!') {
-            return self.0.names.lookup(module, symbol);
+        if let Some(address) = self.0.names.address_of(name) {
+            return Some(address);
         }
         let modules = &self.0.process.dump.modules;
         let module = modules.iter().find(|m| m.name().eq_ignore_ascii_case(name));
@@ -40,7 +40,7 @@ impl Session<'_, '_> {
         let arguments: Vec<&str> = words.collect();
         match name.to_ascii_lowercase().as_str() {
             "!heap" => self.heap(&arguments, out),
-            "lm" => Ok(windbg::modules(self.process, self.names, out)?),
+            "lm" => Ok(windbg::modules(self.process, out)?),
             "ln" => {
                 let address = self.value(&arguments.join(" "))?;
                 let lines = self.lines;
@@ -74,19 +74,13 @@ impl Session<'_, '_> {
 
     fn search(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
         let pattern = operands.join(" ");
-        let Some((module, pattern)) = pattern.split_once('!') else {
+        if !pattern.contains('!') {
             return Err(CommandError::Operand {
                 text: pattern,
                 reason: "a pattern is MODULE!NAME, with * and ?",
             });
-        };
-        Ok(windbg::search(
-            self.process,
-            self.names,
-            module,
-            pattern,
-            out,
-        )?)
+        }
+        Ok(windbg::search(self.process, self.names, &pattern, out)?)
     }
 
     fn machine(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
@@ -302,12 +296,13 @@ impl Session<'_, '_> {
             None => 0,
         };
         let statistics = stats::collect(self.process);
-        Ok(if handle == 0 {
+        if handle == 0 {
             windbg::all_block_sizes(&statistics, bitness, order, rows, out)?;
         } else {
             let heap = statistics.iter().find(|heap| heap.handle == handle);
             windbg::block_sizes(handle, heap, bitness, order, rows, out)?;
-        })
+        }
+        Ok(())
     }
 
     fn filter(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {

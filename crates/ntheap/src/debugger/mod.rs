@@ -8,11 +8,10 @@ mod parse;
 
 use std::fmt::{self, Write};
 
-pub use crate::text::{SymbolInfo, SymbolSource};
 pub use command::COMMANDS;
 pub use parse::{SymbolLookup, evaluate};
 
-use crate::{process::Process, traces::Traces};
+use crate::{process::Process, text::NameSource, traces::Traces};
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +64,7 @@ impl From<fmt::Error> for CommandError {
 /// A process, names for its addresses, and what commands remember.
 pub struct Session<'p, 'a> {
     process: &'p Process<'p, 'a>,
-    names: &'p dyn SymbolSource,
+    names: &'p dyn NameSource,
     traces: Traces<'p, 'a>,
     /// Whether `.lines` switched source lines on.
     lines: bool,
@@ -80,7 +79,7 @@ impl fmt::Debug for Session<'_, '_> {
 impl<'p, 'a> Session<'p, 'a> {
     /// A session over a process.
     #[must_use]
-    pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn SymbolSource) -> Self {
+    pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn NameSource) -> Self {
         Session {
             process,
             names,

@@ -27,6 +27,7 @@ mod flags;
 mod lock;
 pub mod nt;
 pub mod page;
+pub mod references;
 pub mod segment;
 
 pub use flags::{class_name, debug_options, flag_words};

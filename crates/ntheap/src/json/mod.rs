@@ -21,6 +21,8 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     blocks::{Block, Finding, FindingKind},
+    heap::crt::{CrtBlock, CrtUse},
+    process::Process,
     stats::Count,
 };
 
@@ -73,6 +75,53 @@ pub struct BlockReport {
     /// The trace.
     #[serde(flatten)]
     pub stack: Option<Arc<StackReport>>,
+    /// What the debug C runtime says of the block; left out when it is none of its blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crt: Option<CrtReport>,
+}
+
+/// A block of the debug C runtime.
+#[derive(Debug, Clone, Serialize)]
+pub struct CrtReport {
+    /// Address of the data that the program has.
+    pub address: Address,
+    /// Bytes that the program asked for.
+    pub size: u64,
+    /// Address of the name of the source file that allocated it; null when it has none.
+    pub file_name: Option<Address>,
+    /// That name, where it is in the dump.
+    pub file: Option<String>,
+    /// Line in that file; 0 when it has none.
+    pub line: u32,
+    /// Number of the allocation.
+    pub request: u32,
+    /// `free`, `normal`, `crt`, `ignored` or `client`.
+    #[serde(rename = "use")]
+    pub block_use: &'static str,
+}
+
+impl CrtReport {
+    /// What the debug runtime says of a block, if it made it.
+    #[must_use]
+    pub fn of(process: &Process<'_, '_>, block: &Block) -> Option<Self> {
+        let memory = process.memory();
+        let crt = CrtBlock::read(memory, process.bitness, block.address, block.size)?;
+        Some(CrtReport {
+            address: Address(crt.address),
+            size: crt.size,
+            file_name: (crt.file_name != 0).then_some(Address(crt.file_name)),
+            file: memory.string(crt.file_name),
+            line: crt.line,
+            request: crt.request,
+            block_use: match crt.block_use {
+                CrtUse::Free => "free",
+                CrtUse::Normal => "normal",
+                CrtUse::Runtime => "crt",
+                CrtUse::Ignored => "ignored",
+                CrtUse::Client => "client",
+            },
+        })
+    }
 }
 
 /// A stack.
@@ -102,6 +151,7 @@ impl BlockReport {
             tag: (block.tag != 0).then_some(block.tag),
             trace: trace.map(Address),
             stack: None,
+            crt: None,
         }
     }
 }

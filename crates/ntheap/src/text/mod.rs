@@ -3,8 +3,6 @@
 pub mod comparison;
 mod names;
 pub mod stacks;
-mod symbols;
 pub mod windbg;
 
-pub use names::{ModuleNames, Name, NameSource, unnamed};
-pub use symbols::{SymbolInfo, SymbolSource};
+pub use names::{ModuleNames, Name, NameSource, NamedAddress, unnamed};

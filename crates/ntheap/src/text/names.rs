@@ -39,6 +39,21 @@ impl fmt::Display for Name {
     }
 }
 
+/// A symbol as `ln` and `x` list it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAddress {
+    /// Its address.
+    pub address: u64,
+    /// Name of its module, without extension.
+    pub module: String,
+    /// Its name.
+    pub symbol: String,
+    /// Its name with the argument list, where it is known.
+    pub signature: Option<String>,
+    /// Size in bytes, 0 where it is unknown.
+    pub size: u64,
+}
+
 /// Something that names addresses: symbols, exports, or the module list alone.
 pub trait NameSource: Sync {
     /// The name of an address, if it lies in a module.
@@ -48,6 +63,24 @@ pub trait NameSource: Sync {
     /// Lines are those of the call.
     fn frames(&self, return_address: u64) -> Vec<Name> {
         self.name(return_address).into_iter().collect()
+    }
+
+    /// The symbols at or below an address and above it, inside its module.
+    fn neighbours(&self, address: u64) -> (Option<NamedAddress>, Option<NamedAddress>) {
+        let _ = address;
+        (None, None)
+    }
+
+    /// Address of a symbol (`module!symbol`, or `symbol` in any module) or of a module's base.
+    fn address_of(&self, name: &str) -> Option<u64> {
+        let _ = name;
+        None
+    }
+
+    /// The symbols that match a pattern (`module!pattern` with `*` and `?`).
+    fn search(&self, pattern: &str) -> Vec<NamedAddress> {
+        let _ = pattern;
+        Vec::new()
     }
 }
 
@@ -100,6 +133,15 @@ impl NameSource for ModuleNames<'_, '_> {
             displacement,
             ..Name::default()
         })
+    }
+
+    fn address_of(&self, name: &str) -> Option<u64> {
+        let module = self
+            .dump
+            .modules
+            .iter()
+            .find(|m| m.name().eq_ignore_ascii_case(name));
+        module.map(|module| module.base)
     }
 }
 

@@ -93,6 +93,53 @@ fn whole(
             return Some("list of old form: the extension could not start its segment heap part");
         }
     }
+    // Light page heap: the debugger looks for page heap's full blocks alone.
+    if typed.starts_with("!heap -p -a")
+        && expected == "\r \n"
+        && actual.contains("    _HEAP @ ")
+        && process
+            .heaps
+            .iter()
+            .any(|heap| heap.kind == HeapKind::PageHeap)
+    {
+        return Some("-p -a finds no block of the normal heap behind a page heap");
+    }
+    // 2023: the buckets of the LFH of Windows 7 are not found.
+    if typed.starts_with("!heap -s -h") && process.build < 9200 {
+        let mut in_buckets = false;
+        let kept: String = actual
+            .split_inclusive('\n')
+            .filter(|line| {
+                in_buckets |= line.starts_with("  Size   Blocks");
+                in_buckets &= !line.is_empty() && *line != "\n";
+                !(in_buckets && line.ends_with("-0)\n"))
+            })
+            .collect();
+        if kept == expected {
+            return Some("2023 extension: no buckets of Windows 7's LFH");
+        }
+    }
+    // `x` lists in an order of its own, and what was inlined, too.
+    if typed.starts_with("x ") {
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text
+                .lines()
+                .filter(|l| !l.contains("(inline caller)"))
+                .map(str::to_owned)
+                .collect();
+            lines.sort();
+            lines
+        };
+        let (theirs, ours) = (sorted(expected), sorted(actual));
+        if theirs.len() == ours.len()
+            && theirs
+                .iter()
+                .zip(&ours)
+                .all(|(a, b)| a == b || line(process, a, b).is_some())
+        {
+            return Some("x: order, and inlined calls");
+        }
+    }
     // 2023: no slot of the LFH is found in heaps with traces.
     if command.newer
         && typed.starts_with("!heap -x")
@@ -138,10 +185,36 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
                     || line.starts_with("##The above errors were found in segment")))
         })
         .collect();
+    // Of XP the debugger knows neither the uncommitted ranges nor the map of the free lists.
+    let xp = process.layouts.heap.encoding.is_none();
+    let xp_lost = |line: &&str| {
+        line.contains("Error: Missing BUSY flag for an uncommitted range")
+            || line.contains("nvalid uncommitted range descriptor")
+            || line.starts_with("    Unable to read nt!_HEAP_UCR_DESCRIPTOR")
+            || line.starts_with("    FreeList Usage:")
+    };
+    let xp_ours = |line: &&str| line.ends_with(" - uncommitted bytes.");
+    let xp_class = xp && expected.iter().any(xp_lost);
+    let (expected, actual) = if xp_class {
+        (
+            expected
+                .into_iter()
+                .filter(|l| !xp_lost(l) && !xp_ours(l) && !l.is_empty())
+                .collect(),
+            actual
+                .into_iter()
+                .filter(|l| !xp_ours(l) && !l.is_empty())
+                .collect(),
+        )
+    } else {
+        (expected, actual)
+    };
     if expected.len() != actual.len() {
         return None;
     }
-    let mut class = capped.then_some("UnusedBytes capped at 3f");
+    let mut class = capped
+        .then_some("UnusedBytes capped at 3f")
+        .or(xp_class.then_some("XP: uncommitted ranges and free list map misread"));
     for (expected, actual) in expected.iter().zip(&actual) {
         if expected != actual {
             class = Some(line(process, expected, actual)?);
@@ -158,6 +231,7 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
         .or_else(|| slot_state(expected, actual))
         .or_else(|| segment_heap_flags(process, expected, actual))
         .or_else(|| cached_blocks(expected, actual))
+        .or_else(|| lookaside(process, expected, actual))
         .or_else(|| parameters(expected, actual))
         .or_else(|| tagged_virtual_block(process, expected, actual))
         .or_else(|| {
@@ -271,7 +345,8 @@ fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
         }
     };
     let module = |name: &str| name.split(['!', '+']).next().map(str::to_owned);
-    (module(theirs) == module(ours) && !ours.contains('!')).then_some(CLASS)
+    let unnamed = !ours.contains('!') || !theirs.contains('!');
+    (module(theirs) == module(ours) && unnamed).then_some(CLASS)
 }
 
 /// A slot shown as busy whatever it is, where the debugger knows the build's LFH by guess only.
@@ -358,4 +433,11 @@ fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
                     || handle.is_some_and(|handle| theirs.1.wrapping_sub(handle) < 0x1000))
         });
     proved.then_some("-stat: an address as the size of virtual blocks")
+}
+
+/// XP: a cached block is still busy for the segment; the debugger does not ask the lookaside lists.
+fn lookaside(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
+    (process.layouts.heap.encoding.is_none()
+        && expected.strip_suffix("(busy)")? == actual.strip_suffix("(free LookAside)")?)
+    .then_some("XP: cached blocks shown as busy")
 }

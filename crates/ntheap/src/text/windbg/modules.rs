@@ -6,26 +6,24 @@ use super::format::digits;
 use crate::{
     layout::Bitness,
     process::Process,
-    text::{SymbolInfo, SymbolSource},
+    text::{NameSource, NamedAddress},
 };
+
+/// Pointers to imported functions are data.
+const IMPORT: &str = "_imp_";
 
 /// `lm`: the modules.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn modules(
-    process: &Process<'_, '_>,
-    symbols: &dyn SymbolSource,
-    out: &mut dyn Write,
-) -> fmt::Result {
+pub fn modules(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
     let width = digits(process.bitness);
     let column = width + 1;
     writeln!(out, "{:column$}{:column$}module name", "start", "end")?;
     let mut modules: Vec<_> = process.dump.modules.iter().collect();
     modules.sort_by_key(|module| module.base);
     for module in modules {
-        let state = symbols.state(module.base);
-        let state = state.as_deref().unwrap_or("(deferred)             ");
+        let state = "(deferred)             ";
         writeln!(
             out,
             "{} {}   {:<8}   {state}",
@@ -43,7 +41,7 @@ pub fn modules(
 /// Those of `out`.
 pub fn nearest(
     process: &Process<'_, '_>,
-    symbols: &dyn SymbolSource,
+    symbols: &dyn NameSource,
     address: u64,
     lines: bool,
     out: &mut dyn Write,
@@ -52,8 +50,13 @@ pub fn nearest(
     if lines && let Some((file, line)) = symbols.name(address).and_then(|name| name.line) {
         writeln!(out, "{file}({line})")?;
     }
-    let (below, above) = symbols.nearest(address);
-    let (Some(symbol), next) = (below.or_else(|| above.clone()), above) else {
+    let (below, above) = symbols.neighbours(address);
+    // Below a module's first symbol, that one and the next are shown.
+    let (below, above) = match (below, above) {
+        (None, Some(first)) => symbols.neighbours(first.address),
+        both => both,
+    };
+    let (Some(symbol), next) = (below, above) else {
         return Ok(());
     };
     let quoted = |address| back_quoted(address, bitness);
@@ -62,7 +65,7 @@ pub fn nearest(
         "({})   {}!{}",
         quoted(symbol.address),
         symbol.module,
-        symbol.name
+        symbol.symbol
     )?;
     let offset = address.wrapping_sub(symbol.address);
     if offset != 0 {
@@ -74,13 +77,13 @@ pub fn nearest(
             "   |  ({})   {}!{}",
             quoted(next.address),
             next.module,
-            next.name
+            next.symbol
         )?;
     }
     writeln!(out)?;
     if offset == 0 {
         writeln!(out, "Exact matches:")?;
-        write!(out, "    {}!{}", symbol.module, symbol.name)?;
+        write!(out, "    {}!{}", symbol.module, symbol.symbol)?;
         parameters(&symbol, out)?;
         writeln!(out)?;
     }
@@ -93,24 +96,31 @@ pub fn nearest(
 /// Those of `out`.
 pub fn search(
     process: &Process<'_, '_>,
-    symbols: &dyn SymbolSource,
-    module: &str,
+    symbols: &dyn NameSource,
     pattern: &str,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    for symbol in symbols.search(module, pattern) {
+    for symbol in symbols.search(pattern) {
         let address = back_quoted(symbol.address, process.bitness);
-        write!(out, "{address} {}!{}", symbol.module, symbol.name)?;
+        write!(out, "{address:17} {}!{}", symbol.module, symbol.symbol)?;
         parameters(&symbol, out)?;
         writeln!(out)?;
     }
     Ok(())
 }
 
-fn parameters(symbol: &SymbolInfo, out: &mut dyn Write) -> fmt::Result {
-    match &symbol.parameters {
-        Some(parameters) => write!(out, " {parameters}"),
-        None if symbol.is_function => write!(out, " (<no parameter info>)"),
+fn parameters(symbol: &NamedAddress, out: &mut dyn Write) -> fmt::Result {
+    let parameters = symbol.signature.as_deref().and_then(|signature| {
+        let rest = signature.strip_prefix(symbol.symbol.as_str())?;
+        rest.starts_with('(').then_some(rest)
+    });
+    match parameters {
+        // As the debugger spells types.
+        Some(parameters) => {
+            let spelt = parameters.replace(',', ", ").replace("__int64", "int64");
+            write!(out, " {spelt}")
+        }
+        None if !symbol.symbol.starts_with(IMPORT) => write!(out, " (<no parameter info>)"),
         None => write!(out, " = <no type information>"),
     }
 }

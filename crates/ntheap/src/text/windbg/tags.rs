@@ -55,8 +55,8 @@ pub fn pseudo_tags(process: &Process<'_, '_>, handle: u64, out: &mut dyn Write) 
         if allocations != 0 {
             writeln!(
                 out,
-                "{index:04x}: {:<14} {allocations:8} {frees:8} {:6} {:10}",
-                format_args!("Objects of {:4}", index * process.bitness.unit()),
+                "{index:04x}: {} {allocations:8} {frees:8} {:6} {:10}",
+                format_args!("Objects of {:4}  ", index * process.bitness.unit()),
                 allocations.wrapping_sub(frees),
                 size.saturating_mul(process.bitness.unit()),
             )?;

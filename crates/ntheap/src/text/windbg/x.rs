@@ -54,6 +54,8 @@ pub fn find(
                 out,
             )?;
         }
+    } else if verbose {
+        pointers(process, address, address, out)?;
     }
     Ok(())
 }
