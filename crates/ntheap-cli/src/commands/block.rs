@@ -56,8 +56,8 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let mut status = input.report_problems(&process);
-    let traces = Traces::of(&process);
     let names = DumpNames::new(&dump, input.symbols());
+    let traces = Traces::named(&process, |name| names.address_of(name));
     let mut report = Report {
         addresses: Vec::new(),
     };
