@@ -84,6 +84,16 @@ pub(crate) enum Command {
     Filter(Filter),
     /// Every block
     Blocks(Blocks),
+    /// The process, its flags, its heaps' debug options, and what the dump lacks
+    Info {
+        /// The dump
+        dump: PathBuf,
+    },
+    /// Stacks for flame graphs and pprof
+    Stacks(crate::commands::stacks::Stacks),
+    /// Logs and comparisons in umdh's forms
+    #[command(subcommand)]
+    Umdh(crate::commands::umdh::Umdh),
     /// What is known of the block at an address (!heap -p -a, !heap -x)
     Block(Block),
     /// The symbols around an address (ln)

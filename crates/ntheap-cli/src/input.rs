@@ -67,6 +67,11 @@ impl Input {
         &self.path
     }
 
+    /// The file's bytes, unpacked.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
     /// Whether the options or the environment name a symbol path.
     pub(crate) fn has_symbols(&self) -> bool {
         self.has_symbols
@@ -175,7 +180,7 @@ impl Input {
         status
     }
 
-    fn name(&self) -> std::borrow::Cow<'_, str> {
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
         self.path
             .file_name()
             .unwrap_or(self.path.as_os_str())

@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    path::Path,
     sync::mpsc,
     thread,
     time::Duration,
@@ -60,9 +62,43 @@ impl Output {
         Ok(self.writer.write_all(bytes)?)
     }
 
+    /// Where bytes that are made elsewhere go.
+    pub(crate) fn writer(&mut self) -> &mut dyn Write {
+        &mut self.writer
+    }
+
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         Ok(self.writer.flush()?)
     }
+}
+
+/// Writes to the file that `-o` names, or else to standard output.
+///
+/// A file that is one of the `inputs` is refused: they are mapped while they are read.
+pub(crate) fn write_to<T>(
+    file: Option<&Path>,
+    inputs: &[&Path],
+    output: &mut Output,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let Some(path) = file else {
+        return write(output.writer());
+    };
+    let failed = |error: io::Error| {
+        let text = format!("{}: {error}", path.display());
+        Failure::Output(io::Error::new(error.kind(), text))
+    };
+    if let Ok(target) = path.canonicalize()
+        && inputs
+            .iter()
+            .any(|input| input.canonicalize().is_ok_and(|input| input == target))
+    {
+        return Err(Failure::Usage(format!("{}: is the input", path.display())));
+    }
+    let mut writer = BufWriter::with_capacity(1 << 16, File::create(path).map_err(failed)?);
+    let value = write(&mut writer)?;
+    writer.flush().map_err(failed)?;
+    Ok(value)
 }
 
 /// Whether progress may be drawn on stderr.

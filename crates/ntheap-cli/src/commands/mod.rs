@@ -6,9 +6,12 @@ mod blocks;
 mod by_stack;
 mod diff;
 mod filter;
+mod info;
+pub(crate) mod stacks;
 mod stat;
 mod summary;
 mod symbol;
+pub(crate) mod umdh;
 mod verify;
 
 use serde::Serialize;
@@ -31,6 +34,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Stat(args) => stat::run(args, common, &mut output),
         Command::Filter(args) => filter::run(args, common, &mut output),
         Command::Blocks(args) => blocks::run(args, common, &mut output),
+        Command::Info { dump } => info::run(dump, common, &mut output),
+        Command::Stacks(args) => stacks::run(args, common, &mut output),
+        Command::Umdh(args) => umdh::run(args, common, &mut output),
         Command::Block(args) => block::run(args, common, &mut output),
         Command::Symbol(args) => symbol::run(args, common, &mut output),
     }?;

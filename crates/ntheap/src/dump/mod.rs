@@ -13,6 +13,7 @@
 
 mod exports;
 mod file;
+mod flags;
 #[allow(unsafe_code)]
 mod map;
 mod memory_list;
@@ -22,6 +23,7 @@ mod streams;
 
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
+pub use flags::flag_names;
 pub use module::{Module, PdbReference};
 pub use region::{Region, RegionKind, RegionState};
 pub use streams::{Architecture, Dump, Problem, Thread};

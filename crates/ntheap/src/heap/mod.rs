@@ -23,12 +23,14 @@
 
 pub mod crt;
 pub mod find;
+mod flags;
 mod lock;
 pub mod nt;
 pub mod page;
 pub mod references;
 pub mod segment;
 
+pub use flags::{class_name, debug_options, flag_words};
 pub use lock::LockState;
 
 use crate::{

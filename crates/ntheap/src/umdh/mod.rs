@@ -4,8 +4,8 @@
 //! stack trace, with the stacks as bare addresses. Given two logs, it prints a *comparison*: per
 //! stack trace, how many bytes and allocations were added or went away. This module reads and
 //! writes logs ([`Log::parse`], [`Log::write`], [`LogWriter`]), compares them ([`Diff`]) and prints
-//! the comparison as umdh does ([`write_report`]). It knows nothing of dumps; a caller fills a
-//! [`Log`] (or drives a [`LogWriter`]) from whatever it walked.
+//! the comparison as umdh does ([`write_report`]). [`write_snapshot`] and [`Log::of`] make the log of
+//! a dump; all else knows nothing of dumps.
 //!
 //! All sizes and overheads are in bytes, all addresses are virtual addresses of the process.
 //!
@@ -47,6 +47,7 @@ mod lines;
 mod log;
 mod model;
 mod report;
+mod snapshot;
 mod write;
 
 pub use diff::{Diff, Entry, Side, Total};
@@ -57,6 +58,7 @@ pub use model::{
 pub use report::{
     Radix, ReportOptions, ResolvedFrame, SourceLine, SymbolStatus, Symbols, write_report,
 };
+pub use snapshot::{Snapshot, write_snapshot};
 pub use write::LogWriter;
 
 /// Why a log could not be read or written.

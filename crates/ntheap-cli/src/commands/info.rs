@@ -1,0 +1,43 @@
+//! `ntheap info`: what the dump is of, and what it lacks.
+
+mod report;
+mod text;
+
+use std::path::Path;
+
+use ntheap::{heap::Heap, stats, traces::Traces};
+
+use self::report::{DumpInfo, Info, SideInfo};
+use super::{document, document_format};
+use crate::{
+    args::{Common, Format},
+    failure::{Failure, Status},
+    input::{Input, heaps},
+    output::Output,
+};
+
+pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let format = document_format(common)?;
+    let input = Input::open(path, common)?;
+    let dump = input.parse()?;
+    let mut status = Status::Complete;
+    let mut info = Info {
+        dump: DumpInfo::new(&dump),
+        sides: Vec::new(),
+    };
+    for process in input.processes(&dump, common)? {
+        status = status.and(input.report_problems(&process));
+        let heaps: Vec<Heap<'_, '_>> = heaps(&input, &process, common)?;
+        let statistics = stats::collect_heaps(&heaps);
+        let findings = statistics.iter().flat_map(|heap| &heap.findings);
+        status = status.and(input.report_findings(findings));
+        let traces = Traces::of(&process);
+        info.sides
+            .push(SideInfo::new(&process, &heaps, &statistics, &traces));
+    }
+    match format {
+        Format::Text => output.text(|out| text::write(&info, out))?,
+        Format::Json | Format::Jsonl => output.json(&document("info", info))?,
+    }
+    Ok(status)
+}
