@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Summary {
         /// The dump
         dump: PathBuf,
+        /// How the text looks
+        #[arg(long, value_enum, default_value = "windbg")]
+        style: Style,
     },
     /// Block sizes of each heap, largest total first (!heap -stat -h)
     Stat(Stat),
@@ -160,6 +163,15 @@ pub(crate) struct Filter {
     /// Blocks of these sizes, both included
     #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
     pub(crate) range: Option<Vec<String>>,
+}
+
+/// How `summary` looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// As `!heap -s` prints it, byte by byte
+    Windbg,
+    /// Sorted by size, with units, LFH and returnable pages
+    Plain,
 }
 
 /// `ntheap address`.
