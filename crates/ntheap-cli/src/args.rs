@@ -8,8 +8,8 @@ const EXIT_CODES: &str = "\
 Numbers are decimal, hexadecimal with 0x, or all hexadecimal with --hex; addresses are always
 hexadecimal. Dumps may be compressed (.zst, .gz).
 
-Exit status: 0 done; 1 done, but something could not be read (said on stderr); 2 bad usage or
-unusable input.";
+Exit status: 0 done; 1 done, but something could not be read (said on stderr), or verify found
+damage; 2 bad usage or unusable input.";
 
 /// Which heap grew, which block size, from which call stack: heap leaks from Windows crash dumps.
 #[derive(Debug, Parser)]

@@ -15,6 +15,7 @@ mod lfh;
 mod lookaside;
 mod resync;
 mod segments;
+mod tags;
 mod virtual_blocks;
 mod walk;
 
@@ -23,6 +24,7 @@ pub use entry::{Entry, EntryCodec};
 pub use header::{FrontEnd, FrontEndKind, Header};
 pub use key::{LfhKey, infer_lfh_key};
 pub use segments::{Segment, UncommittedRange};
+pub use tags::Tag;
 pub use virtual_blocks::VirtualBlock;
 
 use super::{Heap, LockState};
