@@ -87,6 +87,10 @@ pub(crate) enum Command {
     Filter(Filter),
     /// Every block
     Blocks(Blocks),
+    /// What is known of the block at an address (!heap -p -a, !heap -x)
+    Block(Block),
+    /// The symbols around an address (ln)
+    Symbol(Symbol),
     /// Who uses the address space: heaps, VirtualAlloc, stacks, images (!address -summary)
     Address(Address),
     /// What the program overwrote: headers, free lists, fills; exit status 1 if anything (!heap -v)
@@ -103,9 +107,9 @@ pub(crate) struct Diff {
     pub(crate) before: PathBuf,
     /// The newer dump
     pub(crate) after: PathBuf,
-    /// What to count blocks by
-    #[arg(long, value_enum, default_value = "size")]
-    pub(crate) group_by: DiffGroup,
+    /// What to count blocks by [default: size, and stacks under each size where there are any]
+    #[arg(long, value_enum)]
+    pub(crate) group_by: Option<DiffGroup>,
     /// Groups to show of each heap
     #[arg(long, value_name = "N", default_value = "10")]
     pub(crate) top: String,
@@ -121,6 +125,11 @@ pub(crate) enum DiffGroup {
     Size,
     /// Heaps alone
     Heap,
+    /// Call stack of the allocation
+    Stack,
+    /// Requested size and call stack together
+    #[value(name = "size,stack")]
+    SizeStack,
 }
 
 /// `ntheap stat`.
@@ -145,6 +154,8 @@ pub(crate) enum StatGroup {
     Size,
     /// Number of blocks
     Count,
+    /// Call stack of the allocation, by total bytes
+    Stack,
 }
 
 /// `ntheap filter`.
@@ -195,6 +206,12 @@ pub(crate) struct Blocks {
     /// Also the heap's own blocks (LFH containers, tables)
     #[arg(long)]
     pub(crate) internal: bool,
+    /// Also the call stack of each allocation
+    #[arg(long)]
+    pub(crate) stack: bool,
+    /// Also what the debug C runtime says of its blocks: true size, file, line, request number
+    #[arg(long)]
+    pub(crate) crt: bool,
 }
 
 /// Which blocks `blocks` lists.
@@ -206,4 +223,27 @@ pub(crate) enum StateFilter {
     Free,
     /// All
     All,
+}
+
+/// `ntheap block`.
+#[derive(Debug, Args)]
+pub(crate) struct Block {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Addresses, anywhere inside blocks
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
+    /// Also every pointer in the process to the block (!heap -x -v)
+    #[arg(long)]
+    pub(crate) references: bool,
+}
+
+/// `ntheap symbol`.
+#[derive(Debug, Args)]
+pub(crate) struct Symbol {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Addresses
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
 }

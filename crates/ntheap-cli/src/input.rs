@@ -27,6 +27,7 @@ pub(crate) struct Input {
     path: PathBuf,
     file: DumpFile,
     symbols: Symbols,
+    has_symbols: bool,
 }
 
 impl Input {
@@ -58,11 +59,17 @@ impl Input {
             path: path.to_owned(),
             file,
             symbols,
+            has_symbols: symbols::path_text(common).is_some(),
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the options or the environment name a symbol path.
+    pub(crate) fn has_symbols(&self) -> bool {
+        self.has_symbols
     }
 
     /// The symbols that the options give for this dump.
@@ -137,7 +144,8 @@ impl Input {
         for problem in &process.problems {
             eprintln!("{name}: {problem}");
         }
-        if process.dump.problems.is_empty() && process.problems.is_empty() {
+        let lost = |problem: &ntheap::process::Problem| problem.loses_heaps();
+        if process.dump.problems.is_empty() && !process.problems.iter().any(lost) {
             Status::Complete
         } else {
             Status::Partial
@@ -151,8 +159,11 @@ impl Input {
     ) -> Status {
         const SHOWN: usize = 20;
         let name = self.name();
-        let mut count = 0;
+        let (mut count, mut status) = (0, Status::Complete);
         for finding in findings {
+            if finding.kind.loses_blocks() {
+                status = Status::Partial;
+            }
             count += 1;
             if count <= SHOWN {
                 eprintln!("{name}: {finding}");
@@ -161,11 +172,7 @@ impl Input {
         if count > SHOWN {
             eprintln!("{name}: ... and {} more", count - SHOWN);
         }
-        if count == 0 {
-            Status::Complete
-        } else {
-            Status::Partial
-        }
+        status
     }
 
     fn name(&self) -> std::borrow::Cow<'_, str> {

@@ -3,8 +3,12 @@
 use std::{
     fmt,
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -77,5 +81,48 @@ impl<W: Write> fmt::Write for Adapter<'_, W> {
             self.error = Some(error);
             fmt::Error
         })
+    }
+}
+
+/// Draws a sign of life on stderr while long work goes on, and takes it away when dropped.
+pub(crate) struct Working {
+    done: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Working {
+    /// Work that lasts shorter than this goes by unseen.
+    const PATIENCE: Duration = Duration::from_millis(700);
+
+    pub(crate) fn on(what: &'static str) -> Self {
+        if !shows_progress() {
+            return Working {
+                done: None,
+                thread: None,
+            };
+        }
+        let (done, ended) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            if ended.recv_timeout(Self::PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+            let bar = ProgressBar::new_spinner().with_message(what);
+            bar.enable_steady_tick(Duration::from_millis(120));
+            let _ = ended.recv();
+            bar.finish_and_clear();
+        });
+        Working {
+            done: Some(done),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        drop(self.done.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }

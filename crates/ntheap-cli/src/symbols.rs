@@ -13,13 +13,18 @@ use ntheap_symbols::{ModuleStatus, SymbolPath, Symbols};
 
 use crate::{args::Common, failure::Failure};
 
+/// The symbol path of the options or of the environment.
+pub(crate) fn path_text(common: &Common) -> Option<String> {
+    let given = common.symbols.clone();
+    given
+        .or_else(|| env::var("_NT_SYMBOL_PATH").ok())
+        .filter(|text| !text.is_empty())
+}
+
 /// Symbols for the dumps at these paths: the symbol path of the options or of the environment, then
 /// the dumps' own folders.
 pub(crate) fn open(common: &Common, dumps: &[&Path]) -> Result<Symbols, Failure> {
-    let text = match &common.symbols {
-        Some(text) => text.clone(),
-        None => env::var("_NT_SYMBOL_PATH").unwrap_or_default(),
-    };
+    let text = path_text(common).unwrap_or_default();
     let path = SymbolPath::parse(&text)
         .map_err(|error| Failure::Usage(format!("symbol path: {error}")))?;
     let mut builder = Symbols::builder()
@@ -75,22 +80,18 @@ pub(crate) fn process<'d, 'a>(
 }
 
 /// Says on stderr which modules' symbols could not be used, for a reason worth knowing, and which
-/// ones do not match.
-pub(crate) fn report(dump: &Dump<'_>, symbols: &Symbols, modules_in_use: &[u64]) {
-    for module in dump
-        .modules
-        .iter()
-        .filter(|module| modules_in_use.contains(&module.base))
-    {
-        match symbols.status(module) {
-            ModuleStatus::Failed { path, reason } => {
+/// ones do not match. Modules whose symbols nobody asked for are left alone.
+pub(crate) fn report(dump: &Dump<'_>, symbols: &Symbols) {
+    for module in &dump.modules {
+        match symbols.known_status(module) {
+            Some(ModuleStatus::Failed { path, reason }) => {
                 eprintln!("{}: {}: {reason}", module.name(), path.display());
             }
-            ModuleStatus::Loaded {
+            Some(ModuleStatus::Loaded {
                 path,
                 mismatched: true,
                 ..
-            } => {
+            }) => {
                 eprintln!(
                     "warning: {}: {} does not match the module; its names may be wrong",
                     module.name(),

@@ -55,6 +55,21 @@ enum Outcome {
     Failed { path: PathBuf, reason: String },
 }
 
+impl Outcome {
+    fn status(&self) -> ModuleStatus {
+        match self {
+            Outcome::Loaded(loaded) => loaded.status(),
+            Outcome::NotFound(tried) => ModuleStatus::NotFound {
+                tried: tried.clone(),
+            },
+            Outcome::Failed { path, reason } => ModuleStatus::Failed {
+                path: path.clone(),
+                reason: reason.clone(),
+            },
+        }
+    }
+}
+
 impl Default for SymbolsBuilder {
     fn default() -> Self {
         Self {
@@ -159,16 +174,13 @@ impl Symbols {
         let Some(cell) = self.cell(module) else {
             return ModuleStatus::NoPdbReference;
         };
-        match self.outcome(&cell, module) {
-            Outcome::Loaded(loaded) => loaded.status(),
-            Outcome::NotFound(tried) => ModuleStatus::NotFound {
-                tried: tried.clone(),
-            },
-            Outcome::Failed { path, reason } => ModuleStatus::Failed {
-                path: path.clone(),
-                reason: reason.clone(),
-            },
-        }
+        self.outcome(&cell, module).status()
+    }
+
+    /// What is known of the module's symbols if they were asked for before; loads nothing.
+    #[must_use]
+    pub fn known_status(&self, module: &Module) -> Option<ModuleStatus> {
+        self.cell(module)?.get().map(Outcome::status)
     }
 
     /// The module's loaded symbols, for repeated questions; `None` without symbols.

@@ -30,6 +30,7 @@
 
 pub mod address_space;
 pub mod blocks;
+pub mod debugger;
 pub mod diff;
 pub mod dump;
 mod error;

@@ -51,6 +51,8 @@ fn walk(bytes: &[u8]) -> Result<(Walk, Vec<Problem>), Error> {
         .iter()
         .for_each(|heap| heap.walk(&mut walk));
     assert_eq!(stats::collect(&process).len(), process.heaps.len());
+    let _ = ntheap::verify::verify(&process, &Heap::all(&process));
+    let _ = ntheap::usage::Usage::of(&process);
     let _ = Traces::of(&process);
     Ok((walk, dump.problems.clone()))
 }
@@ -295,4 +297,29 @@ fn damaged_real_dumps_never_panic() {
         }
     }
     assert!(dumps > 10);
+}
+
+#[test]
+fn inputs_that_once_broke_something_do_no_more() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/regressions");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).expect("the folder").flatten() {
+        let bytes = std::fs::read(file.path()).expect("reads");
+        count += 1;
+        let _ = walk(&bytes);
+        let _ = ntheap::umdh::Log::parse(&bytes);
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn everything_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<DumpFile>();
+    shared::<Dump<'_>>();
+    shared::<Process<'_, '_>>();
+    shared::<Heap<'_, '_>>();
+    shared::<Traces<'_, '_>>();
+    shared::<stats::HeapStatistics>();
+    shared::<Error>();
 }

@@ -1,13 +1,16 @@
 //! `ntheap blocks`: every block, streamed.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use ntheap::{
-    blocks::{Block, Finding, State, Visitor},
-    json::{BlockReport, FindingReport},
+    blocks::{Block, Finding, State, Trace, Visitor},
+    json::{Address, BlockReport, CrtReport, FindingReport, StackReport},
+    layout::Bitness,
     process::Process,
+    text::stacks::{frame_texts, write_stack},
     traces::Traces,
 };
+use ntheap_symbols::DumpNames;
 
 use crate::{
     args::{Blocks, Common, Format, StateFilter},
@@ -21,6 +24,8 @@ pub(crate) struct Selection {
     pub(crate) busy: bool,
     pub(crate) free: bool,
     pub(crate) internal: bool,
+    pub(crate) stack: bool,
+    pub(crate) crt: bool,
     pub(crate) sizes: RangeInclusive<u64>,
 }
 
@@ -39,6 +44,8 @@ pub(crate) fn run(args: &Blocks, common: &Common, output: &mut Output) -> Result
         busy: args.state != StateFilter::Free,
         free: args.state != StateFilter::Busy,
         internal: args.internal,
+        stack: args.stack,
+        crt: args.crt,
         sizes: 0..=u64::MAX,
     };
     let input = Input::open(&args.dump, common)?;
@@ -81,12 +88,19 @@ pub(crate) fn write_blocks(
                 )
             })?;
         }
-        let traces = Traces::of(process);
+        let mut stacks = Stacks {
+            traces: Traces::of(process),
+            names: DumpNames::new(process.dump, input.symbols()),
+            by_name: input.has_symbols(),
+            bitness: process.bitness,
+            known: HashMap::new(),
+        };
         for heap in heaps(input, process, common)? {
             let mut writer = Writer {
                 format,
                 selection,
-                traces: &traces,
+                process,
+                stacks: &mut stacks,
                 width: process.bitness.pointer_size() as usize * 2,
                 output,
                 result: Ok(()),
@@ -109,10 +123,37 @@ pub(crate) fn write_blocks(
     Ok(status.and(input.report_findings(&findings)))
 }
 
-struct Writer<'w, 'p, 'a> {
+/// The stacks of blocks; each distinct trace is read and named once.
+struct Stacks<'p, 'a, 's> {
+    traces: Traces<'p, 'a>,
+    names: DumpNames<'p, 'a, 's>,
+    /// Whether JSON records get the frames by name.
+    by_name: bool,
+    bitness: Bitness,
+    known: HashMap<Trace, Arc<StackReport>>,
+}
+
+impl Stacks<'_, '_, '_> {
+    fn of(&mut self, trace: Trace) -> Arc<StackReport> {
+        if let Some(known) = self.known.get(&trace) {
+            return known.clone();
+        }
+        let stack = self.traces.frames(trace);
+        let names = stack.as_deref().filter(|_| self.by_name);
+        let report = Arc::new(StackReport {
+            frames: names.map(|stack| frame_texts(stack, self.bitness, &self.names)),
+            stack: stack.map(|stack| stack.into_iter().map(Address).collect()),
+        });
+        self.known.insert(trace, report.clone());
+        report
+    }
+}
+
+struct Writer<'w, 'p, 'a, 's> {
     format: Format,
     selection: &'w Selection,
-    traces: &'w Traces<'p, 'a>,
+    process: &'w Process<'p, 'a>,
+    stacks: &'w mut Stacks<'p, 'a, 's>,
     width: usize,
     output: &'w mut Output,
     result: Result<(), Failure>,
@@ -120,13 +161,13 @@ struct Writer<'w, 'p, 'a> {
     written: &'w mut u64,
 }
 
-impl Writer<'_, '_, '_> {
+impl Writer<'_, '_, '_, '_> {
     fn write(&mut self, block: &Block) -> Result<(), Failure> {
-        let trace = self.traces.address(block.trace);
+        let trace = self.stacks.traces.address(block.trace);
         if self.format == Format::Text {
             let width = self.width;
             let trace = trace.map_or_else(|| "-".to_owned(), |trace| format!("{trace:x}"));
-            return self.output.text(|out| {
+            self.output.text(|out| {
                 writeln!(
                     out,
                     "{:0width$x}  {:0width$x} {:>10x} {:>10x}  {:5}  {:9}  {trace}",
@@ -137,16 +178,45 @@ impl Writer<'_, '_, '_> {
                     block.state.name(),
                     block.kind.name(),
                 )
-            });
+            })?;
+            if self.selection.stack {
+                let stack = self.stacks.traces.frames(block.trace).unwrap_or_default();
+                let (bitness, names) = (self.stacks.bitness, &self.stacks.names);
+                self.output
+                    .text(|out| write_stack(&stack, bitness, names, 8, out))?;
+            }
+            let crt = self
+                .selection
+                .crt
+                .then(|| CrtReport::of(self.process, block))
+                .flatten();
+            if let Some(crt) = crt {
+                let file = crt.file.as_deref().unwrap_or("unknown file");
+                self.output.text(|out| {
+                    writeln!(
+                        out,
+                        "        debug C runtime: {} bytes, {} block, request {}, {file}({})",
+                        crt.size, crt.block_use, crt.request, crt.line
+                    )
+                })?;
+            }
+            return Ok(());
         }
         if self.format == Format::Json && *self.written > 0 {
             self.output.bytes(b",")?;
         }
-        self.output.json_line(&BlockReport::new(block, trace))
+        let mut report = BlockReport::new(block, trace);
+        if self.selection.stack {
+            report.stack = Some(self.stacks.of(block.trace));
+        }
+        if self.selection.crt {
+            report.crt = CrtReport::of(self.process, block);
+        }
+        self.output.json_line(&report)
     }
 }
 
-impl Visitor for Writer<'_, '_, '_> {
+impl Visitor for Writer<'_, '_, '_, '_> {
     fn block(&mut self, block: &Block) {
         if self.result.is_ok() && self.selection.takes(block) {
             self.result = self.write(block);

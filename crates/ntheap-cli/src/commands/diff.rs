@@ -2,9 +2,13 @@
 
 use ntheap::{
     diff::{self, Grouping, Snapshot},
-    json::DiffReport,
-    text::comparison::{self, Options},
+    json::{DiffReport, Naming},
+    text::{
+        NameSource,
+        comparison::{self, Options, Show},
+    },
 };
+use ntheap_symbols::DumpNames;
 
 use super::{document, document_format};
 use crate::{
@@ -12,16 +16,24 @@ use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
-    output::Output,
+    output::{Output, Working},
+    symbols,
 };
 
 pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let format = document_format(common)?;
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
     let min_growth = numbers::parse(&args.min_growth, common.hex)?;
+    let (by, show) = match args.group_by {
+        None => ((true, true), Show::Sizes),
+        Some(DiffGroup::Size) => ((true, false), Show::Sizes),
+        Some(DiffGroup::Heap) => ((true, false), Show::Heaps),
+        Some(DiffGroup::Stack) => ((false, true), Show::Groups),
+        Some(DiffGroup::SizeStack) => ((true, true), Show::Groups),
+    };
     let by = Grouping {
-        size: true,
-        stack: false,
+        size: by.0,
+        stack: by.1,
     };
 
     let inputs = [
@@ -47,7 +59,9 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         };
         Ok(Snapshot::of_heaps(process, heaps))
     };
+    let working = Working::on("comparing heaps");
     let comparison = diff::compare(&snapshot(0)?, &snapshot(1)?, by);
+    drop(working);
     for warning in &comparison.warnings {
         eprintln!("warning: {warning}");
     }
@@ -55,25 +69,31 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         let findings = comparison.heaps.iter().flat_map(|heap| &heap.details[side]);
         status = status.and(input.report_findings(findings));
     }
+    let names = DumpNames::new(&dumps[1], inputs[1].symbols());
     match format {
         Format::Text => {
             let options = Options {
                 names: [inputs[0].path(), inputs[1].path()].map(|path| path.display().to_string()),
-                groups: args.group_by != DiffGroup::Heap,
+                show,
                 top,
                 min_growth,
             };
-            output.text(|out| comparison::write(&comparison, &processes, &options, out))?;
+            output.text(|out| comparison::write(&comparison, &processes, &options, &names, out))?;
         }
         Format::Json | Format::Jsonl => {
-            let top = if args.group_by == DiffGroup::Heap {
-                0
-            } else {
-                top
+            let top = if show == Show::Heaps { 0 } else { top };
+            let naming = Naming {
+                names: inputs[1].has_symbols().then_some(&names as &dyn NameSource),
+                bitness: processes[1].bitness,
+                nested: show != Show::Groups,
             };
-            output.json(&document("diff", DiffReport::new(&comparison, top)))?;
+            output.json(&document(
+                "diff",
+                DiffReport::new(&comparison, top, &naming),
+            ))?;
         }
     }
+    symbols::report(&dumps[1], inputs[1].symbols());
     Ok(status)
 }
 

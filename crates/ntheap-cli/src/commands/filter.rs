@@ -40,6 +40,8 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
             busy: true,
             free: true,
             internal: false,
+            stack: false,
+            crt: false,
             sizes,
         };
         return write_blocks("filter", &input, &processes, common, &selection, output);

@@ -1,11 +1,14 @@
 //! One module a command.
 
 mod address;
+mod block;
 mod blocks;
+mod by_stack;
 mod diff;
 mod filter;
 mod stat;
 mod summary;
+mod symbol;
 mod verify;
 
 use serde::Serialize;
@@ -28,6 +31,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Stat(args) => stat::run(args, common, &mut output),
         Command::Filter(args) => filter::run(args, common, &mut output),
         Command::Blocks(args) => blocks::run(args, common, &mut output),
+        Command::Block(args) => block::run(args, common, &mut output),
+        Command::Symbol(args) => symbol::run(args, common, &mut output),
     }?;
     output.finish()?;
     Ok(status)

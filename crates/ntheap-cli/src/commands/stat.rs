@@ -7,13 +7,13 @@ use ntheap::{
 };
 use serde::Serialize;
 
-use super::{document, document_format};
+use super::{by_stack, document, document_format};
 use crate::{
     args::{Common, Format, Stat, StatGroup},
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
-    output::Output,
+    output::{Output, Working},
 };
 
 #[derive(Serialize)]
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
         StatGroup::Total => Order::Total,
         StatGroup::Size => Order::Size,
         StatGroup::Count => Order::Blocks,
+        StatGroup::Stack => return by_stack::run(args, common, format, top, output),
     };
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
@@ -52,7 +53,9 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
     for process in input.processes(&dump, common)? {
         status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
+        let working = Working::on("walking heaps");
         let statistics = stats::collect_heaps(&heaps);
+        drop(working);
         let findings = statistics.iter().flat_map(|heap| &heap.findings);
         status = status.and(input.report_findings(findings));
         match format {

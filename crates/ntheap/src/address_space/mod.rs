@@ -236,6 +236,17 @@ impl<'a> AddressSpace<'a> {
         }
     }
 
+    /// The string of bytes at `address`, up to its null; `None` for an empty one, one that is longer
+    /// than a path, or one that does not end in the dump.
+    #[must_use]
+    pub fn string(&self, address: u64) -> Option<String> {
+        const LONGEST: usize = 1024;
+        let mut buffer = [0; LONGEST];
+        let count = self.read(address, &mut buffer);
+        let end = buffer[..count].iter().position(|&byte| byte == 0)?;
+        (end > 0).then(|| String::from_utf8_lossy(&buffer[..end]).into_owned())
+    }
+
     /// A cursor for many reads near each other.
     #[must_use]
     pub fn window(&self) -> Window<'_, 'a> {

@@ -83,6 +83,47 @@ pub struct HeapChange {
     pub details: [Vec<Finding>; 2],
 }
 
+impl HeapChange {
+    /// The groups with stacks joined, so that only sizes are told apart, in order of growth.
+    #[must_use]
+    pub fn by_size(&self) -> Vec<GroupChange> {
+        let mut sizes: FxHashMap<Option<u64>, Change> = FxHashMap::default();
+        for group in &self.groups {
+            sizes.entry(group.key.size).or_default().merge(group.change);
+        }
+        let key = |size| GroupKey { size, stack: None };
+        sorted(sizes.into_iter().map(|(size, change)| (key(size), change)))
+    }
+
+    /// The groups of one size, in order of growth: its stacks.
+    pub fn stacks_of(&self, size: Option<u64>) -> impl Iterator<Item = &GroupChange> {
+        self.groups
+            .iter()
+            .filter(move |group| group.key.size == size)
+    }
+
+    /// Whether any block of either dump has a stack that was read.
+    #[must_use]
+    pub fn has_stacks(&self) -> bool {
+        let is_stack = |stack: &Arc<[u64]>| !stack.is_empty();
+        self.groups
+            .iter()
+            .any(|group| group.key.stack.as_ref().is_some_and(is_stack))
+    }
+}
+
+/// Changes in order of growth.
+fn sorted(changes: impl Iterator<Item = (GroupKey, Change)>) -> Vec<GroupChange> {
+    let mut groups: Vec<GroupChange> = changes
+        .map(|(key, change)| GroupChange { key, change })
+        .collect();
+    groups.sort_unstable_by(|a, b| {
+        let order = |group: &GroupChange| (group.change.bytes(), group.change.blocks());
+        order(b).cmp(&order(a)).then_with(|| b.key.cmp(&a.key))
+    });
+    groups
+}
+
 /// Compares heap by heap; only one pair of heaps has its blocks in memory at a time.
 #[must_use]
 pub fn compare_heaps(
@@ -148,14 +189,7 @@ fn compare_pair(
     for (key, count) in new.groups {
         groups.entry(key).or_default().after = count;
     }
-    let mut groups: Vec<GroupChange> = groups
-        .into_iter()
-        .map(|(key, change)| GroupChange { key, change })
-        .collect();
-    groups.sort_unstable_by(|a, b| {
-        let order = |group: &GroupChange| (group.change.bytes(), group.change.blocks());
-        order(b).cmp(&order(a)).then_with(|| b.key.cmp(&a.key))
-    });
+    let groups = sorted(groups.into_iter());
     HeapChange {
         handle: reference.map_or(0, |heap| heap.handle),
         kind: reference.map_or(HeapKind::Nt, |heap| heap.kind),

@@ -13,10 +13,10 @@ pub struct Verdict<'c> {
     /// The heap that grew most, if any did.
     pub heap: Option<&'c HeapChange>,
     /// The groups of that heap that account for its growth, largest first.
-    pub groups: Vec<&'c GroupChange>,
+    pub groups: Vec<GroupChange>,
     /// The group of that heap with most new blocks, if it is not one of those: a leak of small blocks
     /// can hide behind a few large ones.
-    pub most_blocks: Option<&'c GroupChange>,
+    pub most_blocks: Option<GroupChange>,
     /// Whether both dumps hold the same blocks.
     pub identical: bool,
     /// The change of the address space, if it grew outside the heaps more than in them.
@@ -36,24 +36,31 @@ impl<'c> Verdict<'c> {
             .heaps
             .first()
             .filter(|heap| heap.busy.bytes() > 0);
-        let mut groups = Vec::new();
+        let mut groups: Vec<GroupChange> = Vec::new();
+        let mut most_blocks = None;
         if let Some(heap) = heap {
             let growth = heap.busy.bytes();
+            // Sizes say more in a sentence; where only stacks are told apart there is one size.
+            let all = match heap.groups.iter().any(|group| group.key.size.is_some()) {
+                true => heap.by_size(),
+                false => heap.groups.clone(),
+            };
             let mut explained = 0;
-            for group in heap.groups.iter().filter(|group| group.change.bytes() > 0) {
+            for group in all.iter().filter(|group| group.change.bytes() > 0) {
                 if groups.len() >= NAMED_GROUPS
                     || explained >= growth.saturating_mul(EXPLAINED_PERCENT) / 100
                 {
                     break;
                 }
                 explained += group.change.bytes();
-                groups.push(group);
+                groups.push(group.clone());
             }
+            most_blocks = all
+                .into_iter()
+                .max_by_key(|group| group.change.blocks())
+                .filter(|group| group.change.blocks() >= MANY_BLOCKS)
+                .filter(|group| !groups.iter().any(|named| named.key == group.key));
         }
-        let most_blocks = heap
-            .and_then(|heap| heap.groups.iter().max_by_key(|group| group.change.blocks()))
-            .filter(|group| group.change.blocks() >= MANY_BLOCKS)
-            .filter(|group| !groups.iter().any(|named| named.key == group.key));
         Verdict {
             total: comparison.total.bytes(),
             heap,
@@ -105,7 +112,7 @@ impl fmt::Display for Verdict<'_> {
             write!(f, "{} ({percent:.0} %)", named(group))?;
         }
         write!(f, ".")?;
-        if let Some(group) = self.most_blocks {
+        if let Some(group) = &self.most_blocks {
             write!(
                 f,
                 " Most new blocks: {} ({:+} bytes).",

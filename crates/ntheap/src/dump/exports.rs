@@ -5,8 +5,6 @@ use crate::address_space::AddressSpace;
 
 /// More exports than any module has.
 const MAX_EXPORTS: u32 = 1 << 18;
-/// Longer names are cut.
-const MAX_NAME: usize = 1024;
 
 /// The named exports of a module, by ascending address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,7 +100,7 @@ fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>
             let rva = u32_at(functions_rva + u64::from(ordinal) * 4)?;
             // A forwarded export points to a string inside the table, not to code.
             let forwarded = (table..table.saturating_add(size)).contains(&rva);
-            let name = string(memory, at(u32_at(names + index * 4)?.into())?)?;
+            let name = memory.string(at(u32_at(names + index * 4)?.into())?)?;
             (!forwarded && rva != 0).then_some((rva, name))
         };
         sorted.extend(export());
@@ -110,13 +108,6 @@ fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>
     sorted.sort_unstable();
     sorted.dedup_by_key(|export| export.0);
     Some(sorted)
-}
-
-fn string(memory: &AddressSpace<'_>, address: u64) -> Option<String> {
-    let mut buffer = [0; MAX_NAME];
-    let count = memory.read(address, &mut buffer);
-    let end = buffer[..count].iter().position(|&byte| byte == 0)?;
-    (end > 0).then(|| String::from_utf8_lossy(&buffer[..end]).into_owned())
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::{Error, Result, address_space::AddressSpace};
 
 const MEMORY_LIST_STREAM: u32 = 5;
 const MEMORY64_LIST_STREAM: u32 = 9;
-const IMAGE_FILE_MACHINE_LIMIT: usize = 1 << 20;
+/// More modules than a process can have.
+const MAX_MODULES: usize = 1 << 20;
 
 /// Processor of the machine that the dump describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,7 +309,7 @@ fn noted<T>(
 
 fn read_modules(list: &MinidumpModuleList) -> Vec<Module> {
     list.iter()
-        .take(IMAGE_FILE_MACHINE_LIMIT)
+        .take(MAX_MODULES)
         .map(|module| {
             let version = &module.raw.version_info;
             let halves = |high: u32, low: u32| {

@@ -22,9 +22,11 @@
 //! ```
 
 pub mod crt;
+pub mod find;
 mod lock;
 pub mod nt;
 pub mod page;
+pub mod references;
 pub mod segment;
 
 pub use lock::LockState;

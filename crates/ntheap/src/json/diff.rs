@@ -3,7 +3,11 @@
 use serde::Serialize;
 
 use super::{Address, CountReport, FindingReport, UsageChangeReport, process::kind_name};
-use crate::diff::{Change, Comparison, GroupChange, HeapChange, HeapStatus};
+use crate::{
+    diff::{Change, Comparison, GroupChange, HeapChange, HeapStatus},
+    layout::Bitness,
+    text::{NameSource, stacks::frame_texts},
+};
 
 /// A number of blocks and bytes before and after.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -44,18 +48,26 @@ pub struct GroupReport {
     /// What changed.
     #[serde(flatten)]
     pub change: ChangeReport,
+    /// Of a size: its stacks, in order of growth; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<GroupReport>,
 }
 
-impl From<&GroupChange> for GroupReport {
-    fn from(group: &GroupChange) -> Self {
+impl GroupReport {
+    fn new(group: &GroupChange, naming: &Naming<'_>) -> Self {
         GroupReport {
+            stacks: Vec::new(),
             size: group.key.size,
             stack: group
                 .key
                 .stack
                 .as_ref()
                 .map(|s| s.iter().map(|&f| Address(f)).collect()),
-            frames: None,
+            frames: group
+                .key
+                .stack
+                .as_deref()
+                .and_then(|stack| naming.frames(stack)),
             change: group.change.into(),
         }
     }
@@ -91,11 +103,51 @@ pub struct HeapDiffReport {
     pub findings: Vec<FindingReport>,
 }
 
+/// How stacks are named, and which groups a report has.
+pub struct Naming<'n> {
+    /// Names for frames; stacks are addresses alone without.
+    pub names: Option<&'n dyn NameSource>,
+    /// Width of the process.
+    pub bitness: Bitness,
+    /// Whether stacks are listed under sizes, instead of each group by itself.
+    pub nested: bool,
+}
+
+impl std::fmt::Debug for Naming<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Naming")
+            .field("nested", &self.nested)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Naming<'_> {
+    fn frames(&self, stack: &[u64]) -> Option<Vec<String>> {
+        Some(frame_texts(stack, self.bitness, self.names?))
+    }
+}
+
 impl HeapDiffReport {
     /// The report of a heap with its `top` groups.
     #[must_use]
-    pub fn new(heap: &HeapChange, top: usize) -> Self {
-        let changed = || heap.groups.iter().filter(|group| !group.change.is_zero());
+    pub fn new(heap: &HeapChange, top: usize, naming: &Naming<'_>) -> Self {
+        let all = if naming.nested {
+            heap.by_size()
+        } else {
+            heap.groups.clone()
+        };
+        let report = |group: &GroupChange| {
+            let mut report = GroupReport::new(group, naming);
+            if naming.nested && heap.has_stacks() {
+                let stacks = heap.stacks_of(group.key.size);
+                let changed = stacks.filter(|stack| !stack.change.is_zero()).take(top);
+                report.stacks = changed
+                    .map(|stack| GroupReport::new(stack, naming))
+                    .collect();
+            }
+            report
+        };
+        let changed = || all.iter().filter(|group| !group.change.is_zero());
         let mut others = Change::default();
         changed()
             .skip(top)
@@ -113,7 +165,7 @@ impl HeapDiffReport {
             new_blocks: heap.blocks.new.into(),
             gone_blocks: heap.blocks.gone.into(),
             survived_blocks: heap.blocks.survived.into(),
-            groups: changed().take(top).map(GroupReport::from).collect(),
+            groups: changed().take(top).map(report).collect(),
             others: (changed().count() > top).then(|| others.into()),
             unread_bytes: heap.unread_bytes,
             findings: heap
@@ -153,7 +205,7 @@ pub struct DiffReport {
 impl DiffReport {
     /// The report of a comparison with the `top` groups of each heap.
     #[must_use]
-    pub fn new(comparison: &Comparison, top: usize) -> Self {
+    pub fn new(comparison: &Comparison, top: usize, naming: &Naming<'_>) -> Self {
         DiffReport {
             verdict: comparison.verdict().to_string(),
             identical: comparison.identical,
@@ -169,7 +221,7 @@ impl DiffReport {
             heaps: comparison
                 .heaps
                 .iter()
-                .map(|heap| HeapDiffReport::new(heap, top))
+                .map(|heap| HeapDiffReport::new(heap, top, naming))
                 .collect(),
         }
     }

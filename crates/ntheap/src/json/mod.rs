@@ -14,7 +14,7 @@ mod process;
 mod usage;
 mod verify;
 
-pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport};
+pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use process::{HeapReport, ProcessReport, kind_name};
 
 pub use usage::{
@@ -24,12 +24,14 @@ pub use usage::{
 
 pub use verify::{DamageReport, VerificationReport};
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
 use crate::{
     blocks::{Block, Finding, FindingKind},
+    heap::crt::{CrtBlock, CrtUse},
+    process::Process,
     stats::Count,
 };
 
@@ -79,6 +81,66 @@ pub struct BlockReport {
     pub tag: Option<u16>,
     /// Address of the trace record.
     pub trace: Option<Address>,
+    /// The trace.
+    #[serde(flatten)]
+    pub stack: Option<Arc<StackReport>>,
+    /// What the debug C runtime says of the block; left out when it is none of its blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crt: Option<CrtReport>,
+}
+
+/// A block of the debug C runtime.
+#[derive(Debug, Clone, Serialize)]
+pub struct CrtReport {
+    /// Address of the data that the program has.
+    pub address: Address,
+    /// Bytes that the program asked for.
+    pub size: u64,
+    /// Address of the name of the source file that allocated it; null when it has none.
+    pub file_name: Option<Address>,
+    /// That name, where it is in the dump.
+    pub file: Option<String>,
+    /// Line in that file; 0 when it has none.
+    pub line: u32,
+    /// Number of the allocation.
+    pub request: u32,
+    /// `free`, `normal`, `crt`, `ignored` or `client`.
+    #[serde(rename = "use")]
+    pub block_use: &'static str,
+}
+
+impl CrtReport {
+    /// What the debug runtime says of a block, if it made it.
+    #[must_use]
+    pub fn of(process: &Process<'_, '_>, block: &Block) -> Option<Self> {
+        let memory = process.memory();
+        let crt = CrtBlock::read(memory, process.bitness, block.address, block.size)?;
+        Some(CrtReport {
+            address: Address(crt.address),
+            size: crt.size,
+            file_name: (crt.file_name != 0).then_some(Address(crt.file_name)),
+            file: memory.string(crt.file_name),
+            line: crt.line,
+            request: crt.request,
+            block_use: match crt.block_use {
+                CrtUse::Free => "free",
+                CrtUse::Normal => "normal",
+                CrtUse::Runtime => "crt",
+                CrtUse::Ignored => "ignored",
+                CrtUse::Client => "client",
+            },
+        })
+    }
+}
+
+/// A stack.
+#[derive(Debug, Clone, Serialize)]
+pub struct StackReport {
+    /// Return addresses, innermost first; `None` when there is no trace.
+    pub stack: Option<Vec<Address>>,
+    /// The frames by name; left out without symbols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<Vec<String>>,
 }
 
 impl BlockReport {
@@ -97,6 +159,8 @@ impl BlockReport {
             internal: block.internal,
             tag: (block.tag != 0).then_some(block.tag),
             trace: trace.map(Address),
+            stack: None,
+            crt: None,
         }
     }
 }

@@ -62,7 +62,8 @@ pub struct HeapReport {
     pub source: &'static str,
     /// `_HEAP.Flags`.
     pub flags: u32,
-    /// Reserved bytes (NT heaps: as `!heap -s` counts them).
+    /// Reserved bytes: of NT heaps as `!heap -s` counts them, of page heaps those of the normal heap
+    /// behind.
     pub reserved: Option<u64>,
     /// Committed bytes.
     pub committed: Option<u64>,
@@ -101,7 +102,15 @@ impl HeapReport {
         let reference = heap.reference();
         let row = match heap {
             Heap::Nt(heap) => Some(SummaryRow::of(heap, false)),
+            Heap::Page(heap) => match heap.normal() {
+                Some(Heap::Nt(normal)) => Some(SummaryRow::of(normal, false)),
+                _ => None,
+            },
             _ => None,
+        };
+        let (reserved, committed) = match heap {
+            Heap::Segment(heap) => (Some(heap.reserved_bytes()), Some(heap.committed_bytes())),
+            _ => (row.map(|row| row.reserved), row.map(|row| row.committed)),
         };
         HeapReport {
             heap: Address(reference.handle),
@@ -114,8 +123,8 @@ impl HeapReport {
                 HeapSource::PageHeap => "page-heap",
             },
             flags: heap.flags(),
-            reserved: row.map(|row| row.reserved),
-            committed: row.map(|row| row.committed),
+            reserved,
+            committed,
             uncommitted_ranges: row.map(|row| row.uncommitted_ranges),
             lock_contention: row.and_then(|row| row.lock_contention),
             busy: CountReport {

@@ -136,6 +136,7 @@ layouts! {
     lookaside: LookasideLayout,
     lfh_heap: LfhHeapLayout,
     block_zone: BlockZoneLayout,
+    user_memory_cache: UserMemoryCacheLayout,
     subsegment: SubSegmentLayout,
     user_data_header: UserDataHeaderLayout,
     segment_heap: SegmentHeapLayout,

@@ -76,6 +76,18 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// Whether heaps or blocks may be missing from results because of it.
+    #[must_use]
+    pub fn loses_heaps(&self) -> bool {
+        match self {
+            Problem::NoPeb | Problem::HeapList { .. } | Problem::NotAHeap { .. } => true,
+            Problem::NewerBuild { checked, .. } => !checked,
+            Problem::BuildInDoubt { .. } | Problem::LayoutOfOtherBuild { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

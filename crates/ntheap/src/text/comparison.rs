@@ -4,7 +4,12 @@ use std::fmt::{self, Write};
 
 use crate::{
     diff::{BlockChanges, Change, Comparison, HeapChange, HeapStatus, human_bytes},
+    layout::Bitness,
     process::Process,
+    text::{
+        NameSource,
+        stacks::{essence, write_stack},
+    },
     usage::{Class, Owner},
 };
 
@@ -13,12 +18,23 @@ use crate::{
 pub struct Options {
     /// What to call the two dumps.
     pub names: [String; 2],
-    /// Whether to print the groups of each heap.
-    pub groups: bool,
+    /// What to print of each heap.
+    pub show: Show,
     /// Groups per heap.
     pub top: usize,
     /// Groups that grew by fewer bytes are folded into the others.
     pub min_growth: u64,
+}
+
+/// What to print of each heap that grew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Its row in the table of heaps.
+    Heaps,
+    /// Its block sizes, and under each the stacks that account for its growth, if there are any.
+    Sizes,
+    /// Every group as it was counted: stacks, or pairs of size and stack.
+    Groups,
 }
 
 /// Writes the report.
@@ -29,9 +45,11 @@ pub fn write(
     comparison: &Comparison,
     processes: &[Process<'_, '_>; 2],
     options: &Options,
+    names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> fmt::Result {
     writeln!(out, "{}", comparison.verdict())?;
+    culprit(comparison, names, out)?;
     certainty(comparison, out)?;
     writeln!(out)?;
     header(comparison, processes, options, out)?;
@@ -39,11 +57,11 @@ pub fn write(
     address_space(comparison, out)?;
     writeln!(out)?;
     heaps(comparison, out)?;
-    if options.groups {
+    if options.show != Show::Heaps {
         // Where nothing grew, the row above says enough.
         let grew = |heap: &&HeapChange| heap.groups.iter().any(|group| group.change.bytes() > 0);
         for heap in comparison.heaps.iter().filter(grew) {
-            groups(heap, options, out)?;
+            groups(heap, options, processes[1].bitness, names, out)?;
         }
     }
     Ok(())
@@ -224,7 +242,64 @@ fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
     writeln!(out)
 }
 
-fn groups(heap: &HeapChange, options: &Options, out: &mut dyn Write) -> fmt::Result {
+/// The stack that most of the growth comes from, in a few words.
+fn culprit(comparison: &Comparison, names: &dyn NameSource, out: &mut dyn Write) -> fmt::Result {
+    let Some(heap) = comparison.verdict().heap.filter(|heap| heap.has_stacks()) else {
+        return Ok(());
+    };
+    let mut stacks: Vec<(&[u64], i64, i64)> = Vec::new();
+    for group in heap.groups.iter().filter(|group| group.change.bytes() > 0) {
+        let Some(stack) = group.key.stack.as_deref().filter(|stack| !stack.is_empty()) else {
+            continue;
+        };
+        let (bytes, blocks) = (group.change.bytes(), group.change.blocks());
+        match stacks.iter_mut().find(|known| known.0 == stack) {
+            Some(known) => (known.1, known.2) = (known.1 + bytes, known.2 + blocks),
+            None => stacks.push((stack, bytes, blocks)),
+        }
+    }
+    let Some((stack, bytes, blocks)) = stacks.into_iter().max_by_key(|stack| stack.1) else {
+        return Ok(());
+    };
+    if let Some(frames) = essence(stack, names) {
+        writeln!(
+            out,
+            "Most from one stack: {bytes:+} bytes, {blocks:+} blocks: {frames}"
+        )?;
+    }
+    let numerous = comparison.verdict().most_blocks.and_then(|size| {
+        let stacks = heap.stacks_of(size.key.size);
+        stacks.max_by_key(|group| group.change.blocks())
+    });
+    if let Some(group) = numerous
+        && let Some(size) = group.key.size
+        && let Some(frames) = group
+            .key
+            .stack
+            .as_deref()
+            .and_then(|stack| essence(stack, names))
+    {
+        let blocks = group.change.blocks();
+        writeln!(
+            out,
+            "Most new blocks of {size:#x} bytes: {blocks:+} from {frames}"
+        )?;
+    }
+    Ok(())
+}
+
+/// Stacks that are printed under a size.
+const STACKS_OF_A_SIZE: usize = 3;
+/// Sizes of a heap that stacks are printed under.
+const SIZES_WITH_STACKS: usize = 5;
+
+fn groups(
+    heap: &HeapChange,
+    options: &Options,
+    bitness: Bitness,
+    names: &dyn NameSource,
+    out: &mut dyn Write,
+) -> fmt::Result {
     let BlockChanges {
         new,
         gone,
@@ -235,27 +310,81 @@ fn groups(heap: &HeapChange, options: &Options, out: &mut dyn Write) -> fmt::Res
         "\nheap {:x}: {} blocks new, {} gone, {} survived",
         heap.handle, new.blocks, gone.blocks, survived.blocks
     )?;
-    writeln!(out, "{:<18}{COLUMNS}", "block size")?;
+    let rows = match options.show {
+        Show::Groups => heap.groups.clone(),
+        Show::Heaps | Show::Sizes => heap.by_size(),
+    };
+    let with_size = rows.iter().any(|row| row.key.size.is_some());
+    writeln!(
+        out,
+        "{:<18}{COLUMNS}",
+        if with_size { "block size" } else { "stack" }
+    )?;
+    // The most numerous new blocks are shown even where a few large ones come before them.
+    let numerous = rows
+        .iter()
+        .max_by_key(|group| group.change.blocks())
+        .map(|group| &group.key);
     let mut others = (0, Change::default());
     let mut shown = 0;
-    for group in heap.groups.iter().filter(|group| !group.change.is_zero()) {
+    for group in rows.iter().filter(|group| !group.change.is_zero()) {
         let grew = group.change.bytes();
         let shrank_or_grew_enough = grew < 0 || grew.unsigned_abs() >= options.min_growth;
-        if shown < options.top && shrank_or_grew_enough {
-            shown += 1;
-            let size = group.key.size.unwrap_or(0);
-            write!(out, "{:<18}", format!("{size:#x} ({size})"))?;
-            numbers(&group.change, out)?;
-            writeln!(out)?;
-        } else {
+        let is_numerous = numerous == Some(&group.key) && grew > 0;
+        if !is_numerous && (shown >= options.top || !shrank_or_grew_enough) {
             others.0 += 1;
             others.1.merge(group.change);
+            continue;
+        }
+        shown += 1;
+        let label = match group.key.size {
+            Some(size) => format!("{size:#x} ({size})"),
+            None => format!("#{shown}"),
+        };
+        write!(out, "{label:<18}")?;
+        numbers(&group.change, out)?;
+        writeln!(out)?;
+        if let Some(stack) = &group.key.stack {
+            write_stack(stack, bitness, names, 8, out)?;
+        } else if grew > 0 && (shown <= SIZES_WITH_STACKS || is_numerous) && heap.has_stacks() {
+            stacks_of_size(heap, group.key.size, bitness, names, out)?;
         }
     }
     if others.0 > 0 {
         write!(out, "{:<18}", format!("{} others", others.0))?;
         numbers(&others.1, out)?;
         writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// The stacks that account for the growth of a size.
+fn stacks_of_size(
+    heap: &HeapChange,
+    size: Option<u64>,
+    bitness: Bitness,
+    names: &dyn NameSource,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let growing = || {
+        heap.stacks_of(size)
+            .filter(|group| group.change.bytes() > 0)
+    };
+    for group in growing().take(STACKS_OF_A_SIZE) {
+        write!(out, "{:<18}", "    from")?;
+        numbers(&group.change, out)?;
+        writeln!(out)?;
+        write_stack(
+            group.key.stack.as_deref().unwrap_or(&[]),
+            bitness,
+            names,
+            8,
+            out,
+        )?;
+    }
+    let more = growing().count().saturating_sub(STACKS_OF_A_SIZE);
+    if more > 0 {
+        writeln!(out, "    and {more} more stacks")?;
     }
     Ok(())
 }

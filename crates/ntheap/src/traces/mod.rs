@@ -44,20 +44,31 @@ impl<'p, 'a> Traces<'p, 'a> {
     /// Looks for the trace databases of the process, by validation of what ntdll's data point to.
     #[must_use]
     pub fn of(process: &'p Process<'_, 'a>) -> Self {
+        Self::named(process, |_| None)
+    }
+
+    /// As [`Traces::of`], with ntdll's variables found by name first. `address_of` gives the address
+    /// of a symbol such as `ntdll!RtlpStackTraceDatabase`.
+    #[must_use]
+    pub fn named(process: &'p Process<'_, 'a>, address_of: impl Fn(&str) -> Option<u64>) -> Self {
+        let value = |name: &str| {
+            process
+                .memory()
+                .pointer(address_of(name)?, process.bitness)
+                .filter(|&value| value != 0)
+        };
+        // The first is the name from Windows 7 on.
+        let database = value("ntdll!RtlpStackTraceDatabase")
+            .or_else(|| value("ntdll!RtlpStackTraceDataBase"))
+            .and_then(|address| Database::at(process, address));
+        let log =
+            value("ntdll!RtlpHeapStackTraceLog").and_then(|address| TraceLog::at(process, address));
         Traces {
             memory: process.memory(),
             layouts: &process.layouts,
-            database: Database::find(process),
-            log: TraceLog::find(process),
+            database: database.or_else(|| Database::find(process)),
+            log: log.or_else(|| TraceLog::find(process)),
         }
-    }
-
-    /// Takes databases whose variables are known by name.
-    #[must_use]
-    pub fn with(mut self, database: Option<Database>, log: Option<TraceLog>) -> Self {
-        self.database = database.or(self.database);
-        self.log = log.or(self.log);
-        self
     }
 
     /// The stack trace database (critical sections, page heap, blocks with a user value; on XP all).

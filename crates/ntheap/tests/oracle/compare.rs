@@ -142,6 +142,7 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome 
         }
     }
     let traces = Traces::of(&process);
+    compare_databases(&process, &traces, truth, &mut outcome);
     for (index, expected) in truth.heaps.iter().enumerate() {
         let Some(heap) = heaps.iter().find(|heap| heap.handle() == expected.handle) else {
             outcome
@@ -358,6 +359,61 @@ fn compare_totals(heap: &Heap<'_, '_>, expected: &TruthHeap, walk: &Walk, outcom
         let ours = header.committed.unwrap_or(committed);
         check("committed", ours, total);
         check("allocated", ours.wrapping_sub(header.total_free), allocated);
+    }
+}
+
+/// The trace databases: found where traces were on, with as many traces as they say.
+fn compare_databases(
+    process: &Process<'_, '_>,
+    traces: &Traces<'_, '_>,
+    truth: &Truth,
+    outcome: &mut Outcome,
+) {
+    if !truth.traced {
+        return;
+    }
+    let mut problem = |text: String| outcome.problems.push(text);
+    match traces.database() {
+        Some(database) => {
+            let entries = database.entries(process.memory(), &process.layouts).len() as u64;
+            if truth
+                .back_traces
+                .is_some_and(|count| count != u64::from(database.added))
+            {
+                problem(format!(
+                    "{} traces, not {:?}",
+                    database.added, truth.back_traces
+                ));
+            }
+            if entries > u64::from(database.added) {
+                problem(format!(
+                    "{entries} entries, but {} were added",
+                    database.added
+                ));
+            }
+        }
+        None => problem("no stack trace database was found".to_owned()),
+    }
+    match traces.log() {
+        Some(log) => {
+            let records = log.records(process);
+            if records.len() as u64 != u64::from(log.count) {
+                problem(format!(
+                    "{} records, the log says {}",
+                    records.len(),
+                    log.count
+                ));
+            }
+            let unread = records
+                .iter()
+                .filter(|&&r| traces.frames(Trace::Record(r)).is_none());
+            if unread.count() > 0 {
+                problem("a record of the log has no frames".to_owned());
+            }
+        }
+        // XP keeps all traces in the database.
+        None if truth.build < 6000 => {}
+        None => problem("no trace log was found".to_owned()),
     }
 }
 

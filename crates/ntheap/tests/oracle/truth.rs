@@ -47,6 +47,10 @@ pub(crate) struct Truth {
     pub(crate) captured: BTreeMap<(usize, u64), Vec<u64>>,
     /// The callers of the heap for live allocations whose capture was not recorded.
     pub(crate) called: BTreeMap<(usize, u64), Vec<u64>>,
+    /// Whether stack traces were on.
+    pub(crate) traced: bool,
+    /// Number of traces in the stack trace database.
+    pub(crate) back_traces: Option<u64>,
     /// Return addresses inside the program's function that resizes blocks.
     pub(crate) in_resize: BTreeSet<u64>,
     /// The debugger's table of segment heaps.
@@ -166,6 +170,8 @@ impl Truth {
             heaps,
             captured,
             called,
+            traced: number(&json["nt_global_flag"]) & 0x1000 != 0,
+            back_traces: json["back_traces"]["count"].as_u64(),
             in_resize: json["symbols"]
                 .as_object()
                 .into_iter()

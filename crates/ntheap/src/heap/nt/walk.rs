@@ -114,7 +114,7 @@ impl NtHeap<'_, '_> {
         }
     }
 
-    fn visit_entry(
+    pub(super) fn visit_entry(
         &self,
         window: &mut Window<'_, '_>,
         segment: &Segment,

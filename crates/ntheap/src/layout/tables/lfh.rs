@@ -64,6 +64,22 @@ struct_layout! {
 }
 
 struct_layout! {
+    /// Offsets of `_USER_MEMORY_CACHE_ENTRY`.
+    pub struct UserMemoryCacheLayout: "_USER_MEMORY_CACHE_ENTRY" {
+        user_blocks: "UserBlocks",
+        available_blocks: "AvailableBlocks",
+    }
+    x86 {
+        7600: 0x10 [0x0, 0x8],
+        9200: 0x20 [0x0, 0x8],
+    }
+    x64 {
+        7600: 0x20 [0x0, 0x10],
+        9200: 0x30 [0x0, 0x10],
+    }
+}
+
+struct_layout! {
     /// Offsets of `_HEAP_SUBSEGMENT`.
     pub struct SubSegmentLayout: "_HEAP_SUBSEGMENT" {
         bucket: "Bucket",

@@ -2,13 +2,34 @@
 //!
 //! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
 
+mod entries;
 mod filter;
+mod flags;
 mod format;
+mod header;
+mod list;
+mod memory;
+mod modules;
+mod p;
+mod page;
+mod report;
 mod rows;
 mod stat;
 mod summary;
+mod tags;
+mod triage;
+mod x;
 
 pub use filter::filter;
+pub use header::{Detail, headers};
+pub use list::list;
+pub use memory::{Display, display};
+pub use modules::{modules, nearest, search};
+pub use p::{address as block_at, blocks, overview};
+pub use report::{DEFAULT_BUCKET, report};
 pub use rows::RowPrinter;
 pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
 pub use summary::{SummaryOptions, SummaryRow, summary};
+pub use tags::{global_tags, pseudo_tags};
+pub use triage::triage;
+pub use x::find;

@@ -22,6 +22,8 @@ use crate::{
 
 /// `UnusedBytes` of blocks that the heap took for itself.
 const UNUSED_OWN: u8 = 1;
+/// The flag of such blocks since Windows 8; before, the mark above stood alone.
+const INTERNAL: u8 = 0x08;
 /// `_HEAP_USERDATA_HEADER.Signature`.
 const CONTAINER: u32 = 0xf0e0_d0c0;
 
@@ -97,7 +99,7 @@ impl<'a> RowPrinter<'a> {
                 // Shown without the trace prefix that it can have.
                 row.address = block.entry + unit;
                 row.size = block.block_size.saturating_sub(unit);
-            } else if self.unused(block.entry) == Some(UNUSED_OWN) {
+            } else if block.flags & INTERNAL != 0 && self.unused(block.entry) == Some(UNUSED_OWN) {
                 row.size = block.block_size.saturating_sub(UNUSED_OWN.into());
             }
         }
@@ -157,15 +159,22 @@ impl<'a> RowPrinter<'a> {
         Ok(())
     }
 
-    /// The line that guesses a C++ object's class by its first pointer.
     fn vtable(&self, row: &Row, out: &mut dyn Write) -> fmt::Result {
+        if row.own {
+            return Ok(());
+        }
+        self.vtable_line(row.address, row.size, out)
+    }
+
+    /// The line that guesses a C++ object's class by its first pointer.
+    pub(super) fn vtable_line(&self, address: u64, size: u64, out: &mut dyn Write) -> fmt::Result {
         let bitness = self.layouts.bitness;
-        if row.own || row.size < bitness.pointer_size() {
+        if size < bitness.pointer_size() {
             return Ok(());
         }
         let Some(name) = self
             .memory
-            .pointer(row.address, bitness)
+            .pointer(address, bitness)
             .and_then(|pointer| self.names.name(pointer))
         else {
             return Ok(());

@@ -226,7 +226,11 @@ fn write_row(row: &SummaryRow, bitness: Bitness, out: &mut dyn Write) -> fmt::Re
         Some(FrontEndKind::Lfh) => "LFH",
         _ => "   ",
     };
-    writeln!(out, "{front_end}")?;
+    // Behind `N/A` nothing pads an absent front end.
+    match (row.lock_contention, row.front_end) {
+        (None, None | Some(FrontEndKind::None)) => writeln!(out)?,
+        _ => writeln!(out, "{front_end}")?,
+    }
     let external = row.external_fragmentation();
     if row.segments_committed > FRAGMENTATION_COMMIT && external > FRAGMENTATION_PERCENT {
         let blocks = row.free_list_length;

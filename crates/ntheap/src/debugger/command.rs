@@ -1,0 +1,385 @@
+//! From the words of a command to the module that prints it.
+
+use std::fmt::Write;
+
+use super::{CommandError, Session, SymbolLookup, evaluate};
+use crate::{
+    heap::Heap,
+    layout::Bitness,
+    process::{HeapKind, HeapRef},
+    stats::{self, Order},
+    text::windbg::{self, Detail, Display, SummaryOptions},
+};
+
+/// The commands, as a user types them.
+pub const COMMANDS: &[&str] = &[
+    "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "du", "dw", "lm", "ln", "x",
+];
+
+struct Modules<'s, 'p, 'a>(&'s Session<'p, 'a>);
+
+impl SymbolLookup for Modules<'_, '_, '_> {
+    fn address_of(&self, name: &str) -> Option<u64> {
+        if let Some(address) = self.0.names.address_of(name) {
+            return Some(address);
+        }
+        let modules = &self.0.process.dump.modules;
+        let module = modules.iter().find(|m| m.name().eq_ignore_ascii_case(name));
+        module.map(|module| module.base)
+    }
+}
+
+impl Session<'_, '_> {
+    pub(super) fn dispatch(
+        &mut self,
+        command: &str,
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let mut words = command.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let arguments: Vec<&str> = words.collect();
+        match name.to_ascii_lowercase().as_str() {
+            "!heap" => self.heap(&arguments, out),
+            "lm" => Ok(windbg::modules(self.process, out)?),
+            "ln" => {
+                let address = self.value(&arguments.join(" "))?;
+                let lines = self.lines;
+                Ok(windbg::nearest(
+                    self.process,
+                    self.names,
+                    address,
+                    lines,
+                    out,
+                )?)
+            }
+            "x" => self.search(&arguments, out),
+            ".lines" => {
+                self.lines = !self.lines;
+                let state = if self.lines { "" } else { "not " };
+                Ok(writeln!(
+                    out,
+                    "Line number information will {state}be loaded"
+                )?)
+            }
+            ".effmach" => self.machine(&arguments, out),
+            "da" | "db" | "dd" | "dp" | "dps" | "dq" | "du" | "dw" => {
+                self.memory(name, &arguments, out)
+            }
+            _ => Err(CommandError::Unknown {
+                typed: name.to_owned(),
+                nearest: nearest(name, COMMANDS),
+            }),
+        }
+    }
+
+    fn search(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let pattern = operands.join(" ");
+        if !pattern.contains('!') {
+            return Err(CommandError::Operand {
+                text: pattern,
+                reason: "a pattern is MODULE!NAME, with * and ?",
+            });
+        }
+        Ok(windbg::search(self.process, self.names, &pattern, out)?)
+    }
+
+    fn machine(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let (name, text) = match self.process.bitness {
+            Bitness::X86 => ("x86", "x86 compatible (x86)"),
+            Bitness::X64 => ("amd64", "x64 (AMD64)"),
+        };
+        match operands.first() {
+            Some(wanted) if !wanted.eq_ignore_ascii_case(name) => Err(CommandError::Unavailable {
+                reason: "open the dump for the other side of the process to change the machine",
+            }),
+            _ => Ok(writeln!(out, "Effective machine: {text}")?),
+        }
+    }
+
+    fn memory(
+        &self,
+        name: &str,
+        operands: &[&str],
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let pointer = self.process.bitness.pointer_size();
+        let (display, default) = match name.to_ascii_lowercase().as_str() {
+            "db" => (Display::Bytes, 128),
+            "dw" => (Display::Numbers(2), 64),
+            "dd" => (Display::Numbers(4), 32),
+            "dq" => (Display::Numbers(8), 16),
+            "dp" => (Display::Numbers(pointer as u8), 128 / pointer),
+            "dps" => (Display::Symbols, 128 / pointer),
+            "da" => (Display::Ascii, u64::MAX),
+            _ => (Display::Unicode, u64::MAX),
+        };
+        let is_count = |word: &&&str| word.to_ascii_lowercase().starts_with('l');
+        let count = match operands.iter().find(is_count) {
+            Some(word) => self.value(&word[1..])?,
+            None => default,
+        };
+        // What is not typed by mistake fits a screen a thousand times over.
+        const MOST: u64 = 1 << 20;
+        let address: Vec<&str> = operands.iter().copied().filter(|w| !is_count(&w)).collect();
+        let address = self.value(&address.join(" "))?;
+        let (process, names) = (self.process, self.names);
+        Ok(windbg::display(
+            process,
+            names,
+            display,
+            address,
+            count.min(MOST),
+            out,
+        )?)
+    }
+
+    fn value(&self, text: &str) -> Result<u64, CommandError> {
+        evaluate(text, &Modules(self))
+    }
+
+    /// A heap, by handle or by the index that lists show; 0 or nothing stands for all.
+    fn heap_operand(&self, text: Option<&&str>) -> Result<Option<u64>, CommandError> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let value = self.value(text)?;
+        if value == 0 {
+            return Ok(None);
+        }
+        let heaps = &self.process.heaps;
+        let by_index = || heaps.get(usize::try_from(value).ok()?.checked_sub(1)?);
+        let normal = &self.process.normal_heaps;
+        if heaps.iter().chain(normal).any(|heap| heap.handle == value) {
+            return Ok(Some(value));
+        }
+        by_index()
+            .map(|heap| Some(heap.handle))
+            .ok_or_else(|| CommandError::Operand {
+                text: (*text).to_owned(),
+                reason: "not the handle of a heap",
+            })
+    }
+
+    fn heap(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let Some((option, rest)) = arguments.split_first() else {
+            return Ok(windbg::list(self.process, out)?);
+        };
+        match option.to_ascii_lowercase().as_str() {
+            "-h" => self.headers(Detail::ENTRIES, rest, out),
+            "-a" => self.headers(Detail::ALL, rest, out),
+            "-m" => self.headers(Detail::SEGMENTS, rest, out),
+            "-f" => self.headers(Detail::FREE, rest, out),
+            "-v" => self.headers(Detail::FIELDS, rest, out),
+            "-hl" => self.headers(Detail::SLOTS, rest, out),
+            "-p" => self.heap_p(rest, out),
+            "-s" => self.summary(rest, out),
+            "-stat" => self.stat(rest, out),
+            "-flt" => self.filter(rest, out),
+            "-triage" => Ok(windbg::triage(self.process, out)?),
+            "-g" => Ok(windbg::global_tags(self.process, out)?),
+            _ if option == &"-T" => match self.heap_operand(rest.first())? {
+                Some(handle) => Ok(windbg::pseudo_tags(self.process, handle, out)?),
+                None => self.headers(Detail::default(), &[], out),
+            },
+            "-t" => self.headers(Detail::default(), &[], out),
+            "-k" => {
+                let only = self.heap_operand(rest.first())?;
+                Ok(windbg::headers(self.process, only, Detail::default(), out)?)
+            }
+            "-x" => {
+                let verbose = rest.iter().any(|word| word.eq_ignore_ascii_case("-v"));
+                let operand = rest.iter().find(|word| !word.starts_with('-'));
+                let address = self.value(operand.copied().unwrap_or_default())?;
+                Ok(windbg::find(self.process, address, verbose, out)?)
+            }
+            _ => Err(CommandError::Unknown {
+                typed: format!("!heap {option}"),
+                nearest: "!heap",
+            }),
+        }
+    }
+
+    fn headers(
+        &self,
+        detail: Detail,
+        operands: &[&str],
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let only = self.heap_operand(operands.first())?;
+        let detail = if operands.is_empty() {
+            Detail::default()
+        } else {
+            detail
+        };
+        Ok(windbg::headers(self.process, only, detail, out)?)
+    }
+
+    fn summary(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let flag = |name| operands.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let options = SummaryOptions {
+            verbose: flag("-v"),
+            ..SummaryOptions::default()
+        };
+        let after = |name: &str| {
+            let at = operands
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(name))?;
+            operands.get(at + 1)
+        };
+        let operand = after("-h").or_else(|| operands.iter().find(|word| !word.starts_with('-')));
+        if let Some(handle) = self.heap_operand(operand)? {
+            let bucket = match after("-b") {
+                Some(text) => self.value(text)?,
+                None => windbg::DEFAULT_BUCKET,
+            };
+            let segment_heap =
+                |heap: &HeapRef| heap.handle == handle && heap.kind == HeapKind::Segment;
+            if self.process.heaps.iter().any(segment_heap) {
+                return Err(CommandError::Unavailable {
+                    reason: "there is no report of a segment heap yet",
+                });
+            }
+            let reference = self
+                .process
+                .heap(handle)
+                .map_err(|_| CommandError::Operand {
+                    text: format!("{handle:x}"),
+                    reason: "not the handle of a heap",
+                })?;
+            let verbose = options.verbose;
+            return Ok(windbg::report(
+                self.process,
+                reference,
+                bucket,
+                verbose,
+                out,
+            )?);
+        }
+        let heaps = Heap::all(self.process);
+        Ok(windbg::summary(self.process, &heaps, &options, out)?)
+    }
+
+    fn stat(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let bitness = self.process.bitness;
+        let after = |name: &str| {
+            let at = operands
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(name))?;
+            operands.get(at + 1..)
+        };
+        let Some(handle) = after("-h") else {
+            let heaps = Heap::all(self.process);
+            return Ok(windbg::heap_sizes(&heaps, bitness, out)?);
+        };
+        let group = after("-grp").unwrap_or_default();
+        let order = match group
+            .first()
+            .map(|word| word.to_ascii_uppercase())
+            .as_deref()
+        {
+            Some("A") => Order::Size,
+            Some("B") => Order::Blocks,
+            None | Some("S") => Order::Total,
+            Some(_) => {
+                return Err(CommandError::Operand {
+                    text: group[0].to_owned(),
+                    reason: "-grp takes A (size), B (count) or S (total)",
+                });
+            }
+        };
+        let rows = match group.get(1) {
+            Some(text) => usize::try_from(self.value(text)?).unwrap_or(usize::MAX),
+            None => windbg::DEFAULT_ROWS,
+        };
+        let handle = match handle.first() {
+            Some(text) => self.value(text)?,
+            None => 0,
+        };
+        let statistics = stats::collect(self.process);
+        if handle == 0 {
+            windbg::all_block_sizes(&statistics, bitness, order, rows, out)?;
+        } else {
+            let heap = statistics.iter().find(|heap| heap.handle == handle);
+            windbg::block_sizes(handle, heap, bitness, order, rows, out)?;
+        }
+        Ok(())
+    }
+
+    fn filter(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let wrong = || {
+            // The message of the debugger, for the criteria that it does not understand either.
+            format!("cound not parse flt criteria -flt {}\n", operands.join(" "))
+        };
+        let number = |index: usize| {
+            let text = operands.get(index)?;
+            self.value(text).ok().filter(|&value| value != 0)
+        };
+        let kind = operands.first().map(|word| word.to_ascii_lowercase());
+        let sizes = match kind.as_deref() {
+            Some("s") => number(1).map(|size| size..=size),
+            Some("r") => number(1).zip(number(2)).map(|(from, to)| from..=to),
+            _ => None,
+        };
+        let Some(sizes) = sizes else {
+            return Ok(out.write_str(&wrong())?);
+        };
+        let heaps = Heap::all(self.process);
+        windbg::filter(self.process, &heaps, sizes, self.names, out)?;
+        Ok(())
+    }
+
+    fn heap_p(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let Some((option, rest)) = arguments.split_first() else {
+            return Ok(windbg::overview(self.process, &self.traces, out)?);
+        };
+        match option.to_ascii_lowercase().as_str() {
+            "-all" => Ok(windbg::blocks(self.process, self.names, None, out)?),
+            "-h" => {
+                let only = self.heap_operand(rest.first())?;
+                Ok(windbg::blocks(self.process, self.names, only, out)?)
+            }
+            "-a" => {
+                let address = self.value(rest.first().copied().unwrap_or_default())?;
+                let traces = &self.traces;
+                Ok(windbg::block_at(
+                    self.process,
+                    traces,
+                    self.names,
+                    address,
+                    out,
+                )?)
+            }
+            _ => Err(CommandError::Unknown {
+                typed: format!("!heap -p {option}"),
+                nearest: "!heap -p",
+            }),
+        }
+    }
+}
+
+/// The candidate that takes the fewest changes of a character.
+fn nearest(typed: &str, candidates: &[&'static str]) -> &'static str {
+    candidates
+        .iter()
+        .min_by_key(|candidate| distance(typed, candidate))
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Number of inserted, removed and changed characters.
+fn distance(a: &str, b: &str) -> usize {
+    // More than any command has: what is longer is no misspelt command.
+    const LONGEST: usize = 64;
+    let a: Vec<char> = a.to_lowercase().chars().take(LONGEST).collect();
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (line, right) in b.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, left) in a.iter().enumerate() {
+            let changed = diagonal + usize::from(*left != right);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[a.len()]
+}

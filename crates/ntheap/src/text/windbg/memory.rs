@@ -1,0 +1,163 @@
+//! `db`, `dw`, `dd`, `dq`, `dp`, `dps`, `da` and `du`: memory.
+
+use std::fmt::{self, Write};
+
+use super::{format::digits, modules::back_quoted};
+use crate::{layout::Bitness, process::Process, text::NameSource};
+
+/// How memory is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// Bytes and characters.
+    Bytes,
+    /// Numbers of so many bytes: 2, 4 or 8.
+    Numbers(u8),
+    /// Pointers, one a line, with the symbols that they point to.
+    Symbols,
+    /// A string of single bytes.
+    Ascii,
+    /// A string of 16-bit characters.
+    Unicode,
+}
+
+const ROW: u64 = 16;
+/// Strings are shown up to this length.
+const LONGEST_STRING: u64 = 0x1000;
+
+/// Prints `count` elements (for strings: at most so many characters).
+///
+/// # Errors
+/// Those of `out`.
+pub fn display(
+    process: &Process<'_, '_>,
+    names: &dyn NameSource,
+    display: Display,
+    address: u64,
+    count: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    match display {
+        Display::Bytes => bytes(process, address, count, out),
+        Display::Numbers(size) => numbers(process, address, size.into(), count, out),
+        Display::Symbols => symbols(process, names, address, count, out),
+        Display::Ascii => string(process, address, count, 1, out),
+        Display::Unicode => string(process, address, count, 2, out),
+    }
+}
+
+fn bytes(process: &Process<'_, '_>, address: u64, count: u64, out: &mut dyn Write) -> fmt::Result {
+    let mut at = 0;
+    while at < count {
+        let row = (count - at).min(ROW);
+        write!(
+            out,
+            "{} ",
+            back_quoted(address.wrapping_add(at), process.bitness)
+        )?;
+        let byte = |index| process.memory().u8(address.wrapping_add(at + index));
+        for index in 0..ROW {
+            out.write_str(if index == 8 { "-" } else { " " })?;
+            match byte(index) {
+                _ if index >= row => out.write_str("  ")?,
+                Some(byte) => write!(out, "{byte:02x}")?,
+                None => out.write_str("??")?,
+            }
+        }
+        out.write_str("  ")?;
+        for index in 0..row {
+            let shown = byte(index).map_or('?', |byte| match byte {
+                0x20..=0x7e => char::from(byte),
+                _ => '.',
+            });
+            out.write_char(shown)?;
+        }
+        writeln!(out)?;
+        at += row;
+    }
+    Ok(())
+}
+
+fn numbers(
+    process: &Process<'_, '_>,
+    address: u64,
+    size: u64,
+    count: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let memory = process.memory();
+    let in_row = ROW / size;
+    for index in 0..count {
+        let at = address.wrapping_add(index.wrapping_mul(size));
+        if index % in_row == 0 {
+            write!(out, "{} ", back_quoted(at, process.bitness))?;
+        }
+        let text = match size {
+            2 => memory.u16(at).map(|value| format!("{value:04x}")),
+            4 => memory.u32(at).map(|value| format!("{value:08x}")),
+            _ => memory.u64(at).map(|value| back_quoted(value, Bitness::X64)),
+        };
+        let missing = match size {
+            8 => "????????`????????".to_owned(),
+            _ => "?".repeat(2 * size as usize),
+        };
+        write!(out, " {}", text.unwrap_or(missing))?;
+        if index % in_row == in_row - 1 || index + 1 == count {
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+fn symbols(
+    process: &Process<'_, '_>,
+    names: &dyn NameSource,
+    address: u64,
+    count: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let bitness = process.bitness;
+    for index in 0..count {
+        let at = address.wrapping_add(index.wrapping_mul(bitness.pointer_size()));
+        write!(out, "{}  ", back_quoted(at, bitness))?;
+        let Some(value) = process.memory().pointer(at, bitness) else {
+            writeln!(out, "{}", "?".repeat(digits(bitness)))?;
+            continue;
+        };
+        write!(out, "{}", back_quoted(value, bitness))?;
+        if let Some(name) = names.name(value) {
+            write!(out, " {}", name.module)?;
+            if let Some(symbol) = &name.symbol {
+                write!(out, "!{symbol}")?;
+            }
+            if name.displacement != 0 {
+                write!(out, "+0x{:x}", name.displacement)?;
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn string(
+    process: &Process<'_, '_>,
+    address: u64,
+    count: u64,
+    size: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let memory = process.memory();
+    write!(out, "{}  \"", back_quoted(address, process.bitness))?;
+    for index in 0..count.min(LONGEST_STRING) {
+        let at = address.wrapping_add(index * size);
+        let unit = match size {
+            1 => memory.u8(at).map(u32::from),
+            _ => memory.u16(at).map(u32::from),
+        };
+        let Some(unit) = unit.filter(|&unit| unit != 0) else {
+            break;
+        };
+        let character = char::from_u32(unit).filter(|c| !c.is_control());
+        out.write_char(character.unwrap_or('.'))?;
+    }
+    writeln!(out, "\"")
+}

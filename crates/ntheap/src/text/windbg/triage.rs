@@ -1,0 +1,75 @@
+//! `!heap -triage`: heaps one after the other, and what was found wrong in them.
+
+use std::fmt::{self, Write};
+
+use super::{format::digits, list::listed};
+use crate::{
+    blocks::{Block, Finding, Visitor},
+    heap::Heap,
+    process::{HeapKind, Process},
+};
+
+const RULE: &str = "**********************************************************";
+const ADVICE: &str = "** !heap: You can try:
+          -- !heap <no arguments>: Search all heaps for
+             failures.
+          -- !heap <heap address>: Analyze a specific
+             heap for failures. Try this if searching for an
+             address in a heap segment did not find any errors.
+          -- !heap <other address>: Search for a heap
+             segment that contains a given address; if one
+             exists, search it for failures.
+
+          You can also try:
+          -- !heap: View this process's heap list.
+          -- !heap -x <address>: Search for a heap allocation
+             containing a particular address. This can be used
+             to verify that an address can be validly freed or
+             passed to HeapSize.
+";
+
+/// Prints the report.
+///
+/// # Errors
+/// Those of `out`.
+pub fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+    let width = digits(process.bitness);
+    writeln!(
+        out,
+        "{RULE}\n** !heap: Searching all heaps for errors...               \n{RULE}\n"
+    )?;
+    let mut findings = Findings::default();
+    for reference in listed(process) {
+        if reference.kind == HeapKind::Segment {
+            continue;
+        }
+        let handle = reference.handle;
+        writeln!(out, "** !heap: Analyzing heap at {handle:0width$x}...")?;
+        Heap::open(process, reference).walk(&mut findings);
+    }
+    writeln!(out, "\n\n")?;
+    if findings.0.is_empty() {
+        writeln!(
+            out,
+            "** !heap: The extension did not find any heap errors.\n"
+        )?;
+    } else {
+        writeln!(out, "** !heap: {} errors were found:\n", findings.0.len())?;
+        for finding in &findings.0 {
+            writeln!(out, "          {finding}")?;
+        }
+        writeln!(out)?;
+    }
+    out.write_str(ADVICE)
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Visitor for Findings {
+    fn block(&mut self, _: &Block) {}
+
+    fn finding(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+}

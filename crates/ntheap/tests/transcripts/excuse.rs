@@ -1,0 +1,443 @@
+//! Where the debugger's output is wrong, and the proof that a difference is of that kind.
+//!
+//! A difference is excused only if every line that differs is proved to be of one of these kinds,
+//! or if the whole output is. `docs/fidelity.md` describes them.
+
+use ntheap::{
+    debugger::Session,
+    heap::{Heap, nt::NtHeap},
+    process::{HeapKind, Process},
+};
+
+use crate::{slots, transcript::Typed};
+
+/// The class of a proved difference.
+pub(crate) fn excuse(
+    process: &Process<'_, '_>,
+    session: &mut Session<'_, '_>,
+    command: &Typed,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    whole(process, session, command, expected, actual)
+        .or_else(|| line_by_line(process, expected, actual))
+        .or_else(|| slots::excuse(process, expected, actual))
+        .or_else(|| virtual_bytes(expected, actual))
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+fn whole(
+    process: &Process<'_, '_>,
+    session: &mut Session<'_, '_>,
+    command: &Typed,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    let typed = command.typed();
+    let has_segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
+    if expected.trim().is_empty() && actual.is_empty() {
+        return Some("empty line where a message about segment heaps was left out");
+    }
+    // 2015: `-s -h H` prints the table of all heaps, without its preamble.
+    if !command.newer && typed.starts_with("!heap -s -h") {
+        let mut table = String::new();
+        let other = if typed.ends_with(" -v") {
+            "!heap -s -v"
+        } else {
+            "!heap -s"
+        };
+        session.execute(other, &mut table).ok()?;
+        if without_preamble(&table) == without_preamble(expected)
+            || line_by_line(
+                process,
+                without_preamble(expected),
+                without_preamble(&table),
+            )
+            .is_some()
+        {
+            return Some("2015 extension: -s -h is the table of all heaps");
+        }
+    }
+    if typed.starts_with("!heap -s")
+        && (has_segment_heaps || expected.starts_with("LFH Key") || !expected.contains("BELOW"))
+        && without_preamble(expected) == without_preamble(actual)
+    {
+        return Some("preamble of -s missing: the extension could not start its segment heap part");
+    }
+    // The caption of the list stands in front of the first heap of the process, if it is an NT heap.
+    let first_is_segment = process
+        .heaps
+        .first()
+        .is_some_and(|heap| heap.kind == HeapKind::Segment);
+    if first_is_segment
+        && let Some((caption, rest)) = actual.split_once('\n')
+        && caption.starts_with("Index ")
+        && expected.trim_start_matches('\n') == rest
+    {
+        return Some("caption missing: the first heap is a segment heap");
+    }
+    if typed == "!heap" && expected.contains("Index   Address") {
+        let shown = |text: &str| -> Vec<u64> {
+            let number = |word: &str| u64::from_str_radix(word, 16).ok();
+            text.lines()
+                .filter_map(|line| {
+                    line.split_whitespace()
+                        .find_map(|w| number(w).filter(|n| *n > 0xffff))
+                })
+                .collect()
+        };
+        if shown(expected) == shown(actual) {
+            return Some("list of old form: the extension could not start its segment heap part");
+        }
+    }
+    // Light page heap: the debugger looks for page heap's full blocks alone.
+    if typed.starts_with("!heap -p -a")
+        && expected == "\r \n"
+        && actual.contains("    _HEAP @ ")
+        && process
+            .heaps
+            .iter()
+            .any(|heap| heap.kind == HeapKind::PageHeap)
+    {
+        return Some("-p -a finds no block of the normal heap behind a page heap");
+    }
+    // 2023: the buckets of the LFH of Windows 7 are not found.
+    if typed.starts_with("!heap -s -h") && process.build < 9200 {
+        let mut in_buckets = false;
+        let kept: String = actual
+            .split_inclusive('\n')
+            .filter(|line| {
+                in_buckets |= line.starts_with("  Size   Blocks");
+                in_buckets &= !line.is_empty() && *line != "\n";
+                !(in_buckets && line.ends_with("-0)\n"))
+            })
+            .collect();
+        if kept == expected {
+            return Some("2023 extension: no buckets of Windows 7's LFH");
+        }
+    }
+    // `x` lists in an order of its own, and what was inlined, too.
+    if typed.starts_with("x ") {
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text
+                .lines()
+                .filter(|l| !l.contains("(inline caller)"))
+                .map(str::to_owned)
+                .collect();
+            lines.sort();
+            lines
+        };
+        let (theirs, ours) = (sorted(expected), sorted(actual));
+        if theirs.len() == ours.len()
+            && theirs
+                .iter()
+                .zip(&ours)
+                .all(|(a, b)| a == b || line(process, a, b).is_some())
+        {
+            return Some("x: order, and inlined calls");
+        }
+    }
+    // 2023: no slot of the LFH is found in heaps with traces.
+    if command.newer
+        && typed.starts_with("!heap -x")
+        && actual.contains("LFH;")
+        && process.nt_global_flag.unwrap_or(0) & 0x1000 != 0
+        && expected.trim().is_empty()
+    {
+        return Some("2023 extension: -x finds no LFH slot in heaps with traces");
+    }
+    None
+}
+
+/// The table of `-s` from the line of the LFH key on.
+fn without_preamble(text: &str) -> &str {
+    [
+        "NtGlobalFlag",
+        "LFH Key",
+        "Termination",
+        "          Heap ",
+        "  Heap ",
+    ]
+    .iter()
+    .filter_map(|start| {
+        text.match_indices(start)
+            .find(|(at, _)| *at == 0 || text.as_bytes()[at - 1] == b'\n')
+    })
+    .map(|(at, _)| at)
+    .min()
+    .map_or(text, |at| &text[at..])
+}
+
+fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
+    let (expected, actual) = (lines(expected), lines(actual));
+    // Lines of a check that trips over the capped count have no counterpart of ours.
+    let capped = expected
+        .iter()
+        .any(|line| line.contains("past requested size of") && line.ends_with("- 3f)"));
+    let expected: Vec<&str> = expected
+        .into_iter()
+        .filter(|line| {
+            !(capped
+                && (line.starts_with("    Heap block at ") && line.ends_with("- 3f)")
+                    || line.starts_with("##The above errors were found in segment")))
+        })
+        .collect();
+    // Of XP the debugger knows neither the uncommitted ranges nor the map of the free lists.
+    let xp = process.layouts.heap.encoding.is_none();
+    let xp_lost = |line: &&str| {
+        line.contains("Error: Missing BUSY flag for an uncommitted range")
+            || line.contains("nvalid uncommitted range descriptor")
+            || line.starts_with("    Unable to read nt!_HEAP_UCR_DESCRIPTOR")
+            || line.starts_with("    FreeList Usage:")
+    };
+    let xp_ours = |line: &&str| line.ends_with(" - uncommitted bytes.");
+    let xp_class = xp && expected.iter().any(xp_lost);
+    let (expected, actual) = if xp_class {
+        (
+            expected
+                .into_iter()
+                .filter(|l| !xp_lost(l) && !xp_ours(l) && !l.is_empty())
+                .collect(),
+            actual
+                .into_iter()
+                .filter(|l| !xp_ours(l) && !l.is_empty())
+                .collect(),
+        )
+    } else {
+        (expected, actual)
+    };
+    if expected.len() != actual.len() {
+        return None;
+    }
+    let mut class = capped
+        .then_some("UnusedBytes capped at 3f")
+        .or(xp_class.then_some("XP: uncommitted ranges and free list map misread"));
+    for (expected, actual) in expected.iter().zip(&actual) {
+        if expected != actual {
+            class = Some(line(process, expected, actual)?);
+        }
+    }
+    class
+}
+
+fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
+    capped(expected, actual)
+        .or_else(|| virtual_block(process, expected, actual))
+        .or_else(|| checksum_as_tag(expected, actual))
+        .or_else(|| symbol(expected, actual))
+        .or_else(|| slot_state(expected, actual))
+        .or_else(|| segment_heap_flags(process, expected, actual))
+        .or_else(|| cached_blocks(expected, actual))
+        .or_else(|| lookaside(process, expected, actual))
+        .or_else(|| parameters(expected, actual))
+        .or_else(|| tagged_virtual_block(process, expected, actual))
+        .or_else(|| {
+            let unknown = actual.ends_with("unknown (no LFH in use)");
+            (unknown && expected.starts_with("LFH Key "))
+                .then_some("LFH key can't be told without symbols while no LFH is in use")
+        })
+}
+
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// The debugger cuts a count of unused bytes to six bits: what it prints as the requested size is
+/// the block's size - 3f, and more than was requested.
+fn capped(expected: &str, actual: &str) -> Option<&'static str> {
+    const CLASS: &str = "UnusedBytes capped at 3f";
+    let parts = |line: &str| {
+        let (head, rest) = line.split_once("- busy (")?;
+        let (size, tail) = rest.split_once(')')?;
+        Some((head.to_owned(), hex(size)?, tail.to_owned()))
+    };
+    if let (Some(theirs), Some(ours)) = (parts(expected), parts(actual)) {
+        let block = hex(theirs.0.split(". ").nth(1)?.split(' ').next()?)?;
+        return (theirs.0 == ours.0
+            && theirs.2 == ours.2
+            && theirs.1 == block.checked_sub(0x3f)?
+            && ours.1 < theirs.1)
+            .then_some(CLASS);
+    }
+    // Rows of -p: the user size is the last number, the block's size in units the second.
+    let row = |line: &str| {
+        let mut words: Vec<String> = line
+            .trim_start_matches([' ', '*'])
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        (words.len() >= 8 && words[words.len() - 1] == "(busy)").then(|| {
+            let size = words.remove(5);
+            (words, size)
+        })
+    };
+    if let (Some((theirs, their_size)), Some((ours, our_size))) = (row(expected), row(actual)) {
+        let unit = if theirs[0].len() == 16 { 16 } else { 8 };
+        let block = hex(&theirs[1])? * unit;
+        return (theirs == ours
+            && hex(&their_size)? == block.checked_sub(0x3f)?
+            && hex(&our_size)? < hex(&their_size)?)
+        .then_some(CLASS);
+    }
+    // Rows of -x: unused is the seventh column.
+    let row = |line: &str| {
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        (words.len() >= 8 && !line.contains("LFH;")).then(|| {
+            let unused = words.remove(6);
+            (words, unused)
+        })
+    };
+    let ((theirs, unused), (ours, more)) = (row(expected)?, row(actual)?);
+    (theirs == ours && unused == "3f" && hex(&more)? > 0x3f).then_some(CLASS)
+}
+
+/// Flags of a virtual block: the debugger takes them from the entry without decoding it.
+fn virtual_block(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
+    let stripped = expected.strip_suffix(", tail fill")?;
+    let element = hex(actual.trim_start().split(':').next()?)?;
+    let raw = |heap: &NtHeap<'_, '_>| {
+        let block = heap.virtual_blocks.iter().find(|b| b.element == element)?;
+        let header = block.entry + heap.header.codec.header_offset();
+        process.memory().u64(header)
+    };
+    let raw = process
+        .heaps
+        .iter()
+        .find_map(|reference| match Heap::open(process, reference) {
+            Heap::Nt(heap) => raw(&heap),
+            _ => None,
+        })?;
+    (stripped == actual && raw >> 16 & 4 != 0)
+        .then_some("virtual block: flags taken from the encoded entry")
+}
+
+/// A checksum shown as a heap tag: `(Tag N)` with N the checksum that the size and flags give.
+fn checksum_as_tag(expected: &str, actual: &str) -> Option<&'static str> {
+    let (head, rest) = expected.split_once(" (Tag ")?;
+    let (tag, tail) = rest.split_once(')')?;
+    let block = hex(expected.split(". ").nth(1)?.split(' ').next()?)?;
+    let [low, high, ..] = (block / 16).to_le_bytes();
+    let flags = hex(expected.split('[').nth(1)?.split(']').next()?)? as u8;
+    let internal = if tail.contains("Internal") { 8 } else { 0 };
+    let checksum = low ^ high ^ (flags & 0xef | internal);
+    (format!("{head}{tail}") == actual && hex(tag)? == u64::from(checksum))
+        .then_some("checksum of an encoded entry shown as a tag")
+}
+
+/// The same address in the same module, named by symbols that are not at hand.
+fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
+    const CLASS: &str = "named by symbols that are not at hand";
+    let expected = expected.trim();
+    let (theirs, ours) = match (
+        expected.strip_prefix("? "),
+        actual.trim().strip_prefix("? "),
+    ) {
+        (Some(theirs), Some(ours)) => (theirs, ours),
+        (None, Some(ours)) if expected.contains("<PERF>") => (expected, ours),
+        _ => {
+            let (at, theirs) = expected.split_once(' ')?;
+            let (also, ours) = actual.trim().split_once(' ')?;
+            (at == also && theirs.contains("+0x") && ours.contains("+0x")).then_some(())?;
+            (theirs, ours)
+        }
+    };
+    let module = |name: &str| name.split(['!', '+']).next().map(str::to_owned);
+    let unnamed = !ours.contains('!') || !theirs.contains('!');
+    (module(theirs) == module(ours) && unnamed).then_some(CLASS)
+}
+
+/// A slot shown as busy whatever it is, where the debugger knows the build's LFH by guess only.
+fn slot_state(expected: &str, actual: &str) -> Option<&'static str> {
+    let theirs = expected.strip_suffix("LFH;busy")?;
+    let ours = actual.split("LFH;").next()?;
+    (theirs == ours).then_some("state of LFH slots not told for this build")
+}
+
+/// `HEAP_...` behind a segment heap, read where NT heaps have their flags.
+fn segment_heap_flags(
+    process: &Process<'_, '_>,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    let segment = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
+    (segment && actual == "          " && expected.starts_with("          HEAP_"))
+        .then_some("flags of a segment heap read as an NT heap's")
+}
+
+/// The number of user blocks in a cache list is always 0 in the debugger's report.
+fn cached_blocks(expected: &str, actual: &str) -> Option<&'static str> {
+    let head = expected.strip_suffix("     0)")?;
+    let (ours, number) = actual.rsplit_once(',')?;
+    let number: u32 = number.trim().strip_suffix(')')?.parse().ok()?;
+    (head.strip_suffix(',')? == ours && expected.contains(" bytes (") && number > 0)
+        .then_some("cached user blocks are not counted")
+}
+
+/// Types of parameters come from type records that are not read.
+fn parameters(expected: &str, actual: &str) -> Option<&'static str> {
+    let head = |line: &str| line.split_once(" (").map(|(head, _)| head.to_owned());
+    (actual.ends_with("(<no parameter info>)") && head(expected) == head(actual))
+        .then_some("parameter types of functions are not known")
+}
+
+/// In heaps with tags nothing is encoded; the debugger decodes the virtual block's entry anyway.
+fn tagged_virtual_block(
+    process: &Process<'_, '_>,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    const TAGGING: u32 = 0x800;
+    let start = |line: &str| {
+        line.split_whitespace()
+            .take(3)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    (process.nt_global_flag.unwrap_or(0) & TAGGING != 0
+        && expected.contains(" virtual ")
+        && actual.contains(" virtual ")
+        && start(expected) == start(actual))
+    .then_some("virtual block of a heap with tags decoded though it is not encoded")
+}
+
+/// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap,
+/// and sorts by it.
+fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
+    let heaps = |text: &str| {
+        let mut heaps: Vec<(Vec<String>, u64)> = Vec::new();
+        for line in text.lines() {
+            if line.starts_with("_HEAP ") {
+                heaps.push((Vec::new(), 0));
+            }
+            let (lines, bytes) = heaps.last_mut()?;
+            match line.trim().strip_prefix("VirtAlloc bytes ") {
+                Some(number) => *bytes = hex(number)?,
+                None => lines.push(line.to_owned()),
+            }
+        }
+        heaps.sort();
+        Some(heaps)
+    };
+    let (theirs, ours) = (heaps(expected)?, heaps(actual)?);
+    let proved = theirs.len() == ours.len()
+        && theirs.iter().zip(&ours).all(|(theirs, ours)| {
+            let handle = theirs
+                .0
+                .first()
+                .and_then(|line| hex(line.split(' ').nth(1)?));
+            theirs.0 == ours.0
+                && (theirs.1 == ours.1
+                    || handle.is_some_and(|handle| theirs.1.wrapping_sub(handle) < 0x1000))
+        });
+    proved.then_some("-stat: an address as the size of virtual blocks")
+}
+
+/// XP: a cached block is still busy for the segment; the debugger does not ask the lookaside lists.
+fn lookaside(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
+    (process.layouts.heap.encoding.is_none()
+        && expected.strip_suffix("(busy)")? == actual.strip_suffix("(free LookAside)")?)
+    .then_some("XP: cached blocks shown as busy")
+}

@@ -1,0 +1,123 @@
+//! Slots of the LFH that the 2015 extension does not list.
+//!
+//! It steps through a container while a slot ends before the container's block does, instead of
+//! counting slots. So it misses a slot that ends exactly there, and where a whole slot would fit
+//! behind the last one it reads a header that is none, which ends the list of the heap.
+
+use std::collections::BTreeSet;
+
+use ntheap::{
+    blocks::{Block, Kind, Visitor},
+    heap::Heap,
+    process::Process,
+};
+
+/// What the extension is bound to miss.
+#[derive(Default)]
+struct Missed {
+    /// The container that the walk is in.
+    container: Option<Block>,
+    /// Its last slot.
+    last: Option<Block>,
+    /// Slots that end where their container does.
+    ends: BTreeSet<u64>,
+    /// Whether a container with room for one more slot was passed.
+    lost: bool,
+    /// Blocks behind such a container.
+    behind: BTreeSet<u64>,
+}
+
+impl Missed {
+    fn finish(&mut self) {
+        if let (Some(container), Some(last)) = (self.container, self.last.take()) {
+            let end = container.entry + container.block_size;
+            let slots_end = last.entry + last.block_size;
+            if slots_end == end {
+                self.ends.insert(last.entry);
+            }
+            self.lost |= end.saturating_sub(slots_end) >= last.block_size;
+        }
+        self.container = None;
+    }
+}
+
+impl Visitor for Missed {
+    fn block(&mut self, block: &Block) {
+        if block.kind == Kind::Lfh {
+            self.last = Some(*block);
+        } else {
+            self.finish();
+            self.container = Some(*block);
+        }
+        if self.lost {
+            self.behind.insert(block.entry);
+        }
+    }
+}
+
+/// The class, if exactly rows that the extension is bound to miss are missing.
+pub(crate) fn excuse(
+    process: &Process<'_, '_>,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    let (mut ends, mut behind) = (BTreeSet::new(), BTreeSet::new());
+    for reference in &process.heaps {
+        let mut missed = Missed::default();
+        let heap = Heap::open(process, reference);
+        heap.walk(&mut missed);
+        missed.finish();
+        ends.append(&mut missed.ends);
+        behind.append(&mut missed.behind);
+    }
+    let entry = |line: &str| {
+        let row = line.trim_start_matches([' ', '*']);
+        let word = row.split(' ').next()?;
+        (line.starts_with("      ") && line.contains(" - (") && word.len() >= 8)
+            .then(|| u64::from_str_radix(word, 16).ok())?
+    };
+    // `-p -a` of a missed slot: nothing is found.
+    if expected == "\r \n"
+        && let Some(entry) = actual.lines().find_map(entry)
+    {
+        return if ends.contains(&entry) {
+            Some("last slot of an LFH container missed")
+        } else {
+            behind
+                .contains(&entry)
+                .then_some("heap lost behind an LFH container with an unused tail")
+        };
+    }
+    // The size of the row before is another where rows are missing.
+    let rows = |text: &str| -> Vec<(Option<u64>, String)> {
+        let row = |line: &str| {
+            let entry = entry(line);
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            if entry.is_some() {
+                let previous = 2 + usize::from(words.first() == Some(&"*"));
+                words.remove(previous.min(words.len() - 1));
+            }
+            (entry, words.join(" "))
+        };
+        text.lines().map(row).collect()
+    };
+    let theirs = rows(expected);
+    let listed: BTreeSet<u64> = theirs.iter().filter_map(|(entry, _)| *entry).collect();
+    let mut class = None;
+    let mut ours = rows(actual);
+    ours.retain(|(entry, _)| {
+        let Some(entry) = entry.filter(|entry| !listed.contains(entry)) else {
+            return true;
+        };
+        if ends.contains(&entry) {
+            class.get_or_insert("last slot of an LFH container missed");
+            false
+        } else if behind.contains(&entry) {
+            class = Some("heap lost behind an LFH container with an unused tail");
+            false
+        } else {
+            true
+        }
+    });
+    (ours == theirs).then_some(class)?
+}

@@ -1,0 +1,155 @@
+//! Finding and reading transcripts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The commands that were run over one dump.
+pub(crate) struct Transcript {
+    pub(crate) label: String,
+    pub(crate) dump: PathBuf,
+    pub(crate) commands: Vec<Typed>,
+}
+
+/// A command and where its output is.
+pub(crate) struct Typed {
+    /// As the index has it.
+    pub(crate) typed: String,
+    /// Whether the 2023 extension carried it out.
+    pub(crate) newer: bool,
+    file: PathBuf,
+}
+
+/// Prefix of the commands of the 2023 extension.
+const NEWER: &str = "exts25877/!exts23.heap";
+
+/// All transcripts below a folder: `NAME/cdb/SNAP` over `NAME/SNAP.dmp`, `NAME/cdb` over
+/// `NAME/dump.dmp`.
+pub(crate) fn transcripts(folder: &Path) -> Vec<Transcript> {
+    let list = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    for dump_folder in list(folder) {
+        let label = dump_folder.file_name().unwrap_or_default();
+        let label = label.to_string_lossy().into_owned();
+        let commands = dump_folder.join("cdb");
+        let mut candidates = vec![(commands.clone(), dump_folder.join("dump.dmp"))];
+        for snap in list(&commands).into_iter().filter(|path| path.is_dir()) {
+            let name = snap.file_name().unwrap_or_default().to_string_lossy();
+            let dump = dump_folder.join(format!("{name}.dmp"));
+            candidates.push((snap, dump));
+        }
+        for (commands, dump) in candidates {
+            let index = commands.join("index.json");
+            if index.exists() && dump.exists() {
+                all.push(Transcript {
+                    label: label.clone(),
+                    dump,
+                    commands: read(&index),
+                });
+            }
+        }
+    }
+    all.sort_by(|a, b| a.dump.cmp(&b.dump));
+    all
+}
+
+fn read(index: &Path) -> Vec<Typed> {
+    let text = fs::read_to_string(index).expect("the index is readable");
+    let index_json: serde_json::Value = serde_json::from_str(&text).expect("the index is JSON");
+    let commands = index_json["commands"]
+        .as_object()
+        .expect("the index has commands");
+    let mut commands: Vec<Typed> = commands
+        .iter()
+        .map(|(typed, file)| Typed {
+            typed: typed.clone(),
+            newer: typed.starts_with(NEWER),
+            file: index.with_file_name(file.as_str().expect("a file name")),
+        })
+        .collect();
+    // A command that was typed again behind `.lines` bears a number.
+    commands.sort_by_key(|command| match command.typed.as_str() {
+        ".lines" => 1,
+        typed => 2 * i32::from(typed.starts_with("ln ") && typed.contains(" #")),
+    });
+    commands
+}
+
+impl Typed {
+    /// What was typed at the prompt; the index numbers repeated commands (`ln 10 #152`).
+    pub(crate) fn typed(&self) -> String {
+        let typed = self.typed.split(" #").next().unwrap_or_default();
+        typed.replace(NEWER, "!heap")
+    }
+
+    /// What the debugger printed.
+    pub(crate) fn expected(&self) -> String {
+        let bytes = fs::read(&self.file).expect("the transcript is readable");
+        let mut text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        // Progress of a search.
+        while let Some(at) = text.find("\r[") {
+            let Some(end) = text[at..].find("Complete]") else {
+                break;
+            };
+            text.replace_range(at..at + end + "Complete]".len(), "");
+        }
+        let mut kept = String::new();
+        for line in text.split_inclusive('\n') {
+            if !is_noise(line) {
+                kept.push_str(line);
+            }
+        }
+        kept
+    }
+
+    /// The command without its operands.
+    pub(crate) fn kind(&self) -> String {
+        let mut kind = String::new();
+        let address = |word: &str| word.len() >= 5 && word.bytes().all(|b| b.is_ascii_hexdigit());
+        for word in self.typed.split(" #").next().unwrap_or_default().split(' ') {
+            kind += if address(word) { "#" } else { word };
+            kind.push(' ');
+        }
+        kind.replace(NEWER, "new !heap")
+    }
+}
+
+/// Messages about the debugger's own state: symbols that it misses, progress.
+fn is_noise(line: &str) -> bool {
+    line.starts_with("HEAPEXT:")
+        || line.starts_with("Building memory map: ")
+        || line.starts_with("SEGMENT HEAP ERROR")
+        || line.starts_with("ReadMemory error")
+        || line.starts_with("Use `!address ")
+        || line.starts_with("*** ERROR")
+        || line.starts_with("*** WARNING")
+}
+
+/// The first lines that differ.
+pub(crate) fn difference(expected: &str, actual: &str, count: usize) -> String {
+    let mut text = String::new();
+    let (mut left, mut right) = (expected.split('\n'), actual.split('\n'));
+    let (mut shown, mut line) = (0, 0);
+    while shown < count {
+        line += 1;
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (left, right) if left == right => {}
+            (left, right) => {
+                shown += 1;
+                let side =
+                    |side: Option<&str>| side.map_or("(end)".to_owned(), |s| format!("{s:?}"));
+                text += &format!(
+                    "\n    {line}: cdb  {}\n    {line}: ours {}",
+                    side(left),
+                    side(right)
+                );
+            }
+        }
+    }
+    text
+}
