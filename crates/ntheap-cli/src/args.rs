@@ -8,8 +8,8 @@ const EXIT_CODES: &str = "\
 Numbers are decimal, hexadecimal with 0x, or all hexadecimal with --hex; addresses are always
 hexadecimal. Dumps may be compressed (.zst, .gz).
 
-Exit status: 0 done; 1 done, but something could not be read (said on stderr); 2 bad usage or
-unusable input.";
+Exit status: 0 done; 1 done, but something could not be read (said on stderr), or verify found
+damage; 2 bad usage or unusable input.";
 
 /// Which heap grew, which block size, from which call stack: heap leaks from Windows crash dumps.
 #[derive(Debug, Parser)]
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Summary {
         /// The dump
         dump: PathBuf,
+        /// How the text looks
+        #[arg(long, value_enum, default_value = "windbg")]
+        style: Style,
     },
     /// Block sizes of each heap, largest total first (!heap -stat -h)
     Stat(Stat),
@@ -181,6 +184,15 @@ pub(crate) struct Filter {
     /// Blocks of these sizes, both included
     #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
     pub(crate) range: Option<Vec<String>>,
+}
+
+/// How `summary` looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// As `!heap -s` prints it, byte by byte
+    Windbg,
+    /// Sorted by size, with units, LFH and returnable pages
+    Plain,
 }
 
 /// `ntheap address`.

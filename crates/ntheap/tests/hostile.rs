@@ -51,6 +51,8 @@ fn walk(bytes: &[u8]) -> Result<(Walk, Vec<Problem>), Error> {
         .iter()
         .for_each(|heap| heap.walk(&mut walk));
     assert_eq!(stats::collect(&process).len(), process.heaps.len());
+    let _ = ntheap::verify::verify(&process, &Heap::all(&process));
+    let _ = ntheap::usage::Usage::of(&process);
     let _ = Traces::of(&process);
     Ok((walk, dump.problems.clone()))
 }

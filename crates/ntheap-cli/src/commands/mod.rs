@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Address(args) => address::run(args, common, &mut output),
         Command::Verify { dump } => verify::run(dump, common, &mut output),
         Command::Diff(args) => diff::run(args, common, &mut output),
-        Command::Summary { dump } => summary::run(dump, common, &mut output),
+        Command::Summary { dump, style } => summary::run(dump, *style, common, &mut output),
         Command::Stat(args) => stat::run(args, common, &mut output),
         Command::Filter(args) => filter::run(args, common, &mut output),
         Command::Blocks(args) => blocks::run(args, common, &mut output),

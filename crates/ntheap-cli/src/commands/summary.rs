@@ -8,13 +8,13 @@ use ntheap::{
     layout::Bitness,
     process::{Process, ProcessOptions},
     stats,
-    text::windbg,
+    text::{plain, windbg},
 };
 use serde::Serialize;
 
 use super::{document, document_format};
 use crate::{
-    args::{Common, Format, Side},
+    args::{Common, Format, Side, Style},
     failure::{Failure, Status},
     input::{Input, heaps},
     output::Output,
@@ -35,7 +35,12 @@ struct SideReport {
     problems: Vec<String>,
 }
 
-pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+pub(crate) fn run(
+    path: &Path,
+    style: Style,
+    common: &Common,
+    output: &mut Output,
+) -> Result<Status, Failure> {
     let format = document_format(common)?;
     let input = Input::open(path, common)?;
     let dump = input.parse()?;
@@ -50,7 +55,13 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
         match format {
             Format::Text => {
                 output.text(|out| {
-                    windbg::summary(&process, &heaps, &windbg::SummaryOptions::default(), out)?;
+                    match style {
+                        Style::Windbg => {
+                            let options = windbg::SummaryOptions::default();
+                            windbg::summary(&process, &heaps, &options, out)?;
+                        }
+                        Style::Plain => plain::summary(&plain::overview(&process, &heaps), out)?,
+                    }
                     if let Some(count) = other {
                         let bits = 96 - process.bitness.bits();
                         writeln!(

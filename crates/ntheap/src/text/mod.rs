@@ -3,6 +3,7 @@
 pub mod address;
 pub mod comparison;
 mod names;
+pub mod plain;
 pub mod stacks;
 pub mod verify;
 pub mod windbg;

@@ -145,7 +145,7 @@ impl Claims {
                 .pointer(layouts.teb.deallocation_stack)
                 .filter(|&bottom| bottom != 0 && bottom <= limit)
                 .unwrap_or(limit);
-            (bottom < base).then_some((bottom, base - bottom))
+            (bottom < base).then(|| (bottom, base - bottom))
         };
         if let Some((bottom, size)) = stack() {
             self.allocated(dump, bottom, size, Owner::Stack(id));

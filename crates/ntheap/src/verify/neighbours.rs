@@ -27,10 +27,7 @@ pub(super) fn find(heap: &Heap<'_, '_>, damages: &mut [Damage]) {
     for index in 1..damages.len() {
         let (head, tail) = damages.split_at_mut(index);
         let (previous, damage) = (&head[index - 1], &mut tail[0]);
-        if let Some(candidate) = previous.before.or(previous.block) {
-            nearer_before(damage, &candidate);
-        }
-        if let Some(candidate) = previous.block {
+        for candidate in [previous.before, previous.block].into_iter().flatten() {
             nearer_before(damage, &candidate);
         }
     }
@@ -45,24 +42,16 @@ pub(super) fn find(heap: &Heap<'_, '_>, damages: &mut [Damage]) {
 
 fn nearer_before(damage: &mut Damage, block: &Block) {
     let (_, end) = extent(block);
-    let limit = damage
-        .block
-        .as_ref()
-        .map_or(damage.address, |holder| extent(holder).0);
     let nearer = damage.before.as_ref().is_none_or(|b| extent(b).1 < end);
-    if end <= limit && nearer {
+    if end <= damage.address && nearer {
         damage.before = Some(*block);
     }
 }
 
 fn nearer_after(damage: &mut Damage, block: &Block) {
     let (start, _) = extent(block);
-    let limit = damage
-        .block
-        .as_ref()
-        .map_or(damage.address, |holder| extent(holder).1);
     let nearer = damage.after.as_ref().is_none_or(|b| extent(b).0 > start);
-    if start >= limit && start > damage.address && nearer {
+    if start > damage.address && nearer {
         damage.after = Some(*block);
     }
 }

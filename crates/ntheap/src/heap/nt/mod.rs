@@ -17,6 +17,7 @@ mod lookaside;
 mod pieces;
 mod resync;
 mod segments;
+mod tags;
 mod virtual_blocks;
 mod walk;
 
@@ -26,6 +27,7 @@ pub use header::{FrontEnd, FrontEndKind, Header};
 pub use key::{LfhKey, infer_lfh_key};
 pub use pieces::{Piece, RawEntry};
 pub use segments::{Segment, UncommittedRange};
+pub use tags::Tag;
 pub use virtual_blocks::VirtualBlock;
 
 use super::{Heap, LockState};
