@@ -4,6 +4,7 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use ntheap::{
     blocks::{Block, Finding, State, Trace, Visitor},
+    heap::Heap,
     json::{Address, BlockReport, CrtReport, FindingReport, StackReport},
     layout::Bitness,
     process::Process,
@@ -96,7 +97,15 @@ pub(crate) fn write_blocks(
             known: HashMap::new(),
         };
         for heap in heaps(input, process, common)? {
+            let tags = match &heap {
+                Heap::Nt(heap) => heap.tags(),
+                _ => Vec::new(),
+            };
             let mut writer = Writer {
+                tags: tags
+                    .into_iter()
+                    .map(|tag| (tag.index, tag.name.into()))
+                    .collect(),
                 format,
                 selection,
                 process,
@@ -150,6 +159,8 @@ impl Stacks<'_, '_, '_> {
 }
 
 struct Writer<'w, 'p, 'a, 's> {
+    /// Names of the heap's tags.
+    tags: HashMap<u16, Arc<str>>,
     format: Format,
     selection: &'w Selection,
     process: &'w Process<'p, 'a>,
@@ -206,6 +217,7 @@ impl Writer<'_, '_, '_, '_> {
             self.output.bytes(b",")?;
         }
         let mut report = BlockReport::new(block, trace);
+        report.tag_name = self.tags.get(&block.tag).cloned();
         if self.selection.stack {
             report.stack = Some(self.stacks.of(block.trace));
         }

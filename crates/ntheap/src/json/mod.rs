@@ -79,6 +79,9 @@ pub struct BlockReport {
     /// Heap tag; left out when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<u16>,
+    /// The tag's name; left out when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag_name: Option<Arc<str>>,
     /// Address of the trace record.
     pub trace: Option<Address>,
     /// The trace.
@@ -158,6 +161,7 @@ impl BlockReport {
             flags: block.flags,
             internal: block.internal,
             tag: (block.tag != 0).then_some(block.tag),
+            tag_name: None,
             trace: trace.map(Address),
             stack: None,
             crt: None,
