@@ -39,6 +39,9 @@ pub(crate) struct Common {
     /// Also use a PDB whose GUID or age is another (and say so)
     #[arg(long, global = true)]
     pub(crate) allow_mismatched: bool,
+    /// Name functions with their argument lists
+    #[arg(long, global = true)]
+    pub(crate) signatures: bool,
     /// Only the heap at this address
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) heap: Option<String>,

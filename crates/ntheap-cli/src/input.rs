@@ -12,7 +12,7 @@ use ntheap::{
     process::{Process, ProcessOptions},
 };
 
-use ntheap_symbols::Symbols;
+use ntheap_symbols::{DumpNames, Symbols};
 
 use crate::{
     args::{Common, Side},
@@ -28,6 +28,7 @@ pub(crate) struct Input {
     file: DumpFile,
     symbols: Symbols,
     has_symbols: bool,
+    signatures: bool,
 }
 
 impl Input {
@@ -60,6 +61,7 @@ impl Input {
             file,
             symbols,
             has_symbols: symbols::path_text(common).is_some(),
+            signatures: common.signatures,
         })
     }
 
@@ -75,6 +77,11 @@ impl Input {
     /// Whether the options or the environment name a symbol path.
     pub(crate) fn has_symbols(&self) -> bool {
         self.has_symbols
+    }
+
+    /// Names for the addresses of the dump, as the options want them.
+    pub(crate) fn names<'d, 'a>(&self, dump: &'d Dump<'a>) -> DumpNames<'d, 'a, '_> {
+        DumpNames::new(dump, &self.symbols).with_signatures(self.signatures)
     }
 
     /// The symbols that the options give for this dump.

@@ -13,6 +13,7 @@ pub struct DumpNames<'d, 'a, 's> {
     dump: &'d Dump<'a>,
     symbols: &'s Symbols,
     plain: ModuleNames<'d, 'a>,
+    signatures: bool,
 }
 
 impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
@@ -23,7 +24,15 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
             dump,
             symbols,
             plain: ModuleNames::new(dump),
+            signatures: false,
         }
+    }
+
+    /// Names functions with their argument lists, where those are known.
+    #[must_use]
+    pub fn with_signatures(mut self, signatures: bool) -> Self {
+        self.signatures = signatures;
+        self
     }
 
     fn module_and_rva(&self, address: u64) -> Option<(&'d Module, u32)> {
@@ -36,7 +45,10 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
         let displacement = resolution.displacement as u64;
         let name = |(index, frame): (usize, crate::Frame)| Name {
             module: module.name().to_owned(),
-            symbol: Some(frame.function),
+            symbol: Some(match &frame.signature {
+                Some(signature) if self.signatures => signature.clone(),
+                _ => frame.function,
+            }),
             signature: frame.signature,
             // Only the function that was called has a beginning to count from.
             displacement: if index == last { displacement } else { 0 },

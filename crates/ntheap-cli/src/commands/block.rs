@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let mut status = input.report_problems(&process);
-    let names = DumpNames::new(&dump, input.symbols());
+    let names = input.names(&dump);
     let traces = Traces::named(&process, |name| names.address_of(name));
     let mut report = Report {
         addresses: Vec::new(),

@@ -91,7 +91,7 @@ pub(crate) fn write_blocks(
         }
         let mut stacks = Stacks {
             traces: Traces::of(process),
-            names: DumpNames::new(process.dump, input.symbols()),
+            names: input.names(process.dump),
             by_name: input.has_symbols(),
             bitness: process.bitness,
             known: HashMap::new(),

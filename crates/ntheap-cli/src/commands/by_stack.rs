@@ -9,7 +9,6 @@ use ntheap::{
     text::stacks::{frame_texts, write_stack},
     traces::Traces,
 };
-use ntheap_symbols::DumpNames;
 use serde::Serialize;
 
 use super::document;
@@ -53,7 +52,7 @@ pub(super) fn run(
 ) -> Result<Status, Failure> {
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let names = DumpNames::new(&dump, input.symbols());
+    let names = input.names(&dump);
     let mut status = Status::Complete;
     let mut report = Report { heaps: Vec::new() };
     for process in input.processes(&dump, common)? {

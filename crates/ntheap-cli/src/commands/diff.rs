@@ -8,7 +8,6 @@ use ntheap::{
         comparison::{self, Options, Show},
     },
 };
-use ntheap_symbols::DumpNames;
 
 use super::{document, document_format};
 use crate::{
@@ -69,7 +68,7 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         let findings = comparison.heaps.iter().flat_map(|heap| &heap.details[side]);
         status = status.and(input.report_findings(findings));
     }
-    let names = DumpNames::new(&dumps[1], inputs[1].symbols());
+    let names = inputs[1].names(&dumps[1]);
     match format {
         Format::Text => {
             let options = Options {

@@ -1,7 +1,6 @@
 //! `ntheap filter`: `!heap -flt`.
 
 use ntheap::text::windbg;
-use ntheap_symbols::DumpNames;
 
 use super::blocks::{Selection, write_blocks};
 use crate::{
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
     for process in &processes {
         status = status.and(input.report_problems(process));
         let heaps = heaps(&input, process, common)?;
-        let names = DumpNames::new(&dump, input.symbols());
+        let names = input.names(&dump);
         let findings =
             output.text(|out| windbg::filter(process, &heaps, sizes.clone(), &names, out))?;
         status = status.and(input.report_findings(&findings));

@@ -15,7 +15,6 @@ use ntheap::{
     text::{Name, NameSource},
     traces::Traces,
 };
-use ntheap_symbols::DumpNames;
 
 use crate::{
     args::{Common, Format},
@@ -127,7 +126,7 @@ fn count(
     common: &Common,
     take: &mut dyn FnMut(Vec<Frame>, Count),
 ) -> Result<Status, Failure> {
-    let source = DumpNames::new(dump, input.symbols());
+    let source = input.names(dump);
     let mut known: HashMap<u64, Vec<Name>> = HashMap::new();
     let mut status = Status::Complete;
     let mut with_stack = false;

@@ -4,7 +4,6 @@ use ntheap::{
     json::Address,
     text::{NameSource, NamedAddress, windbg},
 };
-use ntheap_symbols::DumpNames;
 use serde::Serialize;
 
 use super::{document, document_format};
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
-    let names = DumpNames::new(&dump, input.symbols());
+    let names = input.names(&dump);
     let mut status = Status::Complete;
     let mut report = Report {
         addresses: Vec::new(),

@@ -8,7 +8,6 @@ use ntheap::{
     traces::Traces,
     verify,
 };
-use ntheap_symbols::DumpNames;
 use serde::Serialize;
 
 use super::{document, document_format};
@@ -37,7 +36,7 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
     let dump = input.parse()?;
     let mut status = Status::Complete;
     let mut sides = Vec::new();
-    let names = DumpNames::new(&dump, input.symbols());
+    let names = input.names(&dump);
     for process in input.processes(&dump, common)? {
         status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
