@@ -9,7 +9,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{slots, transcript::Typed};
+use crate::{slots, stat, transcript::Typed};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -19,10 +19,29 @@ pub(crate) fn excuse(
     expected: &str,
     actual: &str,
 ) -> Option<&'static str> {
+    let typed = command.typed();
+    if typed == "!heap -stat" {
+        let kept = stat::without_segment_heaps(process, expected);
+        if kept != expected && (kept == actual || virtual_bytes(&kept, actual).is_some()) {
+            return Some("-stat: segment heaps listed as NT heaps");
+        }
+    }
+    // Where a message about segment heaps was left out, its empty lines stay.
+    let has_segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
+    let shorter = expected.trim_start_matches('\n');
+    if has_segment_heaps && shorter.len() < expected.len() && !typed.starts_with("!heap -s") {
+        if shorter == actual {
+            return Some("empty line where a message about segment heaps was left out");
+        }
+        if let Some(class) = excuse(process, session, command, shorter, actual) {
+            return Some(class);
+        }
+    }
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
         .or_else(|| slots::excuse(process, expected, actual))
         .or_else(|| virtual_bytes(expected, actual))
+        .or_else(|| stat::excuse(process, &command.typed(), expected))
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -63,7 +82,13 @@ fn whole(
     }
     if typed.starts_with("!heap -s")
         && (has_segment_heaps || expected.starts_with("LFH Key") || !expected.contains("BELOW"))
-        && without_preamble(expected) == without_preamble(actual)
+        && (without_preamble(expected) == without_preamble(actual)
+            || line_by_line(
+                process,
+                without_preamble(expected),
+                without_preamble(actual),
+            )
+            .is_some())
     {
         return Some("preamble of -s missing: the extension could not start its segment heap part");
     }
@@ -138,6 +163,18 @@ fn whole(
                 .all(|(a, b)| a == b || line(process, a, b).is_some())
         {
             return Some("x: order, and inlined calls");
+        }
+    }
+    // 2023: where the entry is found in a heap of its own search, memory is not searched.
+    if command.newer && typed.starts_with("!heap -x -v") && !expected.contains("Search VM") {
+        let kept: String = actual
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("Search VM for address range"))
+            .collect();
+        if !kept.is_empty()
+            && (kept == expected || line_by_line(process, expected, &kept).is_some())
+        {
+            return Some("2023 extension: -x -v does not search memory");
         }
     }
     // 2023: no slot of the LFH is found in heaps with traces.
@@ -345,8 +382,18 @@ fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
         }
     };
     let module = |name: &str| name.split(['!', '+']).next().map(str::to_owned);
-    let unnamed = !ours.contains('!') || !theirs.contains('!');
-    (module(theirs) == module(ours) && unnamed).then_some(CLASS)
+    let offset = |name: &str| match name.rsplit_once('+') {
+        Some((_, offset)) => hex(offset.trim_start_matches("0x")),
+        None => Some(0),
+    };
+    // A symbol is nearer than the module's base, and a private one nearer than an export.
+    let (their_offset, our_offset) = (offset(theirs)?, offset(ours)?);
+    let nearer = match (theirs.contains('!'), ours.contains('!')) {
+        (true, _) => their_offset < our_offset,
+        (false, true) => our_offset < their_offset,
+        (false, false) => false,
+    };
+    (module(theirs) == module(ours) && nearer).then_some(CLASS)
 }
 
 /// A slot shown as busy whatever it is, where the debugger knows the build's LFH by guess only.

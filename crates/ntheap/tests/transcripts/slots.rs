@@ -14,7 +14,7 @@ use ntheap::{
 
 /// What the extension is bound to miss.
 #[derive(Default)]
-struct Missed {
+pub(crate) struct Missed {
     /// The container that the walk is in.
     container: Option<Block>,
     /// Its last slot.
@@ -28,7 +28,13 @@ struct Missed {
 }
 
 impl Missed {
-    fn finish(&mut self) {
+    /// Whether a block is missed.
+    pub(crate) fn holds(&self, entry: u64) -> bool {
+        self.ends.contains(&entry) || self.behind.contains(&entry)
+    }
+
+    /// Ends the last container; to be called behind the last block.
+    pub(crate) fn finish(&mut self) {
         if let (Some(container), Some(last)) = (self.container, self.last.take()) {
             let end = container.entry + container.block_size;
             let slots_end = last.entry + last.block_size;

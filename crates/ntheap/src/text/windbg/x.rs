@@ -100,14 +100,22 @@ impl Line {
             Found::Span(span) => span.heap,
         };
         let reference = process.heap(handle).ok()?;
-        let Heap::Nt(heap) = Heap::open(process, reference) else {
-            return None;
+        let opened = Heap::open(process, reference);
+        let heap = match &opened {
+            Heap::Nt(heap) => heap,
+            // A block with a light prefix lies in the normal heap.
+            Heap::Page(page) => match page.normal()? {
+                Heap::Nt(heap) => heap,
+                _ => return None,
+            },
+            _ => return None,
         };
         match found {
-            Found::Block(block) => Some(Self::of_block(&heap, block)),
+            Found::Block(block) if block.kind == Kind::Page => None,
+            Found::Block(block) => Some(Self::of_block(heap, block)),
             Found::Span(span) if matches!(span.kind, SpanKind::Marker | SpanKind::Header) => {
                 let raw = heap.raw_entry_at(span.start)?;
-                Some(Self::of_entry(&heap, &raw, span.start))
+                Some(Self::of_entry(heap, &raw, span.start))
             }
             Found::Span(_) => None,
         }

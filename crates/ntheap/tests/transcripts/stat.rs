@@ -1,0 +1,160 @@
+//! `!heap -stat`: what the 2015 extension is bound to print, computed with its errors.
+//!
+//! The tables are made again from the blocks with one or more known errors of the extension's walk;
+//! a difference is proved if exactly its output comes out.
+
+use ntheap::{
+    blocks::{Block, Kind, Visitor},
+    heap::Heap,
+    process::{HeapKind, Process},
+    stats::{self, HeapStatistics, Order, SizeCounts},
+    text::windbg,
+};
+
+use crate::slots::Missed;
+
+/// The most unused bytes that the extension reads of an entry.
+const MOST_UNUSED: u64 = 0x3f;
+
+/// The errors of the walk.
+const SLOTS: u8 = 1;
+const CAPPED: u8 = 2;
+const CACHED: u8 = 4;
+const LIGHT: u8 = 8;
+const SEGMENT: u8 = 16;
+const ERRORS: &[(u8, &str)] = &[
+    (
+        SLOTS,
+        "-stat: LFH slots missed, or the heap lost behind them",
+    ),
+    (CAPPED, "UnusedBytes capped at 3f"),
+    (CACHED, "XP: cached blocks shown as busy"),
+    (LIGHT, "-stat: only the full blocks of a page heap"),
+    (SEGMENT, "-stat: segment heaps not walked"),
+];
+
+struct Collector {
+    blocks: Vec<Block>,
+    missed: Missed,
+}
+
+impl Visitor for Collector {
+    fn block(&mut self, block: &Block) {
+        self.blocks.push(*block);
+        self.missed.block(block);
+    }
+}
+
+/// The class, if the output is what the errors of the walk make of it.
+pub(crate) fn excuse(
+    process: &Process<'_, '_>,
+    typed: &str,
+    expected: &str,
+) -> Option<&'static str> {
+    let words: Vec<&str> = typed.strip_prefix("!heap -stat -h ")?.split(' ').collect();
+    let handle = u64::from_str_radix(words[0], 16).ok()?;
+    let order = match words.get(2) {
+        Some(&"A") => Order::Size,
+        Some(&"B") => Order::Blocks,
+        _ => Order::Total,
+    };
+    let rows = match words.get(3) {
+        Some(text) => match text.strip_prefix("0n") {
+            Some(decimal) => decimal.parse().ok()?,
+            None => usize::from_str_radix(text, 16).ok()?,
+        },
+        None => windbg::DEFAULT_ROWS,
+    };
+    let statistics = stats::collect(process);
+    let walked: Vec<Collector> = process
+        .heaps
+        .iter()
+        .map(|reference| walk(process, reference))
+        .collect();
+    let bitness = process.bitness;
+    let mut subsets: Vec<u8> = (1..1 << ERRORS.len()).collect();
+    subsets.sort_by_key(|errors| errors.count_ones());
+    for errors in subsets {
+        let heaps: Vec<HeapStatistics> = statistics
+            .iter()
+            .zip(&walked)
+            .map(|(heap, walked)| with_errors(heap, walked, errors))
+            .collect();
+        let mut text = String::new();
+        if handle == 0 {
+            windbg::all_block_sizes(&heaps, bitness, order, rows, &mut text).ok()?;
+        } else {
+            let heap = heaps.iter().find(|heap| heap.handle == handle);
+            windbg::block_sizes(handle, heap, bitness, order, rows, &mut text).ok()?;
+        }
+        if text == expected {
+            return ERRORS
+                .iter()
+                .find(|(error, _)| errors & error != 0)
+                .map(|(_, class)| *class);
+        }
+    }
+    None
+}
+
+fn walk(process: &Process<'_, '_>, reference: &ntheap::process::HeapRef) -> Collector {
+    let mut collector = Collector {
+        blocks: Vec::new(),
+        missed: Missed::default(),
+    };
+    Heap::open(process, reference).walk(&mut collector);
+    collector.missed.finish();
+    collector
+}
+
+fn with_errors(heap: &HeapStatistics, walked: &Collector, errors: u8) -> HeapStatistics {
+    let mut result = heap.clone();
+    result.sizes = SizeCounts::default();
+    (result.busy_bytes, result.busy_blocks) = (0, 0);
+    if heap.kind == HeapKind::Segment && errors & SEGMENT != 0 {
+        return result;
+    }
+    for block in &walked.blocks {
+        let counted = block.is_user_block()
+            || errors & CACHED != 0 && block.kind == Kind::Lookaside && !block.internal;
+        let lost = errors & SLOTS != 0 && walked.missed.holds(block.entry)
+            || errors & LIGHT != 0 && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
+        if !counted || lost {
+            continue;
+        }
+        let capped = errors & CAPPED != 0
+            && matches!(block.kind, Kind::Backend | Kind::Lfh)
+            && block.block_size.saturating_sub(block.size) > MOST_UNUSED;
+        let size = if capped {
+            block.block_size - MOST_UNUSED
+        } else {
+            block.size
+        };
+        result.sizes.add(size);
+        result.busy_bytes += size;
+        result.busy_blocks += 1;
+    }
+    result
+}
+
+/// `-stat`: segment heaps are listed as if they were NT heaps, with numbers of no meaning. The rows
+/// of the NT heaps in what is left.
+pub(crate) fn without_segment_heaps(process: &Process<'_, '_>, text: &str) -> String {
+    let segment = |handle| {
+        process
+            .heaps
+            .iter()
+            .any(|heap| heap.handle == handle && heap.kind == HeapKind::Segment)
+    };
+    let mut shown = true;
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        if let Some(handle) = line.strip_prefix("_HEAP ") {
+            shown = !u64::from_str_radix(handle.trim(), 16).is_ok_and(segment);
+        }
+        if shown {
+            kept.push_str(line);
+        }
+    }
+    kept
+}
