@@ -144,6 +144,31 @@ fn whole(
             return Some("2023 extension: no buckets of Windows 7's LFH");
         }
     }
+    // `ln` in a module whose symbols are not at hand.
+    if let Some(operand) = typed.strip_prefix("ln ")
+        && actual.is_empty()
+        && let Some(address) = hex(operand)
+    {
+        let modules = &process.dump.modules;
+        let module = modules
+            .iter()
+            .find(|module| (module.base..module.end()).contains(&address))?;
+        let prefix = format!("{}!", module.name());
+        let below = expected.lines().find_map(|line| {
+            let (start, rest) = line.strip_prefix('(')?.split_once(')')?;
+            rest.trim_start()
+                .starts_with(&prefix)
+                .then(|| hex(&start.replace('`', "")))?
+        });
+        if below.is_some_and(|below| below <= address && below >= module.base) {
+            return Some("named by symbols that are not at hand");
+        }
+    }
+    // XP: `-p` wants structures that its symbols do not have.
+    if typed == "!heap -p" && process.layouts.heap.encoding.is_none() && expected.trim().is_empty()
+    {
+        return Some("XP: -p prints nothing");
+    }
     // `x` lists in an order of its own, and what was inlined, too.
     if typed.starts_with("x ") {
         let sorted = |text: &str| {
@@ -365,7 +390,7 @@ fn checksum_as_tag(expected: &str, actual: &str) -> Option<&'static str> {
 }
 
 /// The same address in the same module, named by symbols that are not at hand.
-fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
+pub(crate) fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
     const CLASS: &str = "named by symbols that are not at hand";
     let expected = expected.trim();
     let (theirs, ours) = match (
@@ -386,6 +411,14 @@ fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
         Some((_, offset)) => hex(offset.trim_start_matches("0x")),
         None => Some(0),
     };
+    // A constant among types, taken for a symbol; the offset in the module stands behind.
+    if let Some((_, inside)) = theirs.split_once(" <PERF> (") {
+        let same = inside.trim_end_matches(')');
+        let place = |text: &str| Some((module(text)?, offset(text)?));
+        return (module(same) == module(ours)
+            && (ours.contains('!') || place(same) == place(ours)))
+        .then_some("a constant among types taken for a symbol");
+    }
     // A symbol is nearer than the module's base, and a private one nearer than an export.
     let (their_offset, our_offset) = (offset(theirs)?, offset(ours)?);
     let nearer = match (theirs.contains('!'), ours.contains('!')) {
