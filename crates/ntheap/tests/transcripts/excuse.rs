@@ -22,7 +22,7 @@ pub(crate) fn excuse(
     let typed = command.typed();
     if typed == "!heap -stat" {
         let kept = stat::without_segment_heaps(process, expected);
-        if kept != expected && (kept == actual || virtual_bytes(&kept, actual).is_some()) {
+        if kept != expected && (kept == actual || virtual_bytes(process, &kept, actual).is_some()) {
             return Some("-stat: segment heaps listed as NT heaps");
         }
     }
@@ -40,9 +40,12 @@ pub(crate) fn excuse(
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
         .or_else(|| slots::excuse(process, expected, actual))
-        .or_else(|| virtual_bytes(expected, actual))
+        .or_else(|| virtual_bytes(process, expected, actual))
         .or_else(|| stat::excuse(process, &command.typed(), expected))
 }
+
+/// `FLG_USER_STACK_TRACE_DB`.
+const STACK_TRACES: u32 = 0x1000;
 
 fn lines(text: &str) -> Vec<&str> {
     text.lines().collect()
@@ -203,13 +206,48 @@ fn whole(
         }
     }
     // 2023: no slot of the LFH is found in heaps with traces.
-    if command.newer
-        && typed.starts_with("!heap -x")
+    if typed.starts_with("!heap -x")
         && actual.contains("LFH;")
-        && process.nt_global_flag.unwrap_or(0) & 0x1000 != 0
-        && expected.trim().is_empty()
+        && process.nt_global_flag.unwrap_or(0) & STACK_TRACES != 0
+        && (command.newer || process.build < 10240)
     {
-        return Some("2023 extension: -x finds no LFH slot in heaps with traces");
+        if expected.trim().is_empty() {
+            return Some("-x finds no LFH slot in heaps with traces");
+        }
+        let row = |text: &str| {
+            let row = text.lines().nth(2)?;
+            let mut words = row.split_whitespace();
+            let entry = hex(words.next()?)?;
+            Some((entry, hex(words.nth(3)?)?))
+        };
+        if let (Some((container, size)), Some((slot, _))) = (row(expected), row(actual))
+            && slot.wrapping_sub(container) < size
+            && expected.trim_end().ends_with("internal")
+        {
+            return Some("-x finds the container of an LFH slot in heaps with traces");
+        }
+    }
+    // A variable of verifier.dll that is found by its symbols alone.
+    if typed == "!heap -p" && expected.replacen("    ShutDownFlags: ffffffff\n\n", "", 1) == actual
+    {
+        return Some("ShutDownFlags: known by verifier.dll's symbols alone");
+    }
+    // `-stat` takes the handle of a page heap for that of an NT heap.
+    if typed == "!heap -stat" {
+        let handles = |text: &str| -> std::collections::BTreeSet<u64> {
+            let handle = |line: &str| hex(line.strip_prefix("_HEAP ")?.trim());
+            text.lines().filter_map(handle).collect()
+        };
+        let of = |heaps: &[ntheap::process::HeapRef], kind: fn(HeapKind) -> bool| {
+            let kept = heaps.iter().filter(|heap| kind(heap.kind));
+            kept.map(|heap| heap.handle).collect()
+        };
+        if !process.normal_heaps.is_empty()
+            && handles(expected) == of(&process.heaps, |kind| kind == HeapKind::PageHeap)
+            && handles(actual) == of(&process.normal_heaps, |_| true)
+        {
+            return Some("-stat: a page heap's handle taken for an NT heap's");
+        }
     }
     None
 }
@@ -485,7 +523,7 @@ fn tagged_virtual_block(
 
 /// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap,
 /// and sorts by it.
-fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
+fn virtual_bytes(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
     let heaps = |text: &str| {
         let mut heaps: Vec<(Vec<String>, u64)> = Vec::new();
         for line in text.lines() {
@@ -510,9 +548,31 @@ fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
                 .and_then(|line| hex(line.split(' ').nth(1)?));
             theirs.0 == ours.0
                 && (theirs.1 == ours.1
-                    || handle.is_some_and(|handle| theirs.1.wrapping_sub(handle) < 0x1000))
+                    || handle.is_some_and(|handle| is_sum_of_links(process, handle, theirs.1)))
         });
     proved.then_some("-stat: an address as the size of virtual blocks")
+}
+
+/// Whether a number is the sum of the links of a heap's list of virtual blocks: those of all blocks
+/// but one and that of the list's head, which lies in the heap's header.
+fn is_sum_of_links(process: &Process<'_, '_>, handle: u64, number: u64) -> bool {
+    const HEADER: u64 = 0x1000;
+    let Some(heap) = process.heaps.iter().find(|heap| heap.handle == handle) else {
+        return false;
+    };
+    let Heap::Nt(heap) = Heap::open(process, heap) else {
+        return false;
+    };
+    let elements = || heap.virtual_blocks.iter().map(|block| block.element);
+    let sum = elements().fold(0u64, u64::wrapping_add);
+    let pointer = |value: u64| match heap.bitness().pointer_size() {
+        4 => u64::from(value as u32),
+        _ => value,
+    };
+    elements().any(|first| {
+        let others = sum.wrapping_sub(first);
+        pointer(number.wrapping_sub(others).wrapping_sub(handle)) < HEADER
+    })
 }
 
 /// XP: a cached block is still busy for the segment; the debugger does not ask the lookaside lists.

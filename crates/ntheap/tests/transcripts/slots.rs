@@ -22,19 +22,16 @@ pub(crate) struct Missed {
     /// Its last slot.
     last: Option<Block>,
     /// Slots that end where their container does.
-    ends: BTreeSet<u64>,
+    pub(crate) ends: BTreeSet<u64>,
     /// Whether a container with room for one more slot was passed.
     lost: bool,
+    /// How many of them.
+    pub(crate) room: usize,
     /// Blocks behind such a container.
     behind: BTreeSet<u64>,
 }
 
 impl Missed {
-    /// Whether a block is missed.
-    pub(crate) fn holds(&self, entry: u64) -> bool {
-        self.ends.contains(&entry) || self.behind.contains(&entry)
-    }
-
     /// Ends the last container; to be called behind the last block.
     pub(crate) fn finish(&mut self) {
         if let (Some(container), Some(last)) = (self.container, self.last.take()) {
@@ -43,7 +40,10 @@ impl Missed {
             if slots_end == end {
                 self.ends.insert(last.entry);
             }
-            self.lost |= end.saturating_sub(slots_end) >= last.block_size;
+            if end.saturating_sub(slots_end) >= last.block_size {
+                self.lost = true;
+                self.room += 1;
+            }
         }
         self.container = None;
     }

@@ -16,6 +16,9 @@ use crate::slots::Missed;
 /// The most unused bytes that the extension reads of an entry.
 const MOST_UNUSED: u64 = 0x3f;
 
+/// So many containers with room for another slot are tried as the end of a walk.
+const MOST_STOPS: usize = 256;
+
 /// The errors of the walk.
 const SLOTS: u8 = 1;
 const CAPPED: u8 = 2;
@@ -36,12 +39,18 @@ const ERRORS: &[(u8, &str)] = &[
 struct Collector {
     blocks: Vec<Block>,
     missed: Missed,
+    /// Where the walk can end: the number of blocks listed till then.
+    stops: Vec<usize>,
 }
 
 impl Visitor for Collector {
     fn block(&mut self, block: &Block) {
-        self.blocks.push(*block);
+        let room = self.missed.room;
         self.missed.block(block);
+        if self.missed.room > room && self.stops.len() < MOST_STOPS {
+            self.stops.push(self.blocks.len());
+        }
+        self.blocks.push(*block);
     }
 }
 
@@ -72,52 +81,72 @@ pub(crate) fn excuse(
         .map(|reference| walk(process, reference))
         .collect();
     let bitness = process.bitness;
-    let mut subsets: Vec<u8> = (1..1 << ERRORS.len()).collect();
+    let mut subsets: Vec<u8> = (0..1 << ERRORS.len()).collect();
     subsets.sort_by_key(|errors| errors.count_ones());
-    for errors in subsets {
-        let heaps: Vec<HeapStatistics> = statistics
-            .iter()
-            .zip(&walked)
-            .map(|(heap, walked)| with_errors(heap, walked, errors))
-            .collect();
+    let print = |heap: &HeapStatistics| -> Option<String> {
         let mut text = String::new();
         if handle == 0 {
-            windbg::all_block_sizes(&heaps, bitness, order, rows, &mut text).ok()?;
+            let heaps = std::slice::from_ref(heap);
+            windbg::all_block_sizes(heaps, bitness, order, rows, &mut text).ok()?;
         } else {
-            let heap = heaps.iter().find(|heap| heap.handle == handle);
-            windbg::block_sizes(handle, heap, bitness, order, rows, &mut text).ok()?;
+            windbg::block_sizes(handle, Some(heap), bitness, order, rows, &mut text).ok()?;
         }
-        if text == expected {
-            return ERRORS
-                .iter()
-                .find(|(error, _)| errors & error != 0)
-                .map(|(_, class)| *class);
+        Some(text)
+    };
+    // Heap by heap: what is printed of one does not depend on the others.
+    let mut rest = expected;
+    let mut class = None;
+    for (heap, walked) in statistics.iter().zip(&walked) {
+        if handle != 0 && heap.handle != handle {
+            continue;
         }
+        let (errors, tail) = subsets.iter().find_map(|&errors| {
+            let stops: &[usize] = if errors & SLOTS != 0 {
+                &walked.stops
+            } else {
+                &[]
+            };
+            let ends = std::iter::once(usize::MAX).chain(stops.iter().copied());
+            ends.into_iter().find_map(|end| {
+                let text = print(&with_errors(heap, walked, errors, end))?;
+                let tail = rest.strip_prefix(text.as_str())?;
+                (handle == 0 || tail.is_empty()).then_some((errors, tail))
+            })
+        })?;
+        rest = tail;
+        let made = ERRORS.iter().find(|(error, _)| errors & error != 0);
+        class = class.or(made.map(|(_, class)| *class));
     }
-    None
+    rest.is_empty().then_some(class)?
 }
 
 fn walk(process: &Process<'_, '_>, reference: &ntheap::process::HeapRef) -> Collector {
     let mut collector = Collector {
         blocks: Vec::new(),
         missed: Missed::default(),
+        stops: Vec::new(),
     };
     Heap::open(process, reference).walk(&mut collector);
     collector.missed.finish();
     collector
 }
 
-fn with_errors(heap: &HeapStatistics, walked: &Collector, errors: u8) -> HeapStatistics {
+fn with_errors(
+    heap: &HeapStatistics,
+    walked: &Collector,
+    errors: u8,
+    end: usize,
+) -> HeapStatistics {
     let mut result = heap.clone();
     result.sizes = SizeCounts::default();
     (result.busy_bytes, result.busy_blocks) = (0, 0);
     if heap.kind == HeapKind::Segment && errors & SEGMENT != 0 {
         return result;
     }
-    for block in &walked.blocks {
+    for block in walked.blocks.iter().take(end) {
         let counted = block.is_user_block()
             || errors & CACHED != 0 && block.kind == Kind::Lookaside && !block.internal;
-        let lost = errors & SLOTS != 0 && walked.missed.holds(block.entry)
+        let lost = errors & SLOTS != 0 && walked.missed.ends.contains(&block.entry)
             || errors & LIGHT != 0 && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
         if !counted || lost {
             continue;
