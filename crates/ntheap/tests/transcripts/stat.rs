@@ -93,6 +93,13 @@ pub(crate) fn excuse(
         }
         Some(text)
     };
+    // Of the normal heap behind a page heap the x64 extension finds nothing.
+    let mut normal = process.normal_heaps.iter();
+    if normal.any(|heap| heap.handle == handle) {
+        let mut text = String::new();
+        windbg::block_sizes(handle, None, bitness, order, rows, &mut text).ok()?;
+        return (text == expected).then_some(ERRORS[3].1);
+    }
     // Heap by heap: what is printed of one does not depend on the others.
     let mut rest = expected;
     let mut class = None;
