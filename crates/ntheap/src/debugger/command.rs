@@ -255,7 +255,7 @@ impl Session<'_, '_> {
                 out,
             )?);
         }
-        let heaps = Heap::all(self.process);
+        let heaps = windbg::listed_heaps(self.process);
         Ok(windbg::summary(self.process, &heaps, &options, out)?)
     }
 
@@ -268,7 +268,7 @@ impl Session<'_, '_> {
             operands.get(at + 1..)
         };
         let Some(handle) = after("-h") else {
-            let heaps = Heap::all(self.process);
+            let heaps = windbg::listed_heaps(self.process);
             return Ok(windbg::heap_sizes(&heaps, bitness, out)?);
         };
         let group = after("-grp").unwrap_or_default();
@@ -299,8 +299,9 @@ impl Session<'_, '_> {
         if handle == 0 {
             windbg::all_block_sizes(&statistics, bitness, order, rows, out)?;
         } else {
+            let behind = stats::behind_page_heap(self.process, handle);
             let heap = statistics.iter().find(|heap| heap.handle == handle);
-            windbg::block_sizes(handle, heap, bitness, order, rows, out)?;
+            windbg::block_sizes(handle, heap.or(behind.as_ref()), bitness, order, rows, out)?;
         }
         Ok(())
     }

@@ -192,6 +192,28 @@ pub fn collect_heaps(heaps: &[Heap<'_, '_>]) -> Vec<HeapStatistics> {
     visit_parts(heaps, HeapStatistics::new, HeapStatistics::merge)
 }
 
+/// Totals of the normal heap `handle` behind a page heap: the blocks with a light prefix.
+#[must_use]
+pub fn behind_page_heap(process: &Process<'_, '_>, handle: u64) -> Option<HeapStatistics> {
+    process.heaps.iter().find_map(|reference| {
+        if reference.kind != HeapKind::PageHeap {
+            return None;
+        }
+        let heap = Heap::open(process, reference);
+        match &heap {
+            Heap::Page(page) if page.normal_heap() == handle => {}
+            _ => return None,
+        }
+        let mut totals = HeapStatistics::new(&heap);
+        // The first part is that of the full blocks.
+        for part in heap.parts().skip(1) {
+            heap.walk_part(part, &mut totals);
+        }
+        totals.handle = handle;
+        Some(totals)
+    })
+}
+
 /// Counts the blocks that the program holds by a key of the caller's choice, per heap.
 #[must_use]
 pub fn collect_by<K: std::hash::Hash + Eq + Send>(

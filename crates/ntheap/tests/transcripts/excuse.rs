@@ -9,7 +9,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{slots, transcript::Typed};
+use crate::{slots, stat, transcript::Typed};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -19,11 +19,33 @@ pub(crate) fn excuse(
     expected: &str,
     actual: &str,
 ) -> Option<&'static str> {
+    let typed = command.typed();
+    if typed == "!heap -stat" {
+        let kept = stat::without_segment_heaps(process, expected);
+        if kept != expected && (kept == actual || virtual_bytes(process, &kept, actual).is_some()) {
+            return Some("-stat: segment heaps listed as NT heaps");
+        }
+    }
+    // Where a message about segment heaps was left out, its empty lines stay.
+    let has_segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
+    let shorter = expected.trim_start_matches('\n');
+    if has_segment_heaps && shorter.len() < expected.len() && !typed.starts_with("!heap -s") {
+        if shorter == actual {
+            return Some("empty line where a message about segment heaps was left out");
+        }
+        if let Some(class) = excuse(process, session, command, shorter, actual) {
+            return Some(class);
+        }
+    }
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
         .or_else(|| slots::excuse(process, expected, actual))
-        .or_else(|| virtual_bytes(expected, actual))
+        .or_else(|| virtual_bytes(process, expected, actual))
+        .or_else(|| stat::excuse(process, &command.typed(), expected))
 }
+
+/// `FLG_USER_STACK_TRACE_DB`.
+const STACK_TRACES: u32 = 0x1000;
 
 fn lines(text: &str) -> Vec<&str> {
     text.lines().collect()
@@ -63,7 +85,13 @@ fn whole(
     }
     if typed.starts_with("!heap -s")
         && (has_segment_heaps || expected.starts_with("LFH Key") || !expected.contains("BELOW"))
-        && without_preamble(expected) == without_preamble(actual)
+        && (without_preamble(expected) == without_preamble(actual)
+            || line_by_line(
+                process,
+                without_preamble(expected),
+                without_preamble(actual),
+            )
+            .is_some())
     {
         return Some("preamble of -s missing: the extension could not start its segment heap part");
     }
@@ -119,6 +147,31 @@ fn whole(
             return Some("2023 extension: no buckets of Windows 7's LFH");
         }
     }
+    // `ln` in a module whose symbols are not at hand.
+    if let Some(operand) = typed.strip_prefix("ln ")
+        && actual.is_empty()
+        && let Some(address) = hex(operand)
+    {
+        let modules = &process.dump.modules;
+        let module = modules
+            .iter()
+            .find(|module| (module.base..module.end()).contains(&address))?;
+        let prefix = format!("{}!", module.name());
+        let below = expected.lines().find_map(|line| {
+            let (start, rest) = line.strip_prefix('(')?.split_once(')')?;
+            rest.trim_start()
+                .starts_with(&prefix)
+                .then(|| hex(&start.replace('`', "")))?
+        });
+        if below.is_some_and(|below| below <= address && below >= module.base) {
+            return Some("named by symbols that are not at hand");
+        }
+    }
+    // XP: `-p` wants structures that its symbols do not have.
+    if typed == "!heap -p" && process.layouts.heap.encoding.is_none() && expected.trim().is_empty()
+    {
+        return Some("XP: -p prints nothing");
+    }
     // `x` lists in an order of its own, and what was inlined, too.
     if typed.starts_with("x ") {
         let sorted = |text: &str| {
@@ -140,14 +193,64 @@ fn whole(
             return Some("x: order, and inlined calls");
         }
     }
+    // 2023: where the entry is found in a heap of its own search, memory is not searched.
+    if command.newer && typed.starts_with("!heap -x -v") && !expected.contains("Search VM") {
+        let kept: String = actual
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("Search VM for address range"))
+            .collect();
+        let no_slot =
+            kept.contains("LFH;") && process.nt_global_flag.unwrap_or(0) & STACK_TRACES != 0;
+        if kept.trim() == expected.trim()
+            || no_slot && expected.trim().is_empty()
+            || line_by_line(process, expected, &kept).is_some()
+        {
+            return Some("2023 extension: -x -v does not search memory");
+        }
+    }
     // 2023: no slot of the LFH is found in heaps with traces.
-    if command.newer
-        && typed.starts_with("!heap -x")
+    if typed.starts_with("!heap -x")
         && actual.contains("LFH;")
-        && process.nt_global_flag.unwrap_or(0) & 0x1000 != 0
-        && expected.trim().is_empty()
+        && process.nt_global_flag.unwrap_or(0) & STACK_TRACES != 0
+        && (command.newer || process.build < 10240)
     {
-        return Some("2023 extension: -x finds no LFH slot in heaps with traces");
+        if expected.trim().is_empty() {
+            return Some("-x finds no LFH slot in heaps with traces");
+        }
+        let row = |text: &str| {
+            let row = text.lines().nth(2)?;
+            let mut words = row.split_whitespace();
+            let entry = hex(words.next()?)?;
+            Some((entry, hex(words.nth(3)?)?))
+        };
+        if let (Some((container, size)), Some((slot, _))) = (row(expected), row(actual))
+            && slot.wrapping_sub(container) < size
+            && expected.trim_end().ends_with("internal")
+        {
+            return Some("-x finds the container of an LFH slot in heaps with traces");
+        }
+    }
+    // A variable of verifier.dll that is found by its symbols alone.
+    const SHUT_DOWN: &str = "\n    ShutDownFlags: ffffffff\n";
+    if typed == "!heap -p" && expected.replacen(SHUT_DOWN, "", 1) == actual {
+        return Some("ShutDownFlags: known by verifier.dll's symbols alone");
+    }
+    // `-stat` takes the handle of a page heap for that of an NT heap.
+    if typed == "!heap -stat" {
+        let handles = |text: &str| -> std::collections::BTreeSet<u64> {
+            let handle = |line: &str| hex(line.strip_prefix("_HEAP ")?.trim());
+            text.lines().filter_map(handle).collect()
+        };
+        let of = |heaps: &[ntheap::process::HeapRef], kind: fn(HeapKind) -> bool| {
+            let kept = heaps.iter().filter(|heap| kind(heap.kind));
+            kept.map(|heap| heap.handle).collect()
+        };
+        if !process.normal_heaps.is_empty()
+            && handles(expected) == of(&process.heaps, |kind| kind == HeapKind::PageHeap)
+            && handles(actual) == of(&process.normal_heaps, |_| true)
+        {
+            return Some("-stat: a page heap's handle taken for an NT heap's");
+        }
     }
     None
 }
@@ -328,7 +431,7 @@ fn checksum_as_tag(expected: &str, actual: &str) -> Option<&'static str> {
 }
 
 /// The same address in the same module, named by symbols that are not at hand.
-fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
+pub(crate) fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
     const CLASS: &str = "named by symbols that are not at hand";
     let expected = expected.trim();
     let (theirs, ours) = match (
@@ -345,8 +448,26 @@ fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
         }
     };
     let module = |name: &str| name.split(['!', '+']).next().map(str::to_owned);
-    let unnamed = !ours.contains('!') || !theirs.contains('!');
-    (module(theirs) == module(ours) && unnamed).then_some(CLASS)
+    let offset = |name: &str| match name.rsplit_once('+') {
+        Some((_, offset)) => hex(offset.trim_start_matches("0x")),
+        None => Some(0),
+    };
+    // A constant among types, taken for a symbol; the offset in the module stands behind.
+    if let Some((_, inside)) = theirs.split_once(" <PERF> (") {
+        let same = inside.trim_end_matches(')');
+        let place = |text: &str| Some((module(text)?, offset(text)?));
+        return (module(same) == module(ours)
+            && (ours.contains('!') || place(same) == place(ours)))
+        .then_some("a constant among types taken for a symbol");
+    }
+    // A symbol is nearer than the module's base, and a private one nearer than an export.
+    let (their_offset, our_offset) = (offset(theirs)?, offset(ours)?);
+    let nearer = match (theirs.contains('!'), ours.contains('!')) {
+        (true, _) => their_offset < our_offset,
+        (false, true) => our_offset < their_offset,
+        (false, false) => false,
+    };
+    (module(theirs) == module(ours) && nearer).then_some(CLASS)
 }
 
 /// A slot shown as busy whatever it is, where the debugger knows the build's LFH by guess only.
@@ -405,7 +526,7 @@ fn tagged_virtual_block(
 
 /// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap,
 /// and sorts by it.
-fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
+fn virtual_bytes(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
     let heaps = |text: &str| {
         let mut heaps: Vec<(Vec<String>, u64)> = Vec::new();
         for line in text.lines() {
@@ -430,9 +551,31 @@ fn virtual_bytes(expected: &str, actual: &str) -> Option<&'static str> {
                 .and_then(|line| hex(line.split(' ').nth(1)?));
             theirs.0 == ours.0
                 && (theirs.1 == ours.1
-                    || handle.is_some_and(|handle| theirs.1.wrapping_sub(handle) < 0x1000))
+                    || handle.is_some_and(|handle| is_sum_of_links(process, handle, theirs.1)))
         });
     proved.then_some("-stat: an address as the size of virtual blocks")
+}
+
+/// Whether a number is the sum of the links of a heap's list of virtual blocks: those of all blocks
+/// but one and that of the list's head, which lies in the heap's header.
+fn is_sum_of_links(process: &Process<'_, '_>, handle: u64, number: u64) -> bool {
+    const HEADER: u64 = 0x1000;
+    let Some(heap) = process.heaps.iter().find(|heap| heap.handle == handle) else {
+        return false;
+    };
+    let Heap::Nt(heap) = Heap::open(process, heap) else {
+        return false;
+    };
+    let elements = || heap.virtual_blocks.iter().map(|block| block.element);
+    let sum = elements().fold(0u64, u64::wrapping_add);
+    let pointer = |value: u64| match heap.bitness().pointer_size() {
+        4 => u64::from(value as u32),
+        _ => value,
+    };
+    elements().any(|first| {
+        let others = sum.wrapping_sub(first);
+        pointer(number.wrapping_sub(others).wrapping_sub(handle)) < HEADER
+    })
 }
 
 /// XP: a cached block is still busy for the segment; the debugger does not ask the lookaside lists.

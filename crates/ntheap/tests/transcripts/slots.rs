@@ -9,33 +9,41 @@ use std::collections::BTreeSet;
 use ntheap::{
     blocks::{Block, Kind, Visitor},
     heap::Heap,
-    process::Process,
+    process::{HeapKind, Process},
 };
+
+use crate::excuse;
 
 /// What the extension is bound to miss.
 #[derive(Default)]
-struct Missed {
+pub(crate) struct Missed {
     /// The container that the walk is in.
     container: Option<Block>,
     /// Its last slot.
     last: Option<Block>,
     /// Slots that end where their container does.
-    ends: BTreeSet<u64>,
+    pub(crate) ends: BTreeSet<u64>,
     /// Whether a container with room for one more slot was passed.
     lost: bool,
+    /// How many of them.
+    pub(crate) room: usize,
     /// Blocks behind such a container.
     behind: BTreeSet<u64>,
 }
 
 impl Missed {
-    fn finish(&mut self) {
+    /// Ends the last container; to be called behind the last block.
+    pub(crate) fn finish(&mut self) {
         if let (Some(container), Some(last)) = (self.container, self.last.take()) {
             let end = container.entry + container.block_size;
             let slots_end = last.entry + last.block_size;
             if slots_end == end {
                 self.ends.insert(last.entry);
             }
-            self.lost |= end.saturating_sub(slots_end) >= last.block_size;
+            if end.saturating_sub(slots_end) >= last.block_size {
+                self.lost = true;
+                self.room += 1;
+            }
         }
         self.container = None;
     }
@@ -80,6 +88,10 @@ pub(crate) fn excuse(
     if expected == "\r \n"
         && let Some(entry) = actual.lines().find_map(entry)
     {
+        let heap = actual.lines().find_map(heap_of);
+        if heap.is_some_and(|heap| is_segment_heap(process, heap)) {
+            return Some("-p and -flt do not walk segment heaps");
+        }
         return if ends.contains(&entry) {
             Some("last slot of an LFH container missed")
         } else {
@@ -101,10 +113,15 @@ pub(crate) fn excuse(
         };
         text.lines().map(row).collect()
     };
-    let theirs = rows(expected);
+    let (without, ours_without) = (
+        without_segment_heaps(process, expected),
+        without_segment_heaps(process, actual),
+    );
+    let theirs = rows(&without);
     let listed: BTreeSet<u64> = theirs.iter().filter_map(|(entry, _)| *entry).collect();
-    let mut class = None;
-    let mut ours = rows(actual);
+    let mut class = (without != expected && is_segment_walk(process))
+        .then_some("-p and -flt do not walk segment heaps");
+    let mut ours = rows(&ours_without);
     ours.retain(|(entry, _)| {
         let Some(entry) = entry.filter(|entry| !listed.contains(entry)) else {
             return true;
@@ -119,5 +136,44 @@ pub(crate) fn excuse(
             true
         }
     });
-    (ours == theirs).then_some(class)?
+    if ours.len() != theirs.len() {
+        return None;
+    }
+    for ((_, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+        if ours != theirs {
+            let named = excuse::symbol(theirs, ours)?;
+            class.get_or_insert(named);
+        }
+    }
+    class
+}
+
+/// The heap that a caption names.
+fn heap_of(line: &str) -> Option<u64> {
+    u64::from_str_radix(line.strip_prefix("    _HEAP @ ")?, 16).ok()
+}
+
+fn is_segment_heap(process: &Process<'_, '_>, handle: u64) -> bool {
+    let mut heaps = process.heaps.iter();
+    heaps.any(|heap| heap.handle == handle && heap.kind == HeapKind::Segment)
+}
+
+fn is_segment_walk(process: &Process<'_, '_>) -> bool {
+    let mut heaps = process.heaps.iter();
+    heaps.any(|heap| heap.kind == HeapKind::Segment)
+}
+
+/// The list without what is below the captions of segment heaps, and without the columns' caption.
+fn without_segment_heaps(process: &Process<'_, '_>, text: &str) -> String {
+    let mut shown = true;
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        if let Some(handle) = heap_of(line.trim_end()) {
+            shown = !is_segment_heap(process, handle);
+        }
+        if shown && !line.contains("  HEAP_ENTRY Size Prev Flags ") {
+            kept.push_str(line);
+        }
+    }
+    kept
 }

@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use super::rows::RowPrinter;
+use super::{page, rows::RowPrinter};
 use crate::{
     blocks::{Block, Finding, Visitor},
     heap::Heap,
@@ -33,8 +33,26 @@ pub fn filter(
         findings: Vec::new(),
     };
     for heap in heaps {
-        writeln!(rows.out, "    _HEAP @ {:x}", heap.handle())?;
-        heap.walk(&mut rows);
+        if let Heap::Page(page) = heap {
+            let printer = &rows.printer;
+            let mut vtable =
+                |address, size, out: &mut dyn Write| printer.vtable_line(address, size, out);
+            page::blocks(
+                page,
+                process.bitness,
+                &rows.sizes,
+                &mut vtable,
+                &mut *rows.out,
+            )?;
+            writeln!(rows.out, "    _HEAP @ {:x}", page.normal_heap())?;
+            // The first part is that of the full blocks.
+            for part in heap.parts().skip(1) {
+                heap.walk_part(part, &mut rows);
+            }
+        } else {
+            writeln!(rows.out, "    _HEAP @ {:x}", heap.handle())?;
+            heap.walk(&mut rows);
+        }
         rows.result?;
     }
     Ok(rows.findings)

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use crate::process::{HeapKind, HeapRef, Process};
+use crate::{
+    heap::Heap,
+    process::{HeapKind, HeapRef, Process},
+};
 
 /// Prints the list.
 ///
@@ -18,6 +21,13 @@ pub fn list(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
         writeln!(out, "{:>20x} {kind:>20}", heap.handle)?;
     }
     Ok(())
+}
+
+/// The heaps that the environment block lists, opened: of page heaps the normal heaps behind them.
+#[must_use]
+pub fn listed_heaps<'p, 'a>(process: &'p Process<'_, 'a>) -> Vec<Heap<'p, 'a>> {
+    let heaps = listed(process).iter();
+    heaps.map(|heap| Heap::open(process, heap)).collect()
 }
 
 /// The heaps that the environment block lists: of page heaps the normal heaps behind them.

@@ -22,7 +22,7 @@ mod x;
 
 pub use filter::filter;
 pub use header::{Detail, headers};
-pub use list::list;
+pub use list::{list, listed_heaps};
 pub use memory::{Display, display};
 pub use modules::{modules, nearest, search};
 pub use p::{address as block_at, blocks, overview};

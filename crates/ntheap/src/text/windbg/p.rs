@@ -96,7 +96,7 @@ pub fn blocks(
                 if wanted(reference.handle) {
                     let mut vtable =
                         |address, size, out: &mut dyn Write| rows.vtable_line(address, size, out);
-                    page::blocks(page, process.bitness, &mut vtable, out)?;
+                    page::blocks(page, process.bitness, &(0..=u64::MAX), &mut vtable, out)?;
                 }
                 // The first part is that of the full blocks.
                 let parts: Vec<Part> = opened.parts().skip(1).collect();

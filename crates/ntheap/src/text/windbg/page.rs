@@ -1,6 +1,9 @@
 //! What `!heap -p` prints of page heaps.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    ops::RangeInclusive,
+};
 
 use super::format::digits;
 use crate::{
@@ -38,10 +41,11 @@ pub(super) fn overview(heap: &PageHeap<'_, '_>, out: &mut dyn Write) -> fmt::Res
     writeln!(out, "\n      NormalHeap - {:x}", heap.normal_heap())
 }
 
-/// The full blocks.
+/// The full blocks of these requested sizes.
 pub(super) fn blocks(
     heap: &PageHeap<'_, '_>,
     bitness: Bitness,
+    sizes: &RangeInclusive<u64>,
     names: &mut dyn FnMut(u64, u64, &mut dyn Write) -> fmt::Result,
     out: &mut dyn Write,
 ) -> fmt::Result {
@@ -49,7 +53,7 @@ pub(super) fn blocks(
     writeln!(out, "    _DPH_HEAP_ROOT @ {:x}", heap.root.address)?;
     writeln!(out, "    Freed and decommitted blocks")?;
     writeln!(out, "      DPH_HEAP_BLOCK : VirtAddr VirtSize")?;
-    for block in &heap.freed {
+    for block in (heap.freed.iter()).filter(|block| sizes.contains(&block.requested)) {
         writeln!(
             out,
             "        {:0width$x} : {:0width$x} {:0width$x}",
@@ -61,7 +65,7 @@ pub(super) fn blocks(
         out,
         "      DPH_HEAP_BLOCK : UserAddr  UserSize - VirtAddr VirtSize"
     )?;
-    for block in &heap.busy {
+    for block in (heap.busy.iter()).filter(|block| sizes.contains(&block.requested)) {
         writeln!(
             out,
             "        {:0width$x} : {:0width$x} {:0width$x} - {:0width$x} {:0width$x}",

@@ -131,7 +131,8 @@ pub fn summary(
 ) -> fmt::Result {
     let bitness = process.bitness;
     let stars = "*".repeat(120);
-    writeln!(out, "\n\n{stars}\n{:46}NT HEAP STATS BELOW\n{stars}", "")?;
+    segment_heaps(heaps, out)?;
+    writeln!(out, "\n{stars}\n{:46}NT HEAP STATS BELOW\n{stars}", "")?;
     let mut aids = global_flags(process.nt_global_flag.unwrap_or(0))
         .filter_map(|flag| flag.heap_aid)
         .peekable();
@@ -192,6 +193,42 @@ pub fn summary(
         writeln!(out, "No heaps to display.")?;
     }
     writeln!(out, "{rule}")
+}
+
+/// `_SEGMENT_HEAP.Signature`.
+const SEGMENT_HEAP: u32 = 0xddee_ddee;
+
+/// The table of segment heaps, in front of that of NT heaps.
+fn segment_heaps(heaps: &[Heap<'_, '_>], out: &mut dyn Write) -> fmt::Result {
+    let mut headers = heaps
+        .iter()
+        .filter_map(|heap| match heap {
+            Heap::Segment(heap) => Some((heap.handle(), heap.header)),
+            _ => None,
+        })
+        .peekable();
+    writeln!(out)?;
+    if headers.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "{:38}Process    Total      Total ", "")?;
+    writeln!(out, "{:30}Global     Heap Reserved  Committed ", "")?;
+    writeln!(
+        out,
+        "    Heap Address  Signature    Flags     List    Bytes      Bytes "
+    )?;
+    writeln!(out, "{:40}Index      (K)        (K) \n", "")?;
+    for (handle, header) in headers {
+        writeln!(
+            out,
+            "{handle:16x} {SEGMENT_HEAP:10x} {:8x} {:8} {:8} {:10} ",
+            header.global_flags,
+            header.list_index,
+            (header.reserved + header.large_reserved) >> 10,
+            (header.committed + header.large_committed) >> 10,
+        )?;
+    }
+    Ok(())
 }
 
 /// 64-bit processes end on corruption; 32-bit ones only when they ask for it. The variable that the

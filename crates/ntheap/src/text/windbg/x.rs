@@ -25,6 +25,8 @@ const INTERNAL: u8 = 0x08;
 const LAST: u8 = 0x10;
 /// The three settable user flags.
 const USER_FLAGS: u8 = 0xe0;
+/// The build from which on an entry no longer says that it has a trace.
+const TRACE_UNMARKED: u32 = 10240;
 /// Segments lie at multiples of this.
 const SEGMENT_ALIGNMENT: u64 = 0x1_0000;
 
@@ -91,6 +93,8 @@ pub(super) struct Line {
     internal: bool,
     virtual_block: bool,
     lookaside: bool,
+    /// Whether the flag of blocks with a trace is shown.
+    traced: bool,
 }
 
 impl Line {
@@ -100,14 +104,33 @@ impl Line {
             Found::Span(span) => span.heap,
         };
         let reference = process.heap(handle).ok()?;
-        let Heap::Nt(heap) = Heap::open(process, reference) else {
-            return None;
+        let opened = Heap::open(process, reference);
+        let heap = match &opened {
+            Heap::Nt(heap) => heap,
+            // A block with a light prefix lies in the normal heap.
+            Heap::Page(page) => match page.normal()? {
+                Heap::Nt(heap) => heap,
+                _ => return None,
+            },
+            _ => return None,
         };
         match found {
-            Found::Block(block) => Some(Self::of_block(&heap, block)),
+            Found::Block(block) if block.kind == Kind::Page => None,
+            Found::Block(block) => {
+                let mut line = Self::of_block(heap, block);
+                // Marked in the entry by the builds from Vista to 8.1 alone.
+                let marks =
+                    process.build < TRACE_UNMARKED && process.layouts.heap.encoding.is_some();
+                line.traced = marks
+                    && line.previous.is_some()
+                    && !line.virtual_block
+                    && line.flags & (1 | EXTRA) == 1
+                    && line.user.wrapping_sub(line.entry) > heap.unit();
+                Some(line)
+            }
             Found::Span(span) if matches!(span.kind, SpanKind::Marker | SpanKind::Header) => {
                 let raw = heap.raw_entry_at(span.start)?;
-                Some(Self::of_entry(&heap, &raw, span.start))
+                Some(Self::of_entry(heap, &raw, span.start))
             }
             Found::Span(_) => None,
         }
@@ -133,6 +156,7 @@ impl Line {
                 internal: false,
                 virtual_block: false,
                 lookaside: false,
+                traced: false,
             };
         }
         let Some(raw) = heap.raw_entry_at(block.entry) else {
@@ -171,6 +195,7 @@ impl Line {
             internal: raw.entry.flags & INTERNAL != 0 && raw.is_busy(),
             virtual_block: false,
             lookaside: false,
+            traced: false,
         }
     }
 
@@ -187,6 +212,7 @@ impl Line {
             internal: block.internal,
             virtual_block: block.kind == Kind::Virtual,
             lookaside: false,
+            traced: false,
         }
     }
 
@@ -220,6 +246,9 @@ impl Line {
         }
         if self.lookaside {
             out.write_str(" - lookaside ")?;
+        }
+        if self.traced {
+            out.write_str(" stack_trace")?;
         }
         if self.internal {
             out.write_str(" internal")?;

@@ -1,0 +1,196 @@
+//! `!heap -stat`: what the 2015 extension is bound to print, computed with its errors.
+//!
+//! The tables are made again from the blocks with one or more known errors of the extension's walk;
+//! a difference is proved if exactly its output comes out.
+
+use ntheap::{
+    blocks::{Block, Kind, Visitor},
+    heap::Heap,
+    process::{HeapKind, Process},
+    stats::{self, HeapStatistics, Order, SizeCounts},
+    text::windbg,
+};
+
+use crate::slots::Missed;
+
+/// The most unused bytes that the extension reads of an entry.
+const MOST_UNUSED: u64 = 0x3f;
+
+/// So many containers with room for another slot are tried as the end of a walk.
+const MOST_STOPS: usize = 256;
+
+/// The errors of the walk.
+const SLOTS: u8 = 1;
+const CAPPED: u8 = 2;
+const CACHED: u8 = 4;
+const LIGHT: u8 = 8;
+const SEGMENT: u8 = 16;
+const ERRORS: &[(u8, &str)] = &[
+    (
+        SLOTS,
+        "-stat: LFH slots missed, or the heap lost behind them",
+    ),
+    (CAPPED, "UnusedBytes capped at 3f"),
+    (CACHED, "XP: cached blocks shown as busy"),
+    (LIGHT, "-stat: only the full blocks of a page heap"),
+    (SEGMENT, "-stat: segment heaps not walked"),
+];
+
+struct Collector {
+    blocks: Vec<Block>,
+    missed: Missed,
+    /// Where the walk can end: the number of blocks listed till then.
+    stops: Vec<usize>,
+}
+
+impl Visitor for Collector {
+    fn block(&mut self, block: &Block) {
+        let room = self.missed.room;
+        self.missed.block(block);
+        if self.missed.room > room && self.stops.len() < MOST_STOPS {
+            self.stops.push(self.blocks.len());
+        }
+        self.blocks.push(*block);
+    }
+}
+
+/// The class, if the output is what the errors of the walk make of it.
+pub(crate) fn excuse(
+    process: &Process<'_, '_>,
+    typed: &str,
+    expected: &str,
+) -> Option<&'static str> {
+    let words: Vec<&str> = typed.strip_prefix("!heap -stat -h ")?.split(' ').collect();
+    let handle = u64::from_str_radix(words[0], 16).ok()?;
+    let order = match words.get(2) {
+        Some(&"A") => Order::Size,
+        Some(&"B") => Order::Blocks,
+        _ => Order::Total,
+    };
+    let rows = match words.get(3) {
+        Some(text) => match text.strip_prefix("0n") {
+            Some(decimal) => decimal.parse().ok()?,
+            None => usize::from_str_radix(text, 16).ok()?,
+        },
+        None => windbg::DEFAULT_ROWS,
+    };
+    let statistics = stats::collect(process);
+    let walked: Vec<Collector> = process
+        .heaps
+        .iter()
+        .map(|reference| walk(process, reference))
+        .collect();
+    let bitness = process.bitness;
+    let mut subsets: Vec<u8> = (0..1 << ERRORS.len()).collect();
+    subsets.sort_by_key(|errors| errors.count_ones());
+    let print = |heap: &HeapStatistics| -> Option<String> {
+        let mut text = String::new();
+        if handle == 0 {
+            let heaps = std::slice::from_ref(heap);
+            windbg::all_block_sizes(heaps, bitness, order, rows, &mut text).ok()?;
+        } else {
+            windbg::block_sizes(handle, Some(heap), bitness, order, rows, &mut text).ok()?;
+        }
+        Some(text)
+    };
+    // Of the normal heap behind a page heap the x64 extension finds nothing.
+    let mut normal = process.normal_heaps.iter();
+    if normal.any(|heap| heap.handle == handle) {
+        let mut text = String::new();
+        windbg::block_sizes(handle, None, bitness, order, rows, &mut text).ok()?;
+        return (text == expected).then_some(ERRORS[3].1);
+    }
+    // Heap by heap: what is printed of one does not depend on the others.
+    let mut rest = expected;
+    let mut class = None;
+    for (heap, walked) in statistics.iter().zip(&walked) {
+        if handle != 0 && heap.handle != handle {
+            continue;
+        }
+        let (errors, tail) = subsets.iter().find_map(|&errors| {
+            let stops: &[usize] = if errors & SLOTS != 0 {
+                &walked.stops
+            } else {
+                &[]
+            };
+            let ends = std::iter::once(usize::MAX).chain(stops.iter().copied());
+            ends.into_iter().find_map(|end| {
+                let text = print(&with_errors(heap, walked, errors, end))?;
+                let tail = rest.strip_prefix(text.as_str())?;
+                (handle == 0 || tail.is_empty()).then_some((errors, tail))
+            })
+        })?;
+        rest = tail;
+        let made = ERRORS.iter().find(|(error, _)| errors & error != 0);
+        class = class.or(made.map(|(_, class)| *class));
+    }
+    rest.is_empty().then_some(class)?
+}
+
+fn walk(process: &Process<'_, '_>, reference: &ntheap::process::HeapRef) -> Collector {
+    let mut collector = Collector {
+        blocks: Vec::new(),
+        missed: Missed::default(),
+        stops: Vec::new(),
+    };
+    Heap::open(process, reference).walk(&mut collector);
+    collector.missed.finish();
+    collector
+}
+
+fn with_errors(
+    heap: &HeapStatistics,
+    walked: &Collector,
+    errors: u8,
+    end: usize,
+) -> HeapStatistics {
+    let mut result = heap.clone();
+    result.sizes = SizeCounts::default();
+    (result.busy_bytes, result.busy_blocks) = (0, 0);
+    if heap.kind == HeapKind::Segment && errors & SEGMENT != 0 {
+        return result;
+    }
+    for block in walked.blocks.iter().take(end) {
+        let counted = block.is_user_block()
+            || errors & CACHED != 0 && block.kind == Kind::Lookaside && !block.internal;
+        let lost = errors & SLOTS != 0 && walked.missed.ends.contains(&block.entry)
+            || errors & LIGHT != 0 && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
+        if !counted || lost {
+            continue;
+        }
+        let capped = errors & CAPPED != 0
+            && matches!(block.kind, Kind::Backend | Kind::Lfh)
+            && block.block_size.saturating_sub(block.size) > MOST_UNUSED;
+        let size = if capped {
+            block.block_size - MOST_UNUSED
+        } else {
+            block.size
+        };
+        result.sizes.add(size);
+        result.busy_bytes += size;
+        result.busy_blocks += 1;
+    }
+    result
+}
+
+/// `-stat`: segment heaps are listed as if they were NT heaps, with numbers of no meaning. The rows
+/// of the NT heaps in what is left.
+pub(crate) fn without_segment_heaps(process: &Process<'_, '_>, text: &str) -> String {
+    let segment = |handle| {
+        process
+            .heaps
+            .iter()
+            .any(|heap| heap.handle == handle && heap.kind == HeapKind::Segment)
+    };
+    let mut shown = true;
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        if let Some(handle) = line.strip_prefix("_HEAP ") {
+            shown = !u64::from_str_radix(handle.trim(), 16).is_ok_and(segment);
+        }
+        if shown {
+            kept.push_str(line);
+        }
+    }
+    kept
+}
