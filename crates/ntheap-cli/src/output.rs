@@ -56,6 +56,10 @@ impl Output {
         Ok(self.writer.write_all(bytes)?)
     }
 
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.writer.flush()?)
+    }
+
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         Ok(self.writer.flush()?)
     }
