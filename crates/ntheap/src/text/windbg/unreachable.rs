@@ -12,20 +12,28 @@ use super::{
     x::{Line, caption, scan},
 };
 use crate::{
-    blocks::{Block, Visitor},
+    blocks::{Block, Kind, Span, SpanKind, Visitor},
     heap::{Heap, nt::NtHeap},
     process::Process,
     traces::Traces,
 };
 
 #[derive(Default)]
-struct Busy(Vec<Block>);
+struct Busy {
+    blocks: Vec<Block>,
+    /// Entries of the segments' own, which the debugger counts as busy blocks.
+    own: usize,
+}
 
 impl Visitor for Busy {
     fn block(&mut self, block: &Block) {
         if block.is_user_block() {
-            self.0.push(*block);
+            self.blocks.push(*block);
         }
+    }
+
+    fn span(&mut self, span: &Span) {
+        self.own += usize::from(matches!(span.kind, SpanKind::Header | SpanKind::Marker));
     }
 }
 
@@ -119,7 +127,7 @@ pub fn unreachable(
         Heap::open(process, &reference).walk(&mut busy);
     }
     writeln!(out, "Scanning VM ...")?;
-    let mut blocks = Blocks::new(busy.0);
+    let mut blocks = Blocks::new(busy.blocks);
     let map = UsageMap::of(process, traces);
     let (first, end) = blocks.span();
     scan(process.memory(), process.bitness, &mut |at, value| {
@@ -128,12 +136,15 @@ pub fn unreachable(
             blocks.refer(value);
         }
     });
-    let bytes: u64 = blocks.blocks.iter().map(|block| block.block_size).sum();
+    // Virtual blocks are looked into but not counted.
+    let counted = blocks.blocks.iter().filter(|b| b.kind != Kind::Virtual);
+    let (count, bytes) = counted.fold((busy.own, 0u64), |(count, bytes), block| {
+        (count + 1, bytes.saturating_add(block.block_size))
+    });
+    let megabytes = bytes >> 20;
     write!(
         out,
-        "Scanning references from {} busy blocks ({} MBytes) ...",
-        blocks.blocks.len(),
-        bytes >> 20
+        "Scanning references from {count} busy blocks ({megabytes} MBytes) ..."
     )?;
     blocks.follow(process);
     let lost = blocks.blocks.iter().zip(&blocks.used);
