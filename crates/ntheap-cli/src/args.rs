@@ -111,6 +111,10 @@ pub(crate) enum Command {
         /// The dump
         dump: PathBuf,
     },
+    /// Carry out the debugger's commands
+    Exec(Exec),
+    /// Take the debugger's commands at a prompt, or from standard input
+    Shell(Shell),
 }
 
 /// `ntheap diff`.
@@ -259,4 +263,23 @@ pub(crate) struct Symbol {
     /// Addresses
     #[arg(required = true, value_name = "ADDRESS")]
     pub(crate) addresses: Vec<String>,
+}
+
+/// `ntheap exec`.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// Commands, each one argument: '!heap -s'
+    #[arg(required = true, value_name = "COMMAND")]
+    pub(crate) commands: Vec<String>,
+}
+
+/// `ntheap shell`.
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    /// The dump
+    pub(crate) dump: PathBuf,
+    /// A newer dump of the same program: .before and .after switch between them, !diff compares
+    pub(crate) after: Option<PathBuf>,
 }

@@ -147,6 +147,20 @@ impl Input {
         Ok(processes.swap_remove(0))
     }
 
+    /// The other side of a 32-bit process on 64-bit Windows.
+    pub(crate) fn other_side<'d, 'a>(&self, process: &Process<'d, 'a>) -> Option<Process<'d, 'a>> {
+        let bitness = match process.bitness {
+            Bitness::X86 => Bitness::X64,
+            Bitness::X64 => Bitness::X86,
+        };
+        let options = ProcessOptions {
+            bitness: Some(bitness),
+            ..ProcessOptions::default()
+        };
+        let open = || symbols::process(process.dump, &self.symbols, options).ok();
+        process.wow64.then(open).flatten()
+    }
+
     /// Says on stderr what of the dump and the process could not be read.
     pub(crate) fn report_problems(&self, process: &Process<'_, '_>) -> Status {
         let name = self.name();

@@ -3,10 +3,12 @@
 
 mod args;
 mod commands;
+mod completion;
 mod failure;
 mod input;
 mod numbers;
 mod output;
+mod pager;
 mod symbols;
 
 use std::process::ExitCode;

@@ -67,6 +67,10 @@ impl Output {
         &mut self.writer
     }
 
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.writer.flush()?)
+    }
+
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         Ok(self.writer.flush()?)
     }

@@ -43,7 +43,7 @@ pub(crate) fn open(common: &Common, dumps: &[&Path]) -> Result<Symbols, Failure>
 }
 
 /// Where converted symbols are kept: `NTHEAP_CACHE`, else the user's cache folder.
-fn cache_folder() -> Option<PathBuf> {
+pub(crate) fn cache_folder() -> Option<PathBuf> {
     let variable = |name| {
         env::var_os(name)
             .filter(|value| !value.is_empty())

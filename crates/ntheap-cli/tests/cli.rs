@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -133,4 +133,82 @@ fn every_record_of_blocks_is_json_with_the_documented_fields() {
         traced += usize::from(record["trace"].is_string());
     }
     assert!(traced > 1000, "{traced}");
+}
+
+/// Runs `ntheap shell` with commands on standard input.
+fn shell(dumps: &[&str], commands: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ntheap"))
+        .arg("shell")
+        .args(dumps.iter().map(|name| testdata(name)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(commands.as_bytes()).expect("written");
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn the_shell_takes_commands_from_a_pipe_over_two_dumps() {
+    let dumps = [
+        "19041.662-small.snap1.dmp.zst",
+        "19041.662-small.snap2.dmp.zst",
+    ];
+    let output = shell(
+        &dumps,
+        ".before\n!heap\n\n.after\n!heap\n!diff\nq\nnot read\n",
+    );
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let after = stdout
+        .find("19041.662-small.snap2.dmp.zst\n")
+        .expect("after");
+    assert!(
+        stdout.starts_with("19041.662-small.snap1.dmp.zst\n"),
+        "{stdout}"
+    );
+    assert!(stdout[..after].contains("NT Heap"), "{stdout}");
+    assert!(stdout[after..].contains("NT Heap"), "{stdout}");
+    let compared = ntheap(&[
+        "diff",
+        &testdata(dumps[0]).to_string_lossy(),
+        &testdata(dumps[1]).to_string_lossy(),
+    ]);
+    let compared = String::from_utf8_lossy(&compared.stdout).into_owned();
+    assert!(stdout.ends_with(&compared), "{stdout}\n---\n{compared}");
+}
+
+#[test]
+fn a_wrong_command_does_not_end_the_shell() {
+    let output = shell(
+        &["19041.662-small.snap1.dmp.zst"],
+        "!heep\n.after\n!address zz\n.help",
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for said in ["the nearest one is !heap", "one dump only", "zz: neither"] {
+        assert!(stderr.contains(said), "{stderr}");
+    }
+    assert!(String::from_utf8_lossy(&output.stdout).contains("!heap "));
+}
+
+#[test]
+fn the_shell_changes_the_side_of_a_wow64_process() {
+    let output = shell(
+        &["x86-19041.546-wow64ust.snap1.dmp.zst"],
+        ".effmach\n.effmach amd64\n!heap\n.effmach x86\n",
+    );
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout.starts_with("Effective machine: x86 compatible (x86)\n"));
+    assert!(
+        stdout.contains("Effective machine: x64 (AMD64)\n"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("590000 "), "{stdout}");
+    assert!(stdout.ends_with("Effective machine: x86 compatible (x86)\n"));
 }

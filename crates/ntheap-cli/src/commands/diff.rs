@@ -77,7 +77,9 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
                 top,
                 min_growth,
             };
-            output.text(|out| comparison::write(&comparison, &processes, &options, &names, out))?;
+            output.text(|out| {
+                comparison::write(&comparison, &processes.each_ref(), &options, &names, out)
+            })?;
         }
         Format::Json | Format::Jsonl => {
             let top = if show == Show::Heaps { 0 } else { top };

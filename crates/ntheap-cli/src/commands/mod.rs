@@ -5,8 +5,10 @@ mod block;
 mod blocks;
 mod by_stack;
 mod diff;
+mod exec;
 mod filter;
 mod info;
+mod shell;
 pub(crate) mod stacks;
 mod stat;
 mod summary;
@@ -39,6 +41,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Umdh(args) => umdh::run(args, common, &mut output),
         Command::Block(args) => block::run(args, common, &mut output),
         Command::Symbol(args) => symbol::run(args, common, &mut output),
+        Command::Exec(args) => exec::run(args, common, &mut output),
+        Command::Shell(args) => shell::run(args, common, &mut output),
     }?;
     output.finish()?;
     Ok(status)
@@ -68,5 +72,17 @@ fn document<T: Serialize>(command: &'static str, report: T) -> Document<T> {
         schema: ntheap::json::SCHEMA,
         command,
         report,
+    }
+}
+
+/// Commands that print what the debugger prints have no other form.
+fn text_only(common: &Common) -> Result<(), Failure> {
+    match common.format {
+        None | Some(Format::Text) => Ok(()),
+        Some(_) => Err(Failure::Usage(
+            "the debugger's commands print text; summary, stat, filter, blocks, block and symbol \
+             have --format"
+                .to_owned(),
+        )),
     }
 }

@@ -9,11 +9,13 @@ use crate::{
     process::{HeapKind, HeapRef},
     stats::{self, Order},
     text::windbg::{self, Detail, Display, SummaryOptions},
+    traces::Traces,
 };
 
 /// The commands, as a user types them.
 pub const COMMANDS: &[&str] = &[
-    "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "du", "dw", "lm", "ln", "x",
+    "!address", "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "du", "dw",
+    "lm", "ln", "x",
 ];
 
 struct Modules<'s, 'p, 'a>(&'s Session<'p, 'a>);
@@ -40,6 +42,7 @@ impl Session<'_, '_> {
         let arguments: Vec<&str> = words.collect();
         match name.to_ascii_lowercase().as_str() {
             "!heap" => self.heap(&arguments, out),
+            "!address" => self.address(&arguments, out),
             "lm" => Ok(windbg::modules(self.process, out)?),
             "ln" => {
                 let address = self.value(&arguments.join(" "))?;
@@ -72,6 +75,22 @@ impl Session<'_, '_> {
         }
     }
 
+    fn address(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        match operands.first() {
+            Some(word) if word.eq_ignore_ascii_case("-summary") => {
+                Ok(windbg::address_summary(self.process, &self.traces, out)?)
+            }
+            Some(word) if !word.starts_with('-') => {
+                let address = self.value(&operands.join(" "))?;
+                Ok(windbg::address(self.process, &self.traces, address, out)?)
+            }
+            other => Err(CommandError::Operand {
+                text: other.copied().unwrap_or("!address").to_owned(),
+                reason: "an address or -summary is expected",
+            }),
+        }
+    }
+
     fn search(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
         let pattern = operands.join(" ");
         if !pattern.contains('!') {
@@ -83,17 +102,36 @@ impl Session<'_, '_> {
         Ok(windbg::search(self.process, self.names, &pattern, out)?)
     }
 
-    fn machine(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
-        let (name, text) = match self.process.bitness {
+    fn machine(&mut self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let names = |bitness| match bitness {
             Bitness::X86 => ("x86", "x86 compatible (x86)"),
             Bitness::X64 => ("amd64", "x64 (AMD64)"),
         };
-        match operands.first() {
-            Some(wanted) if !wanted.eq_ignore_ascii_case(name) => Err(CommandError::Unavailable {
-                reason: "open the dump for the other side of the process to change the machine",
-            }),
-            _ => Ok(writeln!(out, "Effective machine: {text}")?),
+        if let Some(wanted) = operands.first() {
+            let wanted = wanted.to_ascii_lowercase();
+            if !matches!(wanted.as_str(), "x86" | "amd64" | "x64" | "." | "#") {
+                return Err(CommandError::Operand {
+                    text: wanted,
+                    reason: "not a machine: x86 or amd64",
+                });
+            }
+            let current = names(self.process.bitness).0;
+            let stays = wanted == "."
+                || wanted == current
+                || (wanted, current) == ("x64".to_owned(), "amd64");
+            if !stays {
+                let Some(other) = self.other_side else {
+                    return Err(CommandError::Unavailable {
+                        reason: "the process has one machine only",
+                    });
+                };
+                self.other_side = Some(self.process);
+                self.process = other;
+                self.traces = Traces::of(other);
+            }
         }
+        let (_, text) = names(self.process.bitness);
+        Ok(writeln!(out, "Effective machine: {text}")?)
     }
 
     fn memory(
@@ -176,6 +214,7 @@ impl Session<'_, '_> {
             "-stat" => self.stat(rest, out),
             "-flt" => self.filter(rest, out),
             "-triage" => Ok(windbg::triage(self.process, out)?),
+            "-l" => Ok(windbg::unreachable(self.process, &self.traces, out)?),
             "-g" => Ok(windbg::global_tags(self.process, out)?),
             _ if option == &"-T" => match self.heap_operand(rest.first())? {
                 Some(handle) => Ok(windbg::pseudo_tags(self.process, handle, out)?),

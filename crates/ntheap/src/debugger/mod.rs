@@ -64,6 +64,8 @@ impl From<fmt::Error> for CommandError {
 /// A process, names for its addresses, and what commands remember.
 pub struct Session<'p, 'a> {
     process: &'p Process<'p, 'a>,
+    /// The other side of a 32-bit process on 64-bit Windows.
+    other_side: Option<&'p Process<'p, 'a>>,
     names: &'p dyn NameSource,
     traces: Traces<'p, 'a>,
     /// Whether `.lines` switched source lines on.
@@ -82,10 +84,24 @@ impl<'p, 'a> Session<'p, 'a> {
     pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn NameSource) -> Self {
         Session {
             process,
+            other_side: None,
             names,
             traces: Traces::of(process),
             lines: false,
         }
+    }
+
+    /// The session with the other side of the process, which `.effmach` switches to.
+    #[must_use]
+    pub fn with_other_side(mut self, other: &'p Process<'p, 'a>) -> Self {
+        self.other_side = Some(other);
+        self
+    }
+
+    /// The side of the process that commands speak of.
+    #[must_use]
+    pub fn process(&self) -> &'p Process<'p, 'a> {
+        self.process
     }
 
     /// Carries out a command.

@@ -43,7 +43,7 @@ pub enum Show {
 /// Those of `out`.
 pub fn write(
     comparison: &Comparison,
-    processes: &[Process<'_, '_>; 2],
+    processes: &[&Process<'_, '_>; 2],
     options: &Options,
     names: &dyn NameSource,
     out: &mut dyn Write,
@@ -106,12 +106,12 @@ fn certainty(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
 
 fn header(
     comparison: &Comparison,
-    processes: &[Process<'_, '_>; 2],
+    processes: &[&Process<'_, '_>; 2],
     options: &Options,
     out: &mut dyn Write,
 ) -> fmt::Result {
     for (index, label) in ["before", "after "].into_iter().enumerate() {
-        let process = &processes[index];
+        let process = processes[index];
         write!(out, "{label}  {}", options.names[index])?;
         if let Some(pid) = process.dump.process_id {
             write!(out, "  pid {pid}")?;

@@ -9,7 +9,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{slots, stat, transcript::Typed};
+use crate::{address, slots, stat, transcript::Typed};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -207,6 +207,17 @@ fn whole(
         {
             return Some("2023 extension: -x -v does not search memory");
         }
+    }
+    if typed == "!address -summary" {
+        return address::summary(expected, actual);
+    }
+    if typed.starts_with("!address ") {
+        return address::region(process, expected, actual);
+    }
+    if typed == "!heap -l" {
+        return address::unreachable(process, expected, actual, |theirs, ours| {
+            line(process, theirs, ours)
+        });
     }
     // 2023: no slot of the LFH is found in heaps with traces.
     if typed.starts_with("!heap -x")

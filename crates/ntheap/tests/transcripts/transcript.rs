@@ -97,6 +97,10 @@ impl Typed {
             };
             text.replace_range(at..at + end + "Complete]".len(), "");
         }
+        // Progress of `-l`: a dot now and then.
+        while text.contains(") ....") {
+            text = text.replace(") ....", ") ...");
+        }
         let mut kept = String::new();
         for line in text.split_inclusive('\n') {
             if !is_noise(line) {
@@ -121,7 +125,7 @@ impl Typed {
 /// Messages about the debugger's own state: symbols that it misses, progress.
 fn is_noise(line: &str) -> bool {
     line.starts_with("HEAPEXT:")
-        || line.starts_with("Building memory map: ")
+        || line.starts_with("\rBuilding memory map: ")
         || line.starts_with("SEGMENT HEAP ERROR")
         || line.starts_with("ReadMemory error")
         || line.starts_with("Use `!address ")

@@ -2,6 +2,7 @@
 //!
 //! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
 
+mod address;
 mod entries;
 mod filter;
 mod flags;
@@ -18,8 +19,11 @@ mod stat;
 mod summary;
 mod tags;
 mod triage;
+mod unreachable;
+mod usage;
 mod x;
 
+pub use address::{address, address_summary};
 pub use filter::filter;
 pub use header::{Detail, headers};
 pub use list::{list, listed_heaps};
@@ -32,4 +36,5 @@ pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
 pub use summary::{SummaryOptions, SummaryRow, summary};
 pub use tags::{global_tags, pseudo_tags};
 pub use triage::triage;
+pub use unreachable::unreachable;
 pub use x::find;

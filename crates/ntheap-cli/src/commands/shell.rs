@@ -1,0 +1,252 @@
+//! `ntheap shell`: the debugger's commands at a prompt, over one dump or two.
+
+use std::{
+    fmt,
+    io::{self, BufRead, IsTerminal, Lines, StdinLock},
+    path::PathBuf,
+};
+
+use ntheap::{
+    debugger::{COMMANDS, CommandError, Session},
+    diff::{self, Grouping, Snapshot},
+    process::Process,
+    text::comparison::{self, Options, Show},
+};
+use ntheap_symbols::DumpNames;
+use rustyline::{Editor, error::ReadlineError, history::DefaultHistory};
+
+use super::text_only;
+use crate::{
+    args::{Common, Shell},
+    completion::{Completion, OWN_COMMANDS},
+    failure::{Failure, Status},
+    input::Input,
+    output::Output,
+    pager::{Pager, catch_interrupts},
+    symbols,
+};
+
+pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    text_only(common)?;
+    let mut inputs = vec![Input::open(&args.dump, common)?];
+    if let Some(after) = &args.after {
+        inputs.push(Input::open(after, common)?);
+    }
+    let mut dumps = Vec::new();
+    for input in &inputs {
+        dumps.push(input.parse()?);
+    }
+    let mut processes = Vec::new();
+    let mut status = Status::Complete;
+    for (input, dump) in inputs.iter().zip(&dumps) {
+        let process = input.process(dump, common)?;
+        status = status.and(input.report_problems(&process));
+        let other = input.other_side(&process);
+        processes.push((process, other));
+    }
+    let named = inputs.iter().zip(&dumps);
+    let names: Vec<_> = named
+        .map(|(input, dump)| DumpNames::new(dump, input.symbols()))
+        .collect();
+    let sessions = processes
+        .iter()
+        .zip(&names)
+        .map(|((process, other), names)| {
+            let session = Session::new(process, names);
+            match other {
+                Some(other) => session.with_other_side(other),
+                None => session,
+            }
+        })
+        .collect();
+    let prompt = Prompt::new(&processes);
+    let mut state = State {
+        inputs: &inputs,
+        names: &names,
+        sessions,
+        // What is looked into is the newer one.
+        current: inputs.len() - 1,
+        paged: prompt.is_terminal() && io::stdout().is_terminal(),
+    };
+    let told = state.run(prompt, output)?;
+    for (input, dump) in inputs.iter().zip(&dumps) {
+        symbols::report(dump, input.symbols());
+    }
+    Ok(status.and(told))
+}
+
+struct State<'s, 'p, 'a> {
+    inputs: &'s [Input],
+    names: &'s [DumpNames<'p, 'a, 's>],
+    sessions: Vec<Session<'p, 'a>>,
+    current: usize,
+    paged: bool,
+}
+
+impl State<'_, '_, '_> {
+    fn run(&mut self, mut prompt: Prompt, output: &mut Output) -> Result<Status, Failure> {
+        let mut status = Status::Complete;
+        while let Some(line) = prompt.line(self.label())? {
+            let command = line.trim();
+            match command {
+                "" => continue,
+                "q" | "qq" | "quit" | "exit" | ".exit" => break,
+                _ => {}
+            }
+            let mut pager = Pager::new(output, self.paged);
+            let result = self.execute(command, &mut pager);
+            pager.finish()?;
+            match result {
+                // Ctrl-C, or `q` behind a page.
+                Ok(()) | Err(CommandError::Output) => {}
+                Err(error) => {
+                    eprintln!("{error}");
+                    status = Status::Partial;
+                }
+            }
+        }
+        prompt.close();
+        Ok(status)
+    }
+
+    fn label(&self) -> &'static str {
+        match (self.inputs.len(), self.current) {
+            (1, _) => "> ",
+            (_, 0) => "before> ",
+            _ => "after> ",
+        }
+    }
+
+    fn execute(&mut self, command: &str, out: &mut dyn fmt::Write) -> Result<(), CommandError> {
+        match command {
+            ".before" | ".after" => {
+                if self.inputs.len() < 2 {
+                    return Err(ONE_DUMP);
+                }
+                self.current = usize::from(command == ".after");
+                let name = self.inputs[self.current].name();
+                Ok(writeln!(out, "{name}")?)
+            }
+            "!diff" => self.compare(out),
+            ".help" | "help" | "?" => {
+                let mut all: Vec<_> = COMMANDS.iter().chain(OWN_COMMANDS).copied().collect();
+                all.sort_unstable();
+                Ok(writeln!(out, "{}", all.join(" "))?)
+            }
+            _ => self.sessions[self.current].execute(command, out),
+        }
+    }
+
+    fn compare(&self, mut out: &mut dyn fmt::Write) -> Result<(), CommandError> {
+        const TOP: usize = 10;
+        let [before, after] = self.inputs else {
+            return Err(ONE_DUMP);
+        };
+        let processes = [self.sessions[0].process(), self.sessions[1].process()];
+        let snapshots = processes.map(Snapshot::of);
+        let by = Grouping {
+            size: true,
+            stack: true,
+        };
+        let comparison = diff::compare(&snapshots[0], &snapshots[1], by);
+        for warning in &comparison.warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
+        let options = Options {
+            names: [before, after].map(|input| input.path().display().to_string()),
+            show: Show::Sizes,
+            top: TOP,
+            min_growth: 1,
+        };
+        Ok(comparison::write(
+            &comparison,
+            &processes,
+            &options,
+            &self.names[1],
+            &mut out,
+        )?)
+    }
+}
+
+const ONE_DUMP: CommandError = CommandError::Unavailable {
+    reason: "there is one dump only: start with `ntheap shell BEFORE AFTER`",
+};
+
+/// Where commands come from.
+enum Prompt {
+    Terminal {
+        editor: Box<Editor<Completion, DefaultHistory>>,
+        history: Option<PathBuf>,
+    },
+    Lines(Lines<StdinLock<'static>>),
+}
+
+impl Prompt {
+    fn new(processes: &[(Process<'_, '_>, Option<Process<'_, '_>>)]) -> Self {
+        let lines = || Prompt::Lines(io::stdin().lock().lines());
+        if !io::stdin().is_terminal() {
+            return lines();
+        }
+        // What can't be edited can still be read.
+        let Ok(mut editor) = Editor::new() else {
+            return lines();
+        };
+        catch_interrupts();
+        let heaps = processes
+            .iter()
+            .flat_map(|(process, other)| [Some(process), other.as_ref()])
+            .flatten()
+            .flat_map(|process| process.heaps.iter().chain(&process.normal_heaps));
+        editor.set_helper(Some(Completion {
+            heaps: heaps.map(|heap| format!("{:x}", heap.handle)).collect(),
+        }));
+        let history = symbols::cache_folder().map(|folder| folder.join("history"));
+        if let Some(path) = &history {
+            // The first time there is none.
+            editor.load_history(path).ok();
+        }
+        Prompt::Terminal {
+            editor: Box::new(editor),
+            history,
+        }
+    }
+
+    fn is_terminal(&self) -> bool {
+        matches!(self, Prompt::Terminal { .. })
+    }
+
+    /// The next line; `None` at the end.
+    fn line(&mut self, label: &str) -> Result<Option<String>, Failure> {
+        let editor = match self {
+            Prompt::Lines(lines) => return Ok(lines.next().transpose()?),
+            Prompt::Terminal { editor, .. } => editor,
+        };
+        loop {
+            match editor.readline(label) {
+                Ok(line) => {
+                    editor.add_history_entry(line.as_str()).ok();
+                    return Ok(Some(line));
+                }
+                // Ctrl-C clears the line.
+                Err(ReadlineError::Interrupted) => {}
+                Err(ReadlineError::Eof) => return Ok(None),
+                Err(ReadlineError::Io(error)) => return Err(error.into()),
+                Err(error) => return Err(Failure::Usage(error.to_string())),
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Prompt::Terminal {
+            editor,
+            history: Some(path),
+        } = self
+        {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).ok();
+            }
+            // History is a convenience: a folder that can't be written to is no reason to complain.
+            editor.save_history(path).ok();
+        }
+    }
+}

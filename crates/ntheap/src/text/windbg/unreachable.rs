@@ -1,0 +1,167 @@
+//! `!heap -l`: busy blocks that nothing points to.
+//!
+//! What lies outside the heaps is taken as in use. A block that a pointer there leads to is in use,
+//! and so are the blocks that pointers in a block in use lead to; a pointer may lead anywhere into
+//! a block, its header included.
+
+use std::fmt::{self, Write};
+
+use super::{
+    format::digits,
+    usage::{Usage, UsageMap},
+    x::{Line, caption, scan},
+};
+use crate::{
+    blocks::{Block, Kind, Span, SpanKind, Visitor},
+    heap::{Heap, nt::NtHeap},
+    process::Process,
+    traces::Traces,
+};
+
+#[derive(Default)]
+struct Busy {
+    blocks: Vec<Block>,
+    /// Entries of the segments' own, which the debugger counts as busy blocks.
+    own: usize,
+}
+
+impl Visitor for Busy {
+    fn block(&mut self, block: &Block) {
+        if block.is_user_block() {
+            self.blocks.push(*block);
+        }
+    }
+
+    fn span(&mut self, span: &Span) {
+        self.own += usize::from(matches!(span.kind, SpanKind::Header | SpanKind::Marker));
+    }
+}
+
+/// The busy blocks by address, and which of them are in use.
+struct Blocks {
+    blocks: Vec<Block>,
+    used: Vec<bool>,
+    /// Blocks in use whose pointers were not followed yet.
+    pending: Vec<usize>,
+}
+
+impl Blocks {
+    fn new(mut blocks: Vec<Block>) -> Self {
+        blocks.sort_by_key(|block| block.entry);
+        Blocks {
+            used: vec![false; blocks.len()],
+            pending: Vec::new(),
+            blocks,
+        }
+    }
+
+    /// Addresses that some block may lie at.
+    fn span(&self) -> (u64, u64) {
+        let end = |block: &Block| block.entry.saturating_add(block.block_size);
+        let first = self.blocks.first().map_or(0, |block| block.entry);
+        (first, self.blocks.iter().map(end).max().unwrap_or(0))
+    }
+
+    /// Notes that something in use holds `value`.
+    fn refer(&mut self, value: u64) {
+        let behind = self.blocks.partition_point(|block| block.entry <= value);
+        let Some(index) = behind.checked_sub(1) else {
+            return;
+        };
+        let block = &self.blocks[index];
+        if value - block.entry < block.block_size && !self.used[index] {
+            self.used[index] = true;
+            self.pending.push(index);
+        }
+    }
+
+    fn follow(&mut self, process: &Process<'_, '_>) {
+        let size = process.bitness.pointer_size();
+        let (first, end) = self.span();
+        while let Some(index) = self.pending.pop() {
+            let Block {
+                entry, block_size, ..
+            } = self.blocks[index];
+            let memory = process.memory();
+            let count = memory.readable(entry, block_size) / size;
+            let Some(bytes) = memory.slice(entry, count * size) else {
+                continue;
+            };
+            for word in bytes.chunks_exact(size as usize) {
+                let mut value = [0; 8];
+                value[..word.len()].copy_from_slice(word);
+                let value = u64::from_le_bytes(value);
+                if (first..end).contains(&value) {
+                    self.refer(value);
+                }
+            }
+        }
+    }
+}
+
+/// Prints the busy blocks that nothing in use points to.
+///
+/// # Errors
+/// Those of `out`.
+pub fn unreachable(
+    process: &Process<'_, '_>,
+    traces: &Traces<'_, '_>,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let width = digits(process.bitness);
+    writeln!(
+        out,
+        "Searching the memory for potential unreachable busy blocks."
+    )?;
+    let all = process.heaps.iter().chain(&process.normal_heaps);
+    let heaps: Vec<NtHeap<'_, '_>> = all
+        .filter_map(|reference| match Heap::open(process, reference) {
+            Heap::Nt(heap) => Some(*heap),
+            _ => None,
+        })
+        .collect();
+    let mut busy = Busy::default();
+    for heap in &heaps {
+        writeln!(out, "Heap {:0width$x}", heap.handle())?;
+        let reference = heap.reference;
+        Heap::open(process, &reference).walk(&mut busy);
+    }
+    writeln!(out, "Scanning VM ...")?;
+    let mut blocks = Blocks::new(busy.blocks);
+    let map = UsageMap::of(process, traces);
+    let (first, end) = blocks.span();
+    scan(process.memory(), process.bitness, &mut |at, value| {
+        if (first..end).contains(&value) && map.at(at).is_none_or(|used| used.usage != Usage::Heap)
+        {
+            blocks.refer(value);
+        }
+    });
+    // Virtual blocks are looked into but not counted.
+    let counted = blocks.blocks.iter().filter(|b| b.kind != Kind::Virtual);
+    let (count, bytes) = counted.fold((busy.own, 0u64), |(count, bytes), block| {
+        (count + 1, bytes.saturating_add(block.block_size))
+    });
+    let megabytes = bytes >> 20;
+    write!(
+        out,
+        "Scanning references from {count} busy blocks ({megabytes} MBytes) ..."
+    )?;
+    blocks.follow(process);
+    let lost = blocks.blocks.iter().zip(&blocks.used);
+    let lost: Vec<&Block> = lost.filter(|(_, used)| !**used).map(|(b, _)| b).collect();
+    if lost.is_empty() {
+        return writeln!(out, "No potential unreachable blocks were detected.");
+    }
+    writeln!(out)?;
+    caption(process.bitness, out)?;
+    for heap in &heaps {
+        for block in lost.iter().filter(|block| block.heap == heap.handle()) {
+            Line::of_block(heap, block).write(process.bitness, out)?;
+        }
+    }
+    writeln!(
+        out,
+        "{} potential unreachable blocks were detected.",
+        lost.len()
+    )
+}
