@@ -2,7 +2,7 @@
 
 use super::Heap;
 use crate::{
-    blocks::{Block, Span, SpanKind, Visitor},
+    blocks::{Block, Kind, Span, SpanKind, Visitor},
     process::Process,
 };
 
@@ -58,8 +58,13 @@ struct Finder {
 
 impl Visitor for Finder {
     fn block(&mut self, block: &Block) {
-        // Slots follow their container.
-        if self.address.wrapping_sub(block.entry) < block.block_size {
+        // The entry of a full block of page heap is its record, elsewhere. Slots follow their
+        // container.
+        let (start, size) = match block.kind {
+            Kind::Page => (block.address, block.size),
+            _ => (block.entry, block.block_size),
+        };
+        if self.address.wrapping_sub(start) < size {
             self.found = Some(Found::Block(*block));
         }
     }
