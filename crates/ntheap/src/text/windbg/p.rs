@@ -236,13 +236,13 @@ pub fn address(
         };
         writeln!(out, "    _HEAP @ {shown:x}")?;
         RowPrinter::new(process, names).block(&found, out)?;
-        if let Some(frames) = frames {
-            if found.state == State::Busy {
-                for frame in frames {
-                    write!(out, "        {frame:x} ")?;
-                    frame_name(names, frame, process.bitness, out)?;
-                    writeln!(out)?;
-                }
+        if let Some(frames) = frames
+            && found.state == State::Busy
+        {
+            for frame in frames {
+                write!(out, "        {frame:x} ")?;
+                frame_name(names, frame, process.bitness, out)?;
+                writeln!(out)?;
             }
         }
         writeln!(out)?;
