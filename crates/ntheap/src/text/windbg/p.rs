@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{flags, format::digits, page, rows::RowPrinter};
 use crate::{
-    blocks::{Block, Kind, Span, SpanKind, State, Visitor},
+    blocks::{Block, Span, SpanKind, State, Visitor},
     heap::{
         Heap, Part, find,
         nt::{FrontEndKind, NtHeap},
@@ -236,15 +236,13 @@ pub fn address(
         };
         writeln!(out, "    _HEAP @ {shown:x}")?;
         RowPrinter::new(process, names).block(&found, out)?;
-        if let Some(frames) = frames {
-            if found.kind == Kind::PageLight {
-                page::frames(&frames, names, process.bitness, out)?;
-            } else if found.state == State::Busy {
-                for frame in frames {
-                    write!(out, "        {frame:x} ")?;
-                    frame_name(names, frame, process.bitness, out)?;
-                    writeln!(out)?;
-                }
+        if let Some(frames) = frames
+            && found.state == State::Busy
+        {
+            for frame in frames {
+                write!(out, "        {frame:x} ")?;
+                frame_name(names, frame, process.bitness, out)?;
+                writeln!(out)?;
             }
         }
         writeln!(out)?;
