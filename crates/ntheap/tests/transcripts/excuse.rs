@@ -5,7 +5,7 @@
 
 use ntheap::{
     debugger::Session,
-    heap::{Heap, nt::NtHeap},
+    heap::{Heap, find::block_at, nt::NtHeap},
     process::{HeapKind, Process},
 };
 
@@ -60,7 +60,9 @@ fn whole(
 ) -> Option<&'static str> {
     let typed = command.typed();
     let has_segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
-    if expected.trim().is_empty() && actual.is_empty() {
+    if expected.trim().is_empty() && actual.is_empty()
+        || has_segment_heaps && expected.starts_with('\n') && expected.trim_start() == actual
+    {
         return Some("empty line where a message about segment heaps was left out");
     }
     // 2015: `-s -h H` prints the table of all heaps, without its preamble.
@@ -72,6 +74,7 @@ fn whole(
             "!heap -s"
         };
         session.execute(other, &mut table).ok()?;
+        let expected = &without_virtual_blocks(process, expected);
         if without_preamble(&table) == without_preamble(expected)
             || line_by_line(
                 process,
@@ -269,6 +272,29 @@ fn whole(
     None
 }
 
+/// `-s -a` of 2015 also lists the virtual blocks: the output without those that there are.
+fn without_virtual_blocks(process: &Process<'_, '_>, text: &str) -> String {
+    const START: &str = "Virtual block: ";
+    if !text.contains(START) {
+        return text.to_owned();
+    }
+    let mut elements = Vec::new();
+    for reference in &process.heaps {
+        if let Heap::Nt(heap) = Heap::open(process, reference) {
+            elements.extend(heap.virtual_blocks.iter().map(|block| block.element));
+        }
+    }
+    let known = |line: &str| {
+        let start = line.strip_prefix(START).and_then(|l| l.split(' ').next());
+        start
+            .and_then(hex)
+            .is_some_and(|start| elements.contains(&start))
+    };
+    text.split_inclusive('\n')
+        .filter(|line| !known(line))
+        .collect()
+}
+
 /// The table of `-s` from the line of the LFH key on.
 fn without_preamble(text: &str) -> &str {
     [
@@ -294,8 +320,14 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
     let capped = expected
         .iter()
         .any(|line| line.contains("past requested size of") && line.ends_with("- 3f)"));
+    let inside = expected.iter().any(|line| inside_block(process, line));
     let expected: Vec<&str> = expected
         .into_iter()
+        .filter(|line| {
+            !(inside
+                && (inside_block(process, line)
+                    || line.starts_with("##The above errors were found in segment")))
+        })
         .filter(|line| {
             !(capped
                 && (line.starts_with("    Heap block at ") && line.ends_with("- 3f)")
@@ -331,6 +363,7 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
     }
     let mut class = capped
         .then_some("UnusedBytes capped at 3f")
+        .or(inside.then_some("fill behind blocks looked for inside blocks with traces"))
         .or(xp_class.then_some("XP: uncommitted ranges and free list map misread"));
     for (expected, actual) in expected.iter().zip(&actual) {
         if expected != actual {
@@ -357,6 +390,23 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
                 .then_some("LFH key can't be told without symbols while no LFH is in use")
         })
 }
+
+/// A report of damage behind a block at a place that the program's own bytes take: the header of a
+/// trace, which lies in front of them, was left out of account.
+fn inside_block(process: &Process<'_, '_>, line: &str) -> bool {
+    let parts = || {
+        let rest = line.strip_prefix("    Heap block at ")?;
+        let (entry, rest) = rest.split_once(" modified at ")?;
+        let place = rest.split_once(" past requested size of ")?.0;
+        let (entry, place) = (hex(entry)?, hex(place)?);
+        let block = block_at(process, entry)?;
+        Some(block.entry == entry && place < block.address + block.size)
+    };
+    process.nt_global_flag.unwrap_or(0) & TRACES != 0 && parts() == Some(true)
+}
+
+/// `FLG_USER_STACK_TRACE_DB`.
+const TRACES: u32 = 0x1000;
 
 fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
