@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     }
     for command in &args.commands {
         if args.commands.len() > 1 {
-            output.text(|out| writeln!(out, "> {command}"))?;
+            output.text(|out| writeln!(out, "0:000> {command}"))?;
         }
         let mut result = Ok(());
         output.text(|out| match session.execute(command, out) {
