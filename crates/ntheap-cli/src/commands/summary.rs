@@ -57,8 +57,16 @@ pub(crate) fn run(
                 output.text(|out| {
                     match style {
                         Style::Windbg => {
-                            let options = windbg::SummaryOptions::default();
-                            windbg::summary(&process, &heaps, &options, out)?;
+                            let names = input.names(&dump);
+                            let options = windbg::SummaryOptions::named(&process, &names);
+                            // The debugger's table is of the heaps in the environment block: of page
+                            // heaps, the normal ones behind them.
+                            let listed = match &common.heap {
+                                Some(_) => None,
+                                None => Some(windbg::listed_heaps(&process)),
+                            };
+                            let rows = listed.as_ref().unwrap_or(&heaps);
+                            windbg::summary(&process, rows, &options, out)?;
                         }
                         Style::Plain => plain::summary(&plain::overview(&process, &heaps), out)?,
                     }

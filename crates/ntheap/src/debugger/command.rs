@@ -257,7 +257,7 @@ impl Session<'_, '_> {
         let flag = |name| operands.iter().any(|word| word.eq_ignore_ascii_case(name));
         let options = SummaryOptions {
             verbose: flag("-v"),
-            ..SummaryOptions::default()
+            ..SummaryOptions::named(self.process, self.names)
         };
         let after = |name: &str| {
             let at = operands

@@ -15,6 +15,7 @@ use crate::{
     },
     layout::Bitness,
     process::{Process, global_flags},
+    text::NameSource,
 };
 
 /// Committed bytes from which on a row can be followed by its external fragmentation.
@@ -34,6 +35,25 @@ pub struct SummaryOptions {
     /// Whether corruption ends the process, where ntdll's variable for it is known; else what
     /// Windows does by default for the width.
     pub termination_on_corruption: Option<bool>,
+    /// The LFH key, where ntdll's variable for it is known; else it is inferred from LFH blocks.
+    pub lfh_key: Option<u64>,
+}
+
+impl SummaryOptions {
+    /// The options with what ntdll's variables say, as far as `names` knows where they are.
+    #[must_use]
+    pub fn named(process: &Process<'_, '_>, names: &dyn NameSource) -> Self {
+        let memory = process.memory();
+        let cookie = names.address_of("ntdll!RtlpDisableBreakOnFailureCookie");
+        let key = names.address_of("ntdll!RtlpLFHKey");
+        SummaryOptions {
+            verbose: false,
+            termination_on_corruption: cookie
+                .and_then(|address| memory.u32(address))
+                .map(|cookie| cookie == 0),
+            lfh_key: key.and_then(|address| memory.pointer(address, process.bitness)),
+        }
+    }
 }
 
 /// The numbers of a row, in bytes. Sources: the heap's header and its segments' headers.
@@ -144,9 +164,11 @@ pub fn summary(
         aids.try_for_each(|aid| writeln!(out, "    {aid}"))?;
     }
     if process.layouts.heap.encoding.is_some() {
-        let key = infer_lfh_key(process, heaps);
-        let key = key.and_then(|key| key.full.or(Some(key.value.into())));
-        match key {
+        let inferred = || {
+            let key = infer_lfh_key(process, heaps)?;
+            key.full.or(Some(key.value.into()))
+        };
+        match options.lfh_key.or_else(inferred) {
             Some(key) => writeln!(
                 out,
                 "LFH Key                   : 0x{}",
