@@ -7,10 +7,11 @@
 //! 3. [`layout`]: where each field of ntdll's structures lies, per build;
 //! 4. [`process`]: bitness, build, PEB, flags and the list of heaps;
 //! 5. [`heap`]: one heap, walked block by block without allocation per block;
-//! 6. [`blocks`]: what a walk reports;
+//! 6. [`blocks`]: what a walk reports; [`traces`]: the call stacks of blocks;
 //! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
 //! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote;
-//! 9. [`text`] and [`json`]: reports.
+//! 9. [`text`] and [`json`]: reports; [`umdh`] and [`profile`]: files of other tools;
+//! 10. [`debugger`]: the debugger's command language over all of it.
 //!
 //! ```no_run
 //! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};

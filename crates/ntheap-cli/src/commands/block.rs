@@ -92,7 +92,12 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
                 let Some(pointers) = &pointers else {
                     return Ok(());
                 };
-                writeln!(out, "{} pointers to this block:", pointers.len())?;
+                let noun = if pointers.len() == 1 {
+                    "pointer"
+                } else {
+                    "pointers"
+                };
+                writeln!(out, "{} {noun} to this block:", pointers.len())?;
                 let width = process.bitness.pointer_size() as usize * 2;
                 for pointer in pointers {
                     let (at, value) = (pointer.at, pointer.value);

@@ -6,8 +6,7 @@ use super::{Address, CountReport, FindingReport};
 use crate::{
     heap::Heap,
     process::{HeapKind, HeapSource, Process},
-    stats::HeapStatistics,
-    text::windbg::SummaryRow,
+    stats::{HeapStatistics, SummaryRow},
 };
 
 /// The process in a dump.

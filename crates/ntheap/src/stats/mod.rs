@@ -19,8 +19,10 @@
 //! ```
 
 mod groups;
+mod summary_row;
 
 pub use groups::{Count, Groups, Order, SizeCounts};
+pub use summary_row::SummaryRow;
 
 use rayon::prelude::*;
 

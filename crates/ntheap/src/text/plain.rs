@@ -2,14 +2,13 @@
 
 use std::fmt::{self, Write};
 
-use super::windbg::SummaryRow;
 use crate::{
     blocks::{Block, Kind, State, Trace, Visitor},
     diff::human_bytes,
     heap::{Heap, nt::FrontEndKind},
     json::kind_name,
     process::Process,
-    stats::{HeapStatistics, collect_heaps, visit_parts},
+    stats::{HeapStatistics, SummaryRow, collect_heaps, visit_parts},
     traces::Traces,
 };
 

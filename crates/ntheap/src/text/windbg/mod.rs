@@ -33,7 +33,7 @@ pub use p::{address as block_at, blocks, overview};
 pub use report::{DEFAULT_BUCKET, report};
 pub use rows::RowPrinter;
 pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
-pub use summary::{SummaryOptions, SummaryRow, summary};
+pub use summary::{SummaryOptions, summary};
 pub use tags::{global_tags, pseudo_tags};
 pub use triage::triage;
 pub use unreachable::unreachable;

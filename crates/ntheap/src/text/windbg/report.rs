@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{flags, format::digits, summary::SummaryRow};
+use super::{flags, format::digits};
 use crate::{
     blocks::{Block, Kind, State, Visitor},
     heap::{
@@ -10,6 +10,7 @@ use crate::{
         nt::{FrontEndKind, NtHeap, Piece},
     },
     process::{HeapRef, Process},
+    stats::SummaryRow,
 };
 
 /// Bytes in a row of the histogram, unless the user says otherwise.
