@@ -1,10 +1,10 @@
 //! Page heaps whose structures are damaged: nothing panics, nothing runs forever, and what is lost
 //! is reported.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+#[path = "support/oracle.rs"]
+mod finder;
+
+use std::{collections::BTreeSet, path::Path};
 
 use ntheap::{
     address_space::AddressSpace,
@@ -32,8 +32,10 @@ fn read(path: &Path) -> Vec<u8> {
 /// The dumps to mutate: those of `testdata/`, and XP's where the unpacked oracle is at hand.
 fn dumps() -> Vec<Vec<u8>> {
     let mut dumps = vec![load(X64_FULL), load(X86_LIGHT)];
-    if let Some(oracle) = std::env::var_os("NTHEAP_ORACLE_UNPACKED") {
-        let path = PathBuf::from(oracle).join("x86-2600.5512-pageheapmixed/snap1.dmp");
+    if let Some(oracle) = finder::oracle() {
+        let path = oracle
+            .unpacked
+            .join("x86-2600.5512-pageheapmixed/snap1.dmp");
         if path.exists() {
             dumps.push(read(&path));
         }

@@ -1,6 +1,9 @@
 //! The use of the address space: every byte has one owner, heaps have what their segments say, and a
 //! leak outside the heaps is named as one.
 
+#[path = "support/oracle.rs"]
+mod finder;
+
 use std::path::{Path, PathBuf};
 
 use ntheap::{
@@ -87,12 +90,14 @@ fn every_byte_has_one_owner() {
 /// this does (it leaves the part of a virtual block's reservation out that a random start skips).
 #[test]
 fn the_debugger_finds_the_same() {
-    let Some(oracle) = std::env::var_os("NTHEAP_ORACLE_UNPACKED") else {
-        println!("NTHEAP_ORACLE_UNPACKED is not set: nothing to compare with");
+    let Some(oracle) = finder::oracle() else {
         return;
     };
     let mut compared = 0;
-    for folder in std::fs::read_dir(oracle).expect("a folder").flatten() {
+    for folder in std::fs::read_dir(oracle.unpacked)
+        .expect("a folder")
+        .flatten()
+    {
         let text = std::fs::read_to_string(folder.path().join("cdb/address_-summary.txt"));
         let (Ok(text), true) = (text, folder.path().join("dump.dmp").exists()) else {
             continue;

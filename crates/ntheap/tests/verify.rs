@@ -1,5 +1,8 @@
 //! Verification: healthy heaps have no damage, and each sort of damage is found where it was done.
 
+#[path = "support/oracle.rs"]
+mod finder;
+
 use std::path::{Path, PathBuf};
 
 use ntheap::{
@@ -85,11 +88,9 @@ fn healthy_heaps_have_no_damage() {
 
 #[test]
 fn healthy_heaps_of_the_oracle_have_no_damage() {
-    let Some(folder) = std::env::var_os("NTHEAP_ORACLE_UNPACKED") else {
-        println!("NTHEAP_ORACLE_UNPACKED is not set: only testdata/ is verified");
-        return;
-    };
-    assert_healthy("oracle", &dumps(Path::new(&folder)));
+    if let Some(oracle) = finder::oracle() {
+        assert_healthy("oracle", &dumps(&oracle.unpacked));
+    }
 }
 
 /// A dump that can be written to.

@@ -4,6 +4,8 @@
 //! they are unpacked below `target/` once and walked too. A dump that differs fails the test.
 
 mod compare;
+#[path = "../support/oracle.rs"]
+mod finder;
 mod page;
 mod transcript;
 mod truth;
@@ -11,22 +13,14 @@ mod truth;
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use ntheap::dump::{Dump, DumpFile};
 use rayon::prelude::*;
 
 use compare::Outcome;
+use finder::{oracle, workspace};
 use truth::Truth;
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("workspace root")
-        .to_owned()
-}
 
 /// Dumps below `folder` (not deeper than one level) as (dump, truth) pairs.
 fn pairs(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
@@ -138,23 +132,7 @@ fn testdata_walks_to_its_truth() {
 
 #[test]
 fn oracle_walks_to_its_truth() {
-    let Some(oracle) = env::var_os("NTHEAP_ORACLE") else {
-        println!("NTHEAP_ORACLE is not set: only testdata/ is walked");
-        return;
-    };
-    let mut oracle = PathBuf::from(oracle);
-    if oracle.is_relative() {
-        oracle = workspace().join(oracle);
+    if let Some(oracle) = oracle() {
+        run("oracle", &pairs(&oracle.unpacked));
     }
-    let unpacked = env::var_os("NTHEAP_ORACLE_UNPACKED")
-        .map_or_else(|| workspace().join("target/oracle"), PathBuf::from);
-    let status = Command::new("sh")
-        .arg(oracle.join("unpack.sh"))
-        .arg(&unpacked)
-        .status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "unpack.sh failed"
-    );
-    run("oracle", &pairs(&unpacked));
 }

@@ -9,17 +9,13 @@
 
 mod address;
 mod excuse;
+#[path = "../support/oracle.rs"]
+mod finder;
 mod slots;
 mod stat;
 mod transcript;
 
-use std::{
-    collections::BTreeMap,
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Mutex,
-};
+use std::{collections::BTreeMap, env, sync::Mutex};
 
 use ntheap::{
     debugger::{CommandError, Session},
@@ -30,6 +26,7 @@ use ntheap::{
 use ntheap_symbols::{DumpNames, SymbolPath, Symbols};
 use rayon::prelude::*;
 
+use finder::oracle;
 use transcript::{Transcript, transcripts};
 
 /// What became of the transcripts of one kind of command.
@@ -42,41 +39,16 @@ struct Tally {
     failing: usize,
 }
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("workspace root")
-        .to_owned()
-}
-
 #[test]
 fn commands_print_what_the_debugger_prints() {
-    let Some(oracle) = env::var_os("NTHEAP_ORACLE") else {
-        println!("NTHEAP_ORACLE is not set: no transcript is compared");
-        return;
-    };
-    let mut oracle = PathBuf::from(oracle);
-    if oracle.is_relative() {
-        oracle = workspace().join(oracle);
-    }
-    let unpacked = env::var_os("NTHEAP_ORACLE_UNPACKED")
-        .map_or_else(|| workspace().join("target/oracle"), PathBuf::from);
-    let status = Command::new("sh")
-        .arg(oracle.join("unpack.sh"))
-        .arg(&unpacked)
-        .status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "unpack.sh failed"
-    );
-    let all = transcripts(&unpacked);
+    let Some(oracle) = oracle() else { return };
+    let all = transcripts(&oracle.unpacked);
     assert!(!all.is_empty(), "no transcript was found");
 
     // The PDBs lie beside the dumps.
     let mut path = SymbolPath::default();
     for folder in ["ntdll", "programs"] {
-        path.push_folder(oracle.join("../symbols").join(folder));
+        path.push_folder(oracle.packed.join("../symbols").join(folder));
     }
     let symbols = Symbols::builder().path(path).build();
     let tallies = Mutex::new(BTreeMap::<String, Tally>::new());
