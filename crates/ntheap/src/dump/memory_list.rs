@@ -14,6 +14,53 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+/// Collects ranges and what the file lacks of them.
+struct Collector {
+    file_size: u64,
+    ranges: Ranges,
+    missing_ranges: u64,
+    missing_bytes: u64,
+}
+
+impl Collector {
+    fn new(file_size: u64) -> Self {
+        Collector {
+            file_size,
+            ranges: Ranges::new(),
+            missing_ranges: 0,
+            missing_bytes: 0,
+        }
+    }
+
+    /// Takes the part of a range that the file holds.
+    fn add(&mut self, address: u64, offset: u64, size: u64) {
+        let available = self.file_size.saturating_sub(offset).min(size);
+        if available < size {
+            self.missing_ranges += 1;
+            self.missing_bytes = self.missing_bytes.saturating_add(size - available);
+        }
+        self.ranges.push((address, offset, available));
+    }
+
+    /// The ranges; what is missing of them, and of the `count` entries that the stream announced,
+    /// becomes a problem.
+    fn finish(self, stream: &'static str, count: u64, problems: &mut Vec<Problem>) -> Ranges {
+        const ENTRY: u64 = 16;
+        let listed = self.ranges.len() as u64;
+        if count > listed {
+            let missing = (count - listed).saturating_mul(ENTRY);
+            problems.push(Problem::StreamTruncated { stream, missing });
+        }
+        if self.missing_ranges > 0 {
+            problems.push(Problem::MemoryTruncated {
+                ranges: self.missing_ranges,
+                bytes: self.missing_bytes,
+            });
+        }
+        self.ranges
+    }
+}
+
 /// `Memory64ListStream`: the ranges' bytes lie one behind the other from one offset on.
 pub(super) fn memory64(stream: &[u8], file_size: u64, problems: &mut Vec<Problem>) -> Ranges {
     let (Some(count), Some(mut offset)) = (u64_at(stream, 0), u64_at(stream, 8)) else {
@@ -23,8 +70,7 @@ pub(super) fn memory64(stream: &[u8], file_size: u64, problems: &mut Vec<Problem
         });
         return Ranges::new();
     };
-    let mut ranges = Ranges::new();
-    let (mut missing_ranges, mut missing_bytes) = (0u64, 0u64);
+    let mut collector = Collector::new(file_size);
     // Writers may pad the stream: only `count` entries, and no more than there are bytes for.
     for entry in stream[16..]
         .chunks_exact(16)
@@ -33,28 +79,10 @@ pub(super) fn memory64(stream: &[u8], file_size: u64, problems: &mut Vec<Problem
         let (Some(address), Some(size)) = (u64_at(entry, 0), u64_at(entry, 8)) else {
             break;
         };
-        let available = file_size.saturating_sub(offset).min(size);
-        if available < size {
-            missing_ranges += 1;
-            missing_bytes = missing_bytes.saturating_add(size - available);
-        }
-        ranges.push((address, offset, available));
+        collector.add(address, offset, size);
         offset = offset.saturating_add(size);
     }
-    if count > ranges.len() as u64 {
-        let missing = (count - ranges.len() as u64).saturating_mul(16);
-        problems.push(Problem::StreamTruncated {
-            stream: "Memory64List",
-            missing,
-        });
-    }
-    if missing_ranges > 0 {
-        problems.push(Problem::MemoryTruncated {
-            ranges: missing_ranges,
-            bytes: missing_bytes,
-        });
-    }
-    ranges
+    collector.finish("Memory64List", count, problems)
 }
 
 /// `MemoryListStream`: each range has its own offset.
@@ -72,8 +100,7 @@ pub(super) fn memory32(stream: &[u8], file_size: u64, problems: &mut Vec<Problem
     } else {
         4
     };
-    let mut ranges = Ranges::new();
-    let (mut missing_ranges, mut missing_bytes) = (0u64, 0u64);
+    let mut collector = Collector::new(file_size);
     for entry in stream
         .get(skip..)
         .unwrap_or(&[])
@@ -85,28 +112,9 @@ pub(super) fn memory32(stream: &[u8], file_size: u64, problems: &mut Vec<Problem
         else {
             break;
         };
-        let (size, offset) = (u64::from(size), u64::from(offset));
-        let available = file_size.saturating_sub(offset).min(size);
-        if available < size {
-            missing_ranges += 1;
-            missing_bytes += size - available;
-        }
-        ranges.push((address, offset, available));
+        collector.add(address, offset.into(), size.into());
     }
-    if u64::from(count) > ranges.len() as u64 {
-        let missing = (u64::from(count) - ranges.len() as u64) * 16;
-        problems.push(Problem::StreamTruncated {
-            stream: "MemoryList",
-            missing,
-        });
-    }
-    if missing_ranges > 0 {
-        problems.push(Problem::MemoryTruncated {
-            ranges: missing_ranges,
-            bytes: missing_bytes,
-        });
-    }
-    ranges
+    collector.finish("MemoryList", count.into(), problems)
 }
 
 #[cfg(test)]

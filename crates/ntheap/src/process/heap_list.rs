@@ -205,22 +205,9 @@ impl Process<'_, '_> {
     /// A record found from the ring's head in ntdll's data, for a process heap whose header is not
     /// in the dump.
     fn ring_from_ntdll(&self) -> Option<u64> {
-        let ntdll = self.ntdll()?;
         let size = self.bitness.pointer_size();
         let memory = self.memory();
-        memory
-            .ranges()
-            .iter()
-            .filter(|range| range.start < ntdll.end() && range.end() > ntdll.base)
-            .flat_map(|range| {
-                let first = range.start.max(ntdll.base).next_multiple_of(size);
-                (first..range.end().min(ntdll.end())).step_by(size as usize)
-            })
-            .filter_map(|head| {
-                memory
-                    .pointer(head, self.bitness)
-                    .map(|first| (head, first))
-            })
+        self.ntdll_words()
             .find(|&(head, first)| {
                 first != head
                     && memory.pointer(first.wrapping_add(size), self.bitness) == Some(head)

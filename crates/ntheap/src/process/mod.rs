@@ -29,7 +29,7 @@ pub(crate) use page_heaps::root_of as page_heap_root;
 
 use crate::{
     Error, Result,
-    address_space::AddressSpace,
+    address_space::{AddressSpace, Range},
     dump::{Architecture, Dump, Module},
     heap::segment::SegmentFacts,
     layout::{Bitness, Layouts, TypeSource},
@@ -262,6 +262,29 @@ impl<'d, 'a> Process<'d, 'a> {
                     || !self.wow64
                     || module.base > u64::from(u32::MAX))
                 && (self.bitness == Bitness::X64 || module.base <= u64::from(u32::MAX))
+        })
+    }
+
+    /// The aligned, pointer-sized words of this side's ntdll image that the dump holds, with their
+    /// addresses: where variables are looked for whose names nobody knows.
+    pub(crate) fn ntdll_words(&self) -> impl Iterator<Item = (u64, u64)> + use<'_, 'd, 'a> {
+        let (memory, bitness) = (self.memory(), self.bitness);
+        let size = bitness.pointer_size();
+        self.ntdll().into_iter().flat_map(move |ntdll| {
+            let held = |range: &&Range<'a>| range.start < ntdll.end() && range.end() > ntdll.base;
+            memory.ranges().iter().filter(held).flat_map(move |range| {
+                let first = range.start.max(ntdll.base);
+                let mut window = memory.window();
+                (first - first % size..range.end().min(ntdll.end()))
+                    .step_by(size as usize)
+                    .filter_map(move |at| {
+                        let word = match bitness {
+                            Bitness::X86 => window.u32(at).map(u64::from),
+                            Bitness::X64 => window.u64(at),
+                        };
+                        Some((at, word?))
+                    })
+            })
         })
     }
 

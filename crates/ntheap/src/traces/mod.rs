@@ -152,13 +152,6 @@ impl<'p, 'a> Traces<'p, 'a> {
 /// Pointers in the writable part of ntdll's image, as far as the dump has it.
 fn ntdll_pointers<'p>(process: &'p Process<'_, '_>) -> impl Iterator<Item = u64> + 'p {
     let size = process.bitness.pointer_size();
-    let ntdll = process.ntdll();
-    process.memory().ranges().iter().flat_map(move |range| {
-        let (base, end) = ntdll.map_or((0, 0), |module| (module.base, module.end()));
-        let first = range.start.max(base).next_multiple_of(size);
-        (first..range.end().min(end).max(first))
-            .step_by(size as usize)
-            .filter_map(|at| process.memory().pointer(at, process.bitness))
-            .filter(move |&pointer| pointer != 0 && pointer % size == 0)
-    })
+    let words = process.ntdll_words().map(|(_, word)| word);
+    words.filter(move |&pointer| pointer != 0 && pointer % size == 0)
 }

@@ -120,16 +120,6 @@ pub fn infer_lfh_key(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Optio
 
 /// Looks for the key in ntdll's image; the first aligned hit is the variable.
 fn find_variable(process: &Process<'_, '_>, key: u32) -> Option<u64> {
-    let ntdll = process.ntdll()?;
-    let size = process.bitness.pointer_size();
-    let memory = process.memory();
-    memory
-        .ranges()
-        .iter()
-        .filter(|range| range.start < ntdll.end() && range.end() > ntdll.base)
-        .flat_map(|range| {
-            let first = range.start.max(ntdll.base);
-            (first - first % size..range.end().min(ntdll.end())).step_by(size as usize)
-        })
-        .find(|&at| memory.u32(at) == Some(key))
+    let mut words = process.ntdll_words();
+    words.find_map(|(at, word)| (word as u32 == key).then_some(at))
 }

@@ -129,7 +129,8 @@ fn common_keys(process: &Process<'_, '_>, lfh: &SegmentLfhSubsegmentLayout) -> (
             let fits = |subsegment: &Subsegment| subsegment.slots(key, heap.unit()).is_some();
             let held = |word: u64| word as u32 == key;
             sample.lfh.iter().all(fits)
-                && (heap.encode_key().is_some_and(held) || heap.ntdll_words(process).any(held))
+                && (heap.encode_key().is_some_and(held)
+                    || process.ntdll_words().map(|(_, word)| word).any(held))
         });
     (keys, sure)
 }
@@ -231,8 +232,9 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         let perfect = CLOSES * sample.len();
         let filters = || sample.iter().take(FILTERS);
         // 16299 and later: the key of the signatures. Before that another variable of ntdll.
-        let words = self
-            .ntdll_words(process)
+        let words = process
+            .ntdll_words()
+            .map(|(_, word)| word)
             .filter(|&key| filters().any(|chunks| self.chain_begins(chunks, key)))
             .take(MAX_WORDS);
         let candidates = known
@@ -253,28 +255,6 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
             }
         };
         found.map(|(key, _)| key)
-    }
-
-    /// The words of ntdll's image that the dump holds.
-    fn ntdll_words<'x>(&'x self, process: &'x Process<'_, '_>) -> impl Iterator<Item = u64> + 'x {
-        let size = self.bitness().pointer_size();
-        process.ntdll().into_iter().flat_map(move |ntdll| {
-            self.memory
-                .ranges()
-                .iter()
-                .filter(move |range| range.start < ntdll.end() && range.end() > ntdll.base)
-                .flat_map(move |range| {
-                    let first = range.start.max(ntdll.base);
-                    let first = first - first % size;
-                    let mut window = self.memory.window();
-                    (first..range.end().min(ntdll.end()))
-                        .step_by(size as usize)
-                        .filter_map(move |at| match size {
-                            4 => window.u32(at).map(u64::from),
-                            _ => window.u64(at),
-                        })
-                })
-        })
     }
 
     /// The key that a subsegment implies: the first chunk has no chunk before it, and of all sizes
@@ -357,7 +337,7 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         let mut found = Vec::new();
         let mut last = 0;
         let mut is_next = false;
-        for word in self.ntdll_words(process) {
+        for (_, word) in process.ntdll_words() {
             if is_next {
                 found.push(word);
             }
@@ -407,7 +387,7 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         // One subsegment alone can fit a wrong word by chance, several can't.
         let candidates = likely
             .chain(neighbours.flatten())
-            .chain(self.ntdll_words(process))
+            .chain(process.ntdll_words().map(|(_, word)| word))
             .map(|key| key & u64::from(u32::MAX))
             .chain(implied.flatten());
         best(candidates, score, perfect)
