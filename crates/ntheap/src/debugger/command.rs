@@ -8,7 +8,7 @@ use crate::{
     layout::Bitness,
     process::{HeapKind, HeapRef},
     stats::{self, Order},
-    text::windbg::{self, Detail, Display, SummaryOptions},
+    text::windbg::{self, Detail, Display, ReportOptions, SummaryOptions},
     traces::Traces,
 };
 
@@ -267,10 +267,6 @@ impl Session<'_, '_> {
         };
         let operand = after("-h").or_else(|| operands.iter().find(|word| !word.starts_with('-')));
         if let Some(handle) = self.heap_operand(operand)? {
-            let bucket = match after("-b") {
-                Some(text) => self.value(text)?,
-                None => windbg::DEFAULT_BUCKET,
-            };
             let segment_heap =
                 |heap: &HeapRef| heap.handle == handle && heap.kind == HeapKind::Segment;
             if self.process.heaps.iter().any(segment_heap) {
@@ -285,14 +281,15 @@ impl Session<'_, '_> {
                     text: format!("{handle:x}"),
                     reason: "not the handle of a heap",
                 })?;
-            let verbose = options.verbose;
-            return Ok(windbg::report(
-                self.process,
-                reference,
-                bucket,
-                verbose,
-                out,
-            )?);
+            let mut report = ReportOptions {
+                verbose: options.verbose,
+                entries: flag("-a"),
+                ..ReportOptions::default()
+            };
+            if let Some(text) = after("-b") {
+                report.bucket = self.value(text)?;
+            }
+            return Ok(windbg::report(self.process, reference, report, out)?);
         }
         let heaps = windbg::listed_heaps(self.process);
         Ok(windbg::summary(self.process, &heaps, &options, out)?)

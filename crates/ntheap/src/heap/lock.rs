@@ -13,8 +13,8 @@ pub struct LockState {
     pub recursion: u32,
     /// Threads that wait for it.
     pub waiting: u32,
-    /// How often a thread found it held, as its debug information counts; 0 without that.
-    pub contention: u32,
+    /// How often a thread found it held, as its debug information counts; `None` without that.
+    pub contention: Option<u32>,
 }
 
 impl LockState {
@@ -37,9 +37,7 @@ impl LockState {
             owner_thread: (owner != 0).then_some(owner),
             recursion,
             waiting: waiting_threads(count, recursion),
-            contention: debug
-                .u32(layouts.critical_section_debug.contention_count)
-                .unwrap_or(0),
+            contention: debug.u32(layouts.critical_section_debug.contention_count),
         })
     }
 }
@@ -85,7 +83,7 @@ mod tests {
         let free = state(19041, -1, 0, 0);
         assert_eq!(
             (free.owner_thread, free.waiting, free.contention),
-            (None, 0, 7)
+            (None, 0, Some(7))
         );
         let held = state(19041, -2, 1, 0x1234);
         assert_eq!(

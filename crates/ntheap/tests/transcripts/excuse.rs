@@ -9,7 +9,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, slots, stat, transcript::Typed};
+use crate::{address, report, slots, stat, transcript::Typed};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -42,6 +42,11 @@ pub(crate) fn excuse(
         .or_else(|| slots::excuse(process, expected, actual))
         .or_else(|| virtual_bytes(process, expected, actual))
         .or_else(|| stat::excuse(process, &command.typed(), expected))
+        .or_else(|| {
+            command
+                .newer
+                .then(|| report::excuse(process, &typed, expected, actual))?
+        })
 }
 
 /// `FLG_USER_STACK_TRACE_DB`.
@@ -87,6 +92,7 @@ fn whole(
         }
     }
     if typed.starts_with("!heap -s")
+        && !typed.contains(" -h ")
         && (has_segment_heaps || expected.starts_with("LFH Key") || !expected.contains("BELOW"))
         && (without_preamble(expected) == without_preamble(actual)
             || line_by_line(
@@ -134,21 +140,6 @@ fn whole(
             .any(|heap| heap.kind == HeapKind::PageHeap)
     {
         return Some("-p -a finds no block of the normal heap behind a page heap");
-    }
-    // 2023: the buckets of the LFH of Windows 7 are not found.
-    if typed.starts_with("!heap -s -h") && process.build < 9200 {
-        let mut in_buckets = false;
-        let kept: String = actual
-            .split_inclusive('\n')
-            .filter(|line| {
-                in_buckets |= line.starts_with("  Size   Blocks");
-                in_buckets &= !line.is_empty() && *line != "\n";
-                !(in_buckets && line.ends_with("-0)\n"))
-            })
-            .collect();
-        if kept == expected {
-            return Some("2023 extension: no buckets of Windows 7's LFH");
-        }
     }
     // `ln` in a module whose symbols are not at hand.
     if let Some(operand) = typed.strip_prefix("ln ")
@@ -553,7 +544,7 @@ fn segment_heap_flags(
 }
 
 /// The number of user blocks in a cache list is always 0 in the debugger's report.
-fn cached_blocks(expected: &str, actual: &str) -> Option<&'static str> {
+pub(crate) fn cached_blocks(expected: &str, actual: &str) -> Option<&'static str> {
     let head = expected.strip_suffix("     0)")?;
     let (ours, number) = actual.rsplit_once(',')?;
     let number: u32 = number.trim().strip_suffix(')')?.parse().ok()?;

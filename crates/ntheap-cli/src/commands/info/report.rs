@@ -175,7 +175,7 @@ fn heap_info(heap: &Heap<'_, '_>, statistics: &HeapStatistics) -> HeapInfo {
         owner_thread: lock.owner_thread,
         recursion: lock.recursion,
         waiting: lock.waiting,
-        contention: lock.contention,
+        contention: lock.contention.unwrap_or(0),
     });
     let mut debug_options: Vec<_> = heap::debug_options(flags).collect();
     if let Heap::Page(page) = heap {

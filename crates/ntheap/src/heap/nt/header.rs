@@ -1,7 +1,7 @@
 //! `_HEAP`: what the heap's header says of the whole heap.
 
 use super::entry::EntryCodec;
-use crate::{address_space::AddressSpace, layout::Layouts};
+use crate::{address_space::AddressSpace, heap::LockState, layout::Layouts};
 
 /// Which front end serves small allocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,9 @@ impl Header {
             lfh_region: lfh_region(memory, layouts, front_end),
             free_blocks: free_blocks(memory, layouts, handle),
             lock,
-            lock_contention: lock_contention(memory, layouts, lock),
+            lock_contention: LockState::read(memory, layouts, lock)
+                .and_then(|lock| lock.contention)
+                .unwrap_or(0),
             creator_trace: heap.u16(layout.allocator_back_trace_index).unwrap_or(0),
         }
     }
@@ -148,15 +150,4 @@ fn free_blocks(memory: &AddressSpace<'_>, layouts: &Layouts, handle: u64) -> u32
                 .u32(layouts.list_lookup.item_count)
         });
     count.wrapping_add(second.unwrap_or(0))
-}
-
-fn lock_contention(memory: &AddressSpace<'_>, layouts: &Layouts, lock: u64) -> u32 {
-    memory
-        .at(lock, layouts.bitness)
-        .pointer(layouts.critical_section.debug_info)
-        .and_then(|debug| {
-            let debug = memory.at(debug, layouts.bitness);
-            debug.u32(layouts.critical_section_debug.contention_count)
-        })
-        .unwrap_or(0)
 }

@@ -30,7 +30,7 @@ pub use list::{list, listed_heaps};
 pub use memory::{Display, display};
 pub use modules::{modules, nearest, search};
 pub use p::{address as block_at, blocks, overview};
-pub use report::{DEFAULT_BUCKET, report};
+pub use report::{ReportOptions, report};
 pub use rows::RowPrinter;
 pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
 pub use summary::{SummaryOptions, summary};

@@ -182,7 +182,7 @@ impl Line {
     }
 
     /// The row of an entry of a segment.
-    fn of_entry(heap: &NtHeap<'_, '_>, raw: &RawEntry, segment: u64) -> Self {
+    pub(super) fn of_entry(heap: &NtHeap<'_, '_>, raw: &RawEntry, segment: u64) -> Self {
         Line {
             entry: raw.address,
             user: raw.user,
