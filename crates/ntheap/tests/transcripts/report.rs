@@ -296,9 +296,9 @@ impl Counted {
                 row.containers_unused += entry.unused;
             } else {
                 row.unused += entry.unused;
-                // In front of the program's part may be a trace's header, which counts in full.
-                let trace = entry.user - entry.address - heap.unit();
-                row.capped += trace + entry.unused.saturating_sub(trace).min(CAP);
+                // Of a block with a trace the count stands in the trace's header, whole.
+                let traced = entry.user - entry.address > heap.unit();
+                row.capped += entry.unused.min(if traced { u64::MAX } else { CAP });
             }
         };
         if heap.is_xp()
