@@ -6,7 +6,6 @@ use super::{CommandError, Session, SymbolLookup, evaluate};
 use crate::{
     heap::Heap,
     layout::Bitness,
-    process::{HeapKind, HeapRef},
     stats::{self, Order},
     text::windbg::{self, Detail, Display, ReportOptions, SummaryOptions},
     traces::Traces,
@@ -267,13 +266,6 @@ impl Session<'_, '_> {
         };
         let operand = after("-h").or_else(|| operands.iter().find(|word| !word.starts_with('-')));
         if let Some(handle) = self.heap_operand(operand)? {
-            let segment_heap =
-                |heap: &HeapRef| heap.handle == handle && heap.kind == HeapKind::Segment;
-            if self.process.heaps.iter().any(segment_heap) {
-                return Err(CommandError::Unavailable {
-                    reason: "there is no report of a segment heap yet",
-                });
-            }
             let reference = self
                 .process
                 .heap(handle)
@@ -287,7 +279,7 @@ impl Session<'_, '_> {
                 ..ReportOptions::default()
             };
             if let Some(text) = after("-b") {
-                report.bucket = self.value(text)?;
+                report.bucket = Some(self.value(text)?);
             }
             return Ok(windbg::report(self.process, reference, report, out)?);
         }

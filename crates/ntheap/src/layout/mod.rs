@@ -146,6 +146,7 @@ layouts! {
     vs_context: VsContextLayout,
     vs_subsegment: VsSubsegmentLayout,
     lfh_context: LfhContextLayout,
+    lfh_subsegment_owner: LfhSubsegmentOwnerLayout,
     segment_lfh_subsegment: SegmentLfhSubsegmentLayout,
     large_alloc: LargeAllocLayout,
     memory_stats: MemoryStatsLayout,

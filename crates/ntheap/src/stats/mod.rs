@@ -19,9 +19,11 @@
 //! ```
 
 mod groups;
+mod segment_report;
 mod summary_row;
 
 pub use groups::{Count, Groups, Order, SizeCounts};
+pub use segment_report::{BUCKETS, Bucket, Chunks, LargeBlocks, Ranges, SegmentReport, Slots};
 pub use summary_row::SummaryRow;
 
 use rayon::prelude::*;

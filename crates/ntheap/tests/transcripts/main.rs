@@ -12,6 +12,7 @@ mod excuse;
 #[path = "../support/oracle.rs"]
 mod finder;
 mod report;
+mod segment_report;
 mod slots;
 mod stat;
 mod transcript;

@@ -14,6 +14,8 @@ use ntheap::{
     process::Process,
 };
 
+use crate::segment_report;
+
 /// `FLG_USER_STACK_TRACE_DB`.
 const TRACES: u32 = 0x1000;
 /// What the extension takes for the highest count of unused bytes.
@@ -37,7 +39,11 @@ pub(crate) fn excuse(
         _ => 1024,
     };
     let opened = Heap::open(process, process.heap(handle).ok()?);
-    let Heap::Nt(heap) = &opened else { return None };
+    let heap = match &opened {
+        Heap::Nt(heap) => heap,
+        Heap::Segment(heap) => return segment_report::excuse(heap, expected, actual),
+        _ => return None,
+    };
 
     let mut class = None;
     let (mut theirs, mut ours) = (lines(expected), lines(actual));

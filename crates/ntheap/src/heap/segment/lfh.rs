@@ -87,6 +87,33 @@ impl SegmentHeap<'_, '_> {
         })
     }
 
+    /// Which affinity slot of its bucket owns the LFH subsegment at `start`, and how many slots the
+    /// bucket has; `None` in the first place for one that the bucket itself owns.
+    pub(crate) fn affinity(&self, start: u64) -> Option<(Option<usize>, usize)> {
+        const IS_BUCKET: u8 = 1;
+        let bitness = self.bitness();
+        let layout = &self.layouts.lfh_subsegment_owner;
+        let subsegment = self.memory.at(start, bitness);
+        let owner = subsegment.pointer(self.layouts.segment_lfh_subsegment.owner)?;
+        let owner = self.memory.at(owner, bitness);
+        let index = u64::from(owner.u8(layout.bucket_index)?);
+        let bucket = self
+            .memory
+            .at(self.handle(), bitness)
+            .address(self.layouts.segment_heap.lfh_context)
+            .and_then(|context| {
+                let buckets = self.memory.at(context, bitness);
+                let buckets = buckets.address(self.layouts.lfh_context.buckets)?;
+                let at = buckets.checked_add(index * bitness.pointer_size())?;
+                self.memory.pointer(at, bitness)
+            })?;
+        let bucket = self.memory.at(bucket, bitness);
+        let count = usize::from(bucket.u8(layout.slot_count)?);
+        let of_bucket = owner.u8(layout.is_bucket)? & IS_BUCKET != 0;
+        let slot = usize::from(owner.u8(layout.slot_index)?);
+        Some(((!of_bucket && slot < count).then_some(slot), count))
+    }
+
     pub(super) fn walk_lfh<S: Sink>(&self, range: &Range, sink: &mut S) {
         let subsegment = self.subsegment(range);
         let slots = subsegment

@@ -27,6 +27,7 @@ pub use header::Header;
 pub use keys::Keys;
 pub use large::LargeBlock;
 pub use prefix::Prefix;
+pub use ranges::{Range, RangeKind};
 
 use crate::{
     address_space::AddressSpace,
@@ -150,6 +151,11 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
     #[must_use]
     pub fn bitness(&self) -> Bitness {
         self.layouts.bitness
+    }
+
+    /// The memory that it lies in.
+    pub(crate) fn memory(&self) -> &'p AddressSpace<'a> {
+        self.memory
     }
 
     /// Size of an allocation unit in bytes: two pointers.

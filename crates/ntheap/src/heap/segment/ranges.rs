@@ -2,7 +2,7 @@
 
 use super::{
     Context, PageSegment, SegmentHeap,
-    context::UNITS,
+    context::{PAGE, UNITS},
     sink::{RawBlock, Sink, Unused},
 };
 use crate::{
@@ -16,35 +16,48 @@ const TREE_SIGNATURE: u32 = 0xccdd_ccdd;
 
 /// What a range is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RangeKind {
+pub enum RangeKind {
+    /// Nothing.
     Free,
     /// A block by itself.
     User,
     /// The heap's own.
     Internal,
+    /// Slots of the low fragmentation heap.
     Lfh,
+    /// Variable size chunks.
     Vs,
-    /// No range begins here.
+    /// No range begins here: its descriptor is corrupt or not in the dump.
     None,
 }
 
 /// A range of pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) kind: RangeKind,
-    pub(super) start: u64,
-    pub(super) size: u64,
+pub struct Range {
+    /// What it is used for.
+    pub kind: RangeKind,
+    /// Its first address.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
     /// Bytes at its end that the program did not ask for.
-    unused: u64,
+    pub unused: u64,
+    /// Committed bytes by the descriptors of its units; `None` before 16299, which have no count.
+    pub committed: Option<u64>,
     extra: bool,
     signed: bool,
 }
 
 impl Range {
-    pub(super) const fn end(&self) -> u64 {
+    /// One past its last byte.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
         self.start + self.size
     }
 }
+
+/// On x86 the count of committed pages is in the upper bits of the byte of the flags.
+const COMMITTED_SHIFT: u32 = 5;
 
 /// The bits of `RangeFlags` as each generation numbers them.
 #[derive(Debug, Clone, Copy)]
@@ -157,9 +170,37 @@ impl<'l> Descriptors<'l> {
             start: base + (index << context.unit_shift),
             size: units << context.unit_shift,
             unused: unused.into(),
+            committed: None,
             extra,
             signed: signature == TREE_SIGNATURE,
         })
+    }
+}
+
+impl Descriptors<'_> {
+    /// Committed bytes of some units, each of which has a count in its descriptor.
+    fn committed(
+        &self,
+        window: &mut Window<'_, '_>,
+        base: u64,
+        first: u64,
+        units: u64,
+    ) -> Option<u64> {
+        let layout = &self.layouts.page_range_descriptor;
+        let field = layout.committed_page_count?;
+        let array = self.layouts.page_segment.desc_array?;
+        let shift = if layout.committed_page_count == layout.range_flags {
+            COMMITTED_SHIFT
+        } else {
+            0
+        };
+        let base = base.checked_add(u64::from(array) + u64::from(field))?;
+        let mut pages = 0;
+        for index in first..first + units {
+            let count = window.u8(base.checked_add(index * u64::from(layout.struct_size))?)?;
+            pages += u64::from(count >> shift);
+        }
+        Some(pages * PAGE)
     }
 }
 
@@ -197,7 +238,8 @@ pub(super) fn descriptors_are_sound(
 
 impl SegmentHeap<'_, '_> {
     /// The ranges of a segment, one after the other.
-    pub(super) fn ranges(&self, segment: &PageSegment) -> Vec<Range> {
+    #[must_use]
+    pub fn ranges(&self, segment: &PageSegment) -> Vec<Range> {
         let Some(context) = self.contexts.get(segment.context) else {
             return Vec::new();
         };
@@ -214,6 +256,7 @@ impl SegmentHeap<'_, '_> {
                     start: segment.base + (index << context.unit_shift),
                     size: unit,
                     unused: 0,
+                    committed: None,
                     extra: false,
                     signed: false,
                 });
@@ -229,7 +272,12 @@ impl SegmentHeap<'_, '_> {
                 },
                 _ => range,
             };
-            index += range.size >> context.unit_shift;
+            let units = range.size >> context.unit_shift;
+            let range = Range {
+                committed: descriptors.committed(&mut window, segment.base, index, units),
+                ..range
+            };
+            index += units;
             match ranges.last_mut() {
                 Some(last) if last.kind == RangeKind::None && range.kind == RangeKind::None => {
                     last.size += range.size;

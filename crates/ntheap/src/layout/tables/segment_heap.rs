@@ -196,6 +196,22 @@ struct_layout! {
 }
 
 struct_layout! {
+    /// Offsets of `_HEAP_LFH_SUBSEGMENT_OWNER`: what a bucket and an affinity slot begin with.
+    pub struct LfhSubsegmentOwnerLayout: "_HEAP_LFH_SUBSEGMENT_OWNER" {
+        is_bucket: "IsBucket",
+        bucket_index: "BucketIndex",
+        slot_count: "SlotCount",
+        slot_index: "SlotIndex",
+    }
+    x86 {
+        17763: 0x1c [0x0, 0x1, 0x2, 0x2],
+    }
+    x64 {
+        10240: 0x38 [0x0, 0x1, 0x2, 0x2],
+    }
+}
+
+struct_layout! {
     /// Offsets of `_HEAP_LFH_SUBSEGMENT`.
     pub struct SegmentLfhSubsegmentLayout: "_HEAP_LFH_SUBSEGMENT" {
         list_entry: "ListEntry",

@@ -3,6 +3,7 @@
 mod front_end;
 mod histogram;
 mod listing;
+mod segment;
 
 use std::fmt::{self, Write};
 
@@ -15,25 +16,18 @@ use crate::{
 use histogram::Histogram;
 
 /// What a report is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReportOptions {
-    /// `-b`: bytes in a row of the histogram.
-    pub bucket: u64,
+    /// `-b`: bytes in a row of the histogram, of segment heaps in a row of the page ranges.
+    pub bucket: Option<u64>,
     /// `-v`: the walk prints two dots a segment.
     pub verbose: bool,
     /// `-a`: every entry of the heap first.
     pub entries: bool,
 }
 
-impl Default for ReportOptions {
-    fn default() -> Self {
-        ReportOptions {
-            bucket: 1024,
-            verbose: false,
-            entries: false,
-        }
-    }
-}
+/// Bytes in a row of an NT heap's histogram, unless the user says otherwise.
+const DEFAULT_BUCKET: u64 = 1024;
 
 /// Prints the report.
 ///
@@ -46,10 +40,16 @@ pub fn report(
     out: &mut dyn Write,
 ) -> fmt::Result {
     let opened = Heap::open(process, reference);
-    let Heap::Nt(heap) = &opened else {
-        return Ok(());
+    let heap = match &opened {
+        Heap::Nt(heap) => heap,
+        Heap::Segment(heap) => return segment::write(&opened, heap, options, out),
+        _ => return Ok(()),
     };
-    let histogram = Histogram::of(&opened, heap, options.bucket.max(1));
+    let histogram = Histogram::of(
+        &opened,
+        heap,
+        options.bucket.unwrap_or(DEFAULT_BUCKET).max(1),
+    );
     if options.entries {
         writeln!(out)?;
         caption(heap, out)?;
