@@ -11,9 +11,11 @@ mod address;
 mod excuse;
 #[path = "../support/oracle.rs"]
 mod finder;
+mod segment_x;
 mod slots;
 mod stat;
 mod transcript;
+mod xp;
 
 use std::{collections::BTreeMap, env, sync::Mutex};
 
@@ -84,7 +86,7 @@ fn commands_print_what_the_debugger_prints() {
 }
 
 /// Transcripts that still differ for no proved reason. Only ever lowered.
-const UNEXPLAINED: usize = 582;
+const UNEXPLAINED: usize = 506;
 
 fn print(kind: &str, tally: &Tally) {
     println!(
