@@ -10,7 +10,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, segment_x, slots, stat, transcript::Typed, xp};
+use crate::{address, frames, segment_x, slots, stat, transcript::Typed, xp};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -383,6 +383,7 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
         .or_else(|| virtual_block(process, expected, actual))
         .or_else(|| checksum_as_tag(expected, actual))
         .or_else(|| symbol(expected, actual))
+        .or_else(|| frames::export(process, expected, actual))
         .or_else(|| slot_state(expected, actual))
         .or_else(|| segment_heap_flags(process, expected, actual))
         .or_else(|| cached_blocks(expected, actual))

@@ -9,6 +9,7 @@
 
 mod address;
 mod excuse;
+mod frames;
 #[path = "../support/oracle.rs"]
 mod finder;
 mod segment_x;

@@ -40,7 +40,7 @@ impl Missed {
             if slots_end == end {
                 self.ends.insert(last.entry);
             }
-            if end.saturating_sub(slots_end) >= last.block_size {
+            if end.saturating_sub(slots_end) > last.block_size {
                 self.lost = true;
                 self.room += 1;
             }

@@ -17,7 +17,7 @@ use crate::slots::Missed;
 const MOST_UNUSED: u64 = 0x3f;
 
 /// So many containers with room for another slot are tried as the end of a walk.
-const MOST_STOPS: usize = 256;
+const MOST_STOPS: usize = 1;
 
 /// The errors of the walk.
 const SLOTS: u8 = 1;
