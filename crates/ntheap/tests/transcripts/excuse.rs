@@ -10,7 +10,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, frames, segment_x, slots, stat, transcript::Typed, xp};
+use crate::{address, frames, listing, segment_x, stat, transcript::Typed, xp};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -40,7 +40,7 @@ pub(crate) fn excuse(
     }
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
-        .or_else(|| slots::excuse(process, expected, actual))
+        .or_else(|| listing::excuse(process, session, &command.typed(), expected, actual))
         .or_else(|| virtual_bytes(process, expected, actual))
         .or_else(|| stat::excuse(process, &command.typed(), expected))
 }
@@ -124,17 +124,6 @@ fn whole(
         if shown(expected) == shown(actual) {
             return Some("list of old form: the extension could not start its segment heap part");
         }
-    }
-    // Light page heap: the debugger looks for page heap's full blocks alone.
-    if typed.starts_with("!heap -p -a")
-        && expected == "\r \n"
-        && actual.contains("    _HEAP @ ")
-        && process
-            .heaps
-            .iter()
-            .any(|heap| heap.kind == HeapKind::PageHeap)
-    {
-        return Some("-p -a finds no block of the normal heap behind a page heap");
     }
     // 2023: the buckets of the LFH of Windows 7 are not found.
     if typed.starts_with("!heap -s -h") && process.build < 9200 {
@@ -254,7 +243,11 @@ fn whole(
     }
     // A variable of verifier.dll that is found by its symbols alone.
     const SHUT_DOWN: &str = "\n    ShutDownFlags: ffffffff\n";
-    if typed == "!heap -p" && expected.replacen(SHUT_DOWN, "", 1) == actual {
+    let without = expected.replacen(SHUT_DOWN, "", 1);
+    if typed == "!heap -p"
+        && without != expected
+        && (without == actual || line_by_line(process, &without, actual).is_some())
+    {
         return Some("ShutDownFlags: known by verifier.dll's symbols alone");
     }
     // `-stat` takes the handle of a page heap for that of an NT heap.

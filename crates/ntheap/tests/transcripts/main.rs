@@ -12,6 +12,8 @@ mod excuse;
 mod frames;
 #[path = "../support/oracle.rs"]
 mod finder;
+mod listing;
+mod rows;
 mod segment_x;
 mod slots;
 mod stat;

@@ -1,12 +1,34 @@
 //! What the debugger makes of Windows XP, whose structures it takes for those of Vista.
 
-use ntheap::process::Process;
+use ntheap::{
+    blocks::{Block, Kind, State},
+    process::Process,
+};
 
 use crate::excuse::hex;
 
 /// Whether the process is one of Windows XP or 2003: nothing in its heaps is encoded.
 pub(crate) fn is_xp(process: &Process<'_, '_>) -> bool {
     process.layouts.heap.encoding.is_none()
+}
+
+/// A block as the extension lists it: of the LFH it knows the heap's own block alone, which it tells by
+/// the pointer in the heap's header, so containers are blocks like any other; so are blocks that lie
+/// on lookaside lists.
+pub(crate) fn as_seen(block: &Block, front_end: u64, unit: u64) -> Option<Block> {
+    let mut seen = *block;
+    if block.kind == Kind::Lfh {
+        return None;
+    }
+    if block.kind == Kind::Lookaside {
+        (seen.kind, seen.state) = (Kind::Backend, State::Busy);
+    }
+    seen.internal = block.address == front_end;
+    if seen.internal {
+        // With what lies behind the block, such as the record of a trace.
+        seen.size = block.block_size.saturating_sub(unit);
+    }
+    Some(seen)
 }
 
 /// The row of a free block: its entry still counts the unused bytes of the block that it was.
