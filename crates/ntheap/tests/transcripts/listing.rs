@@ -109,7 +109,7 @@ fn range(criteria: &str) -> Option<RangeInclusive<u64>> {
     let words: Vec<&str> = criteria.split(' ').collect();
     match words[..] {
         ["s", size] => Some(hex(size)?..=hex(size)?),
-        ["r", from, to] => Some(hex(from)?..=hex(to)?),
+        ["r", from, to] => Some(hex(from)?..=hex(to)?.checked_sub(1)?),
         _ => None,
     }
 }
