@@ -21,8 +21,15 @@ use crate::{
     xp,
 };
 
-/// The most unused bytes that the extension reads of an entry.
-pub(crate) const MOST_UNUSED: u64 = 0x3f;
+/// The size of a block if of its unused bytes no more are read than fit six bits. The record of a
+/// trace, which lies in front of where the program's part starts, has a count of its own.
+pub(crate) fn capped(block_size: u64, (start, header): (u64, u64), size: u64) -> u64 {
+    const MOST_UNUSED: u64 = 0x3f;
+    if start > header {
+        return size;
+    }
+    size.max(block_size.saturating_sub(MOST_UNUSED))
+}
 
 const SLOTS: u8 = 1;
 const CAPPED: u8 = 2;
@@ -273,10 +280,8 @@ fn made(
             }
         }
         if errors & CAPPED != 0 && row.state == "busy" {
-            let size = row.units * unit;
-            if size.saturating_sub(row.size) > MOST_UNUSED {
-                row.size = size - MOST_UNUSED;
-            }
+            let start = (row.address - row.entry, unit);
+            row.size = capped(row.units * unit, start, row.size);
         }
         if let Some(sizes) = sizes {
             shown &= !row.own && sizes.contains(&row.size);

@@ -45,7 +45,7 @@ pub(crate) struct Row {
     pub(crate) entry: u64,
     pub(crate) units: u64,
     flags: String,
-    address: u64,
+    pub(crate) address: u64,
     pub(crate) size: u64,
     pub(crate) state: String,
     /// The size that it says the row before has.

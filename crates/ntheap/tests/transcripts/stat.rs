@@ -12,7 +12,7 @@ use ntheap::{
     text::windbg,
 };
 
-use crate::{listing::MOST_UNUSED, slots::Walk, xp};
+use crate::{listing::capped, slots::Walk, xp};
 
 /// The errors of the walk.
 const SLOTS: u8 = 1;
@@ -145,11 +145,10 @@ fn with_errors(
         if !block.is_user_block() || light {
             continue;
         }
-        let capped = errors & CAPPED != 0
-            && matches!(block.kind, Kind::Backend | Kind::Lfh)
-            && block.block_size.saturating_sub(block.size) > MOST_UNUSED;
-        let size = if capped {
-            block.block_size - MOST_UNUSED
+        let in_entry = matches!(block.kind, Kind::Backend | Kind::Lfh);
+        let size = if errors & CAPPED != 0 && in_entry {
+            let start = (block.address - block.entry, bitness.unit());
+            capped(block.block_size, start, block.size)
         } else {
             block.size
         };
