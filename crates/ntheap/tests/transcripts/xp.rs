@@ -24,6 +24,13 @@ pub(crate) fn as_seen(block: &Block, front_end: u64, unit: u64) -> Option<Block>
         (seen.kind, seen.state) = (Kind::Backend, State::Busy);
     }
     seen.internal = block.address == front_end;
+    // Six bits are read of the count, which is ff where more bytes are unused.
+    const LARGEST: u64 = 0xff;
+    const BITS: u64 = 0x3f;
+    let unused = block.block_size.saturating_sub(block.size);
+    if seen.kind == Kind::Backend && seen.state == State::Busy {
+        seen.size = block.block_size.saturating_sub(unused.min(LARGEST) & BITS);
+    }
     if seen.internal {
         // With what lies behind the block, such as the record of a trace.
         seen.size = block.block_size.saturating_sub(unit);
