@@ -5,7 +5,7 @@ use ntheap::{
     text::{ModuleNames, Name, NameSource, NamedAddress},
 };
 
-use crate::{Resolution, Symbol, Symbols};
+use crate::{Resolution, Symbol, Symbols, public_name};
 
 /// Names the addresses of one dump.
 #[derive(Debug)]
@@ -64,6 +64,15 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
     }
 }
 
+/// The name of an export, which can be that of a C++ function, as a symbol would have it. Names of C
+/// functions are exported without decoration: their underscores are their own.
+fn undecorated(mut name: Name) -> Name {
+    if let Some(symbol) = name.symbol.as_mut().filter(|s| s.starts_with('?')) {
+        *symbol = public_name(symbol);
+    }
+    name
+}
+
 fn named(module: &Module, symbol: &Symbol) -> NamedAddress {
     let signature = symbol.signature();
     NamedAddress {
@@ -80,7 +89,7 @@ impl NameSource for DumpNames<'_, '_, '_> {
         let resolved = self
             .module_and_rva(address)
             .and_then(|(module, rva)| self.names(module, self.symbols.resolve(module, rva)?).pop());
-        resolved.or_else(|| self.plain.name(address))
+        resolved.or_else(|| self.plain.name(address).map(undecorated))
     }
 
     fn frames(&self, return_address: u64) -> Vec<Name> {
@@ -89,7 +98,10 @@ impl NameSource for DumpNames<'_, '_, '_> {
             .and_then(|(module, rva)| {
                 Some(self.names(module, self.symbols.resolve_return(module, rva)?))
             });
-        resolved.unwrap_or_else(|| self.plain.frames(return_address))
+        resolved.unwrap_or_else(|| {
+            let frames = self.plain.frames(return_address).into_iter();
+            frames.map(undecorated).collect()
+        })
     }
 
     fn neighbours(&self, address: u64) -> (Option<NamedAddress>, Option<NamedAddress>) {

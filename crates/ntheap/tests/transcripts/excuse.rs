@@ -4,12 +4,13 @@
 //! or if the whole output is. `docs/fidelity.md` describes them.
 
 use ntheap::{
+    blocks::{Kind, Trace},
     debugger::Session,
     heap::{Heap, find::block_at, nt::NtHeap},
     process::{HeapKind, Process},
 };
 
-use crate::{address, report, slots, stat, transcript::Typed};
+use crate::{address, frames, listing, report, segment_x, stat, transcript::Typed, xp};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -39,7 +40,7 @@ pub(crate) fn excuse(
     }
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
-        .or_else(|| slots::excuse(process, expected, actual))
+        .or_else(|| listing::excuse(process, session, &command.typed(), expected, actual))
         .or_else(|| virtual_bytes(process, expected, actual))
         .or_else(|| stat::excuse(process, &command.typed(), expected))
         .or_else(|| {
@@ -130,17 +131,6 @@ fn whole(
             return Some("list of old form: the extension could not start its segment heap part");
         }
     }
-    // Light page heap: the debugger looks for page heap's full blocks alone.
-    if typed.starts_with("!heap -p -a")
-        && expected == "\r \n"
-        && actual.contains("    _HEAP @ ")
-        && process
-            .heaps
-            .iter()
-            .any(|heap| heap.kind == HeapKind::PageHeap)
-    {
-        return Some("-p -a finds no block of the normal heap behind a page heap");
-    }
     // `ln` in a module whose symbols are not at hand.
     if let Some(operand) = typed.strip_prefix("ln ")
         && actual.is_empty()
@@ -187,6 +177,11 @@ fn whole(
             return Some("x: order, and inlined calls");
         }
     }
+    if typed.starts_with("!heap -x")
+        && let Some(class) = segment_x::excuse(process, command.newer, expected, actual)
+    {
+        return Some(class);
+    }
     // The search is left out where the segment heap part did not start, and by 2023.
     if typed.starts_with("!heap -x -v") {
         let is_search = |line: &str| line.starts_with("Search VM for address range");
@@ -195,12 +190,11 @@ fn whole(
             lines.filter(|line| !is_search(line)).collect()
         };
         let (theirs, ours) = (kept(expected), kept(actual));
+        let (theirs, ours) = (theirs.trim_matches('\n'), ours.trim_matches('\n'));
         let among = |line: &str| actual.lines().any(|ours| ours == line);
         let traces = process.nt_global_flag.unwrap_or(0) & STACK_TRACES != 0;
-        let no_slot = command.newer && ours.contains("LFH;") && traces && theirs.trim().is_empty();
-        let equal = theirs.trim() == ours.trim()
-            || no_slot
-            || line_by_line(process, theirs.trim(), ours.trim()).is_some();
+        let no_slot = command.newer && ours.contains("LFH;") && traces && theirs.is_empty();
+        let equal = theirs == ours || no_slot || line_by_line(process, theirs, ours).is_some();
         if equal && expected.lines().filter(|line| is_search(line)).all(among) {
             return Some("-x -v leaves out a search of memory");
         }
@@ -240,7 +234,11 @@ fn whole(
     }
     // A variable of verifier.dll that is found by its symbols alone.
     const SHUT_DOWN: &str = "\n    ShutDownFlags: ffffffff\n";
-    if typed == "!heap -p" && expected.replacen(SHUT_DOWN, "", 1) == actual {
+    let without = expected.replacen(SHUT_DOWN, "", 1);
+    if typed == "!heap -p"
+        && without != expected
+        && (without == actual || line_by_line(process, &without, actual).is_some())
+    {
         return Some("ShutDownFlags: known by verifier.dll's symbols alone");
     }
     // `-stat` takes the handle of a page heap for that of an NT heap.
@@ -369,10 +367,14 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
         .or_else(|| virtual_block(process, expected, actual))
         .or_else(|| checksum_as_tag(expected, actual))
         .or_else(|| symbol(expected, actual))
+        .or_else(|| frames::export(process, expected, actual))
         .or_else(|| slot_state(expected, actual))
         .or_else(|| segment_heap_flags(process, expected, actual))
         .or_else(|| cached_blocks(expected, actual))
         .or_else(|| lookaside(process, expected, actual))
+        .or_else(|| xp::slot(process, expected, actual))
+        .or_else(|| xp::stale_unused(process, expected, actual))
+        .or_else(|| virtual_trace(process, expected, actual))
         .or_else(|| parameters(expected, actual))
         .or_else(|| tagged_virtual_block(process, expected, actual))
         .or_else(|| {
@@ -399,7 +401,7 @@ fn inside_block(process: &Process<'_, '_>, line: &str) -> bool {
 /// `FLG_USER_STACK_TRACE_DB`.
 const TRACES: u32 = 0x1000;
 
-fn hex(text: &str) -> Option<u64> {
+pub(crate) fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
@@ -523,6 +525,14 @@ pub(crate) fn symbol(expected: &str, actual: &str) -> Option<&'static str> {
         (false, false) => false,
     };
     (module(theirs) == module(ours) && nearer).then_some(CLASS)
+}
+
+/// `stack_trace` behind a virtual block: from case to case, of the same block.
+fn virtual_trace(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
+    let row = expected.strip_suffix(" stack_trace")?;
+    let block = block_at(process, hex(row.split(' ').next()?)?)?;
+    let traced = block.kind == Kind::Virtual && block.trace != Trace::None;
+    (row == actual && traced).then_some("-x: a virtual block's trace told from case to case")
 }
 
 /// A slot shown as busy whatever it is, where the debugger knows the build's LFH by guess only.

@@ -11,11 +11,16 @@ mod address;
 mod excuse;
 #[path = "../support/oracle.rs"]
 mod finder;
+mod frames;
+mod listing;
 mod report;
+mod rows;
 mod segment_report;
+mod segment_x;
 mod slots;
 mod stat;
 mod transcript;
+mod xp;
 
 use std::{collections::BTreeMap, env, sync::Mutex};
 
@@ -86,7 +91,7 @@ fn commands_print_what_the_debugger_prints() {
 }
 
 /// Transcripts that still differ for no proved reason. Only ever lowered.
-const UNEXPLAINED: usize = 582;
+const UNEXPLAINED: usize = 441;
 
 fn print(kind: &str, tally: &Tally) {
     println!(

@@ -4,25 +4,20 @@
 //! a difference is proved if exactly its output comes out.
 
 use ntheap::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, Kind},
     heap::Heap,
-    process::{HeapKind, Process},
+    layout::Bitness,
+    process::{HeapKind, HeapRef, Process},
     stats::{self, HeapStatistics, Order, SizeCounts},
     text::windbg,
 };
 
-use crate::slots::Missed;
-
-/// The most unused bytes that the extension reads of an entry.
-const MOST_UNUSED: u64 = 0x3f;
-
-/// So many containers with room for another slot are tried as the end of a walk.
-const MOST_STOPS: usize = 256;
+use crate::{listing::capped, slots::Walk, xp};
 
 /// The errors of the walk.
 const SLOTS: u8 = 1;
 const CAPPED: u8 = 2;
-const CACHED: u8 = 4;
+const XP: u8 = 4;
 const LIGHT: u8 = 8;
 const SEGMENT: u8 = 16;
 const ERRORS: &[(u8, &str)] = &[
@@ -31,28 +26,10 @@ const ERRORS: &[(u8, &str)] = &[
         "-stat: LFH slots missed, or the heap lost behind them",
     ),
     (CAPPED, "UnusedBytes capped at 3f"),
-    (CACHED, "XP: cached blocks shown as busy"),
+    (XP, "XP: LFH and lookaside lists not looked into"),
     (LIGHT, "-stat: only the full blocks of a page heap"),
     (SEGMENT, "-stat: segment heaps not walked"),
 ];
-
-struct Collector {
-    blocks: Vec<Block>,
-    missed: Missed,
-    /// Where the walk can end: the number of blocks listed till then.
-    stops: Vec<usize>,
-}
-
-impl Visitor for Collector {
-    fn block(&mut self, block: &Block) {
-        let room = self.missed.room;
-        self.missed.block(block);
-        if self.missed.room > room && self.stops.len() < MOST_STOPS {
-            self.stops.push(self.blocks.len());
-        }
-        self.blocks.push(*block);
-    }
-}
 
 /// The class, if the output is what the errors of the walk make of it.
 pub(crate) fn excuse(
@@ -75,10 +52,13 @@ pub(crate) fn excuse(
         None => windbg::DEFAULT_ROWS,
     };
     let statistics = stats::collect(process);
-    let walked: Vec<Collector> = process
+    let walked: Vec<Walked> = process
         .heaps
         .iter()
-        .map(|reference| walk(process, reference))
+        .map(|reference| Walked {
+            walk: Walk::of(process, reference),
+            front_end: front_end(process, reference),
+        })
         .collect();
     let bitness = process.bitness;
     let mut subsets: Vec<u8> = (0..1 << ERRORS.len()).collect();
@@ -108,17 +88,9 @@ pub(crate) fn excuse(
             continue;
         }
         let (errors, tail) = subsets.iter().find_map(|&errors| {
-            let stops: &[usize] = if errors & SLOTS != 0 {
-                &walked.stops
-            } else {
-                &[]
-            };
-            let ends = std::iter::once(usize::MAX).chain(stops.iter().copied());
-            ends.into_iter().find_map(|end| {
-                let text = print(&with_errors(heap, walked, errors, end))?;
-                let tail = rest.strip_prefix(text.as_str())?;
-                (handle == 0 || tail.is_empty()).then_some((errors, tail))
-            })
+            let text = print(&with_errors(heap, walked, errors, process.bitness))?;
+            let tail = rest.strip_prefix(text.as_str())?;
+            (handle == 0 || tail.is_empty()).then_some((errors, tail))
         })?;
         rest = tail;
         let made = ERRORS.iter().find(|(error, _)| errors & error != 0);
@@ -127,22 +99,24 @@ pub(crate) fn excuse(
     rest.is_empty().then_some(class)?
 }
 
-fn walk(process: &Process<'_, '_>, reference: &ntheap::process::HeapRef) -> Collector {
-    let mut collector = Collector {
-        blocks: Vec::new(),
-        missed: Missed::default(),
-        stops: Vec::new(),
-    };
-    Heap::open(process, reference).walk(&mut collector);
-    collector.missed.finish();
-    collector
+/// The blocks of a heap, and where its front end is.
+struct Walked {
+    walk: Walk,
+    front_end: u64,
+}
+
+fn front_end(process: &Process<'_, '_>, reference: &HeapRef) -> u64 {
+    match Heap::open(process, reference) {
+        Heap::Nt(heap) => heap.header.front_end.address,
+        _ => 0,
+    }
 }
 
 fn with_errors(
     heap: &HeapStatistics,
-    walked: &Collector,
+    walked: &Walked,
     errors: u8,
-    end: usize,
+    bitness: Bitness,
 ) -> HeapStatistics {
     let mut result = heap.clone();
     result.sizes = SizeCounts::default();
@@ -150,19 +124,31 @@ fn with_errors(
     if heap.kind == HeapKind::Segment && errors & SEGMENT != 0 {
         return result;
     }
-    for block in walked.blocks.iter().take(end) {
-        let counted = block.is_user_block()
-            || errors & CACHED != 0 && block.kind == Kind::Lookaside && !block.internal;
-        let lost = errors & SLOTS != 0 && walked.missed.ends.contains(&block.entry)
-            || errors & LIGHT != 0 && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
-        if !counted || lost {
+    let walk = &walked.walk;
+    let mut listed = walk.blocks.iter();
+    let mut in_spite = walk.listed();
+    let blocks: &mut dyn Iterator<Item = &Block> = if errors & SLOTS != 0 {
+        &mut in_spite
+    } else {
+        &mut listed
+    };
+    for block in blocks {
+        let mut block = *block;
+        if errors & XP != 0 {
+            match xp::as_seen(&block, walked.front_end, bitness.unit()) {
+                Some(seen) => block = seen,
+                None => continue,
+            }
+        }
+        let light =
+            errors & LIGHT != 0 && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
+        if !block.is_user_block() || light {
             continue;
         }
-        let capped = errors & CAPPED != 0
-            && matches!(block.kind, Kind::Backend | Kind::Lfh)
-            && block.block_size.saturating_sub(block.size) > MOST_UNUSED;
-        let size = if capped {
-            block.block_size - MOST_UNUSED
+        let in_entry = matches!(block.kind, Kind::Backend | Kind::Lfh);
+        let size = if errors & CAPPED != 0 && in_entry {
+            let start = (block.address - block.entry, bitness.unit());
+            capped(block.block_size, start, block.size)
         } else {
             block.size
         };

@@ -90,12 +90,14 @@ impl Typed {
     pub(crate) fn expected(&self) -> String {
         let bytes = fs::read(&self.file).expect("the transcript is readable");
         let mut text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
-        // Progress of a search.
+        // Progress of a search, with the end of its line.
         while let Some(at) = text.find("\r[") {
-            let Some(end) = text[at..].find("Complete]") else {
+            const END: &str = "Complete]";
+            let Some(end) = text[at..].find(END).map(|end| at + end + END.len()) else {
                 break;
             };
-            text.replace_range(at..at + end + "Complete]".len(), "");
+            let newline = text[end..].starts_with('\n') && (at == 0 || text[..at].ends_with('\n'));
+            text.replace_range(at..end + usize::from(newline), "");
         }
         // Progress of `-l`: a dot now and then.
         while text.contains(") ....") {

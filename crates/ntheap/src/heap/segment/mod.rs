@@ -5,6 +5,7 @@
 //! * `ranges`: the page range descriptors of a segment, and stepping through its ranges;
 //! * `vs` and `lfh`: the chunks and slots inside ranges;
 //! * `large`: blocks with a mapping of their own;
+//! * `place`: which range an address lies in;
 //! * `keys`: the keys that encode headers, proved on the heap itself;
 //! * `prefix`: the bytes that compatibility mode puts before each block;
 //! * `extra`: the record behind a block that holds its tag and stack trace.
@@ -15,6 +16,7 @@ mod header;
 mod keys;
 mod large;
 mod lfh;
+mod place;
 mod prefix;
 mod ranges;
 mod sink;
@@ -26,6 +28,7 @@ pub use context::{Context, PageSegment};
 pub use header::Header;
 pub use keys::Keys;
 pub use large::LargeBlock;
+pub use place::{PageRange, PageRangeUse};
 pub use prefix::Prefix;
 pub use ranges::{Range, RangeKind};
 

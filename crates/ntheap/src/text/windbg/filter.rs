@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Writes a caption for every heap and a row for every block, busy or free, whose size is in the
-/// range (both ends included, as the debugger has it). Returns what the walk found missing.
+/// range (of `r A B` the debugger takes A in, but not B). Returns what the walk found missing.
 ///
 /// # Errors
 /// Those of `out`.

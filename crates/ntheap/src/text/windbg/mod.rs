@@ -22,6 +22,7 @@ mod triage;
 mod unreachable;
 mod usage;
 mod x;
+mod x_segment;
 
 pub use address::{address, address_summary};
 pub use filter::filter;

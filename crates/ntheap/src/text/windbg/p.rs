@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{flags, format::digits, page, rows::RowPrinter};
 use crate::{
-    blocks::{Block, Span, SpanKind, State, Visitor},
+    blocks::{Block, Span, SpanKind, State, Trace, Visitor},
     heap::{
         Heap, Part, find,
         nt::{FrontEndKind, NtHeap},
@@ -239,6 +239,9 @@ pub fn address(
         if let Some(frames) = frames
             && found.state == State::Busy
         {
+            if let Trace::Index(index) = found.trace {
+                writeln!(out, "        Trace: {index:04x}")?;
+            }
             for frame in frames {
                 write!(out, "        {frame:x} ")?;
                 frame_name(names, frame, process.bitness, out)?;

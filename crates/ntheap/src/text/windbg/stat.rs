@@ -127,9 +127,22 @@ pub fn block_sizes(
         };
         writeln!(
             out,
-            "    {size:x} {:x} - {:x}  ({percent:.2})",
-            count.blocks, count.bytes
+            "    {size:x} {:x} - {:x}  ({})",
+            count.blocks,
+            count.bytes,
+            two_digits(percent)
         )?;
     }
     Ok(())
+}
+
+/// A percentage with two digits; a half is rounded up, as the debugger's runtime does.
+fn two_digits(percent: f64) -> String {
+    // More digits than the number has, so that none but a true half is taken for one.
+    let exact = format!("{percent:.17}");
+    let (whole, digits) = exact.split_once('.').unwrap_or((&exact, ""));
+    let hundredths = format!("{whole}{}", digits.get(..2).unwrap_or_default());
+    let up = digits.as_bytes().get(2).is_some_and(|&digit| digit >= b'5');
+    let rounded = hundredths.parse::<u64>().unwrap_or(0) + u64::from(up);
+    format!("{}.{:02}", rounded / 100, rounded % 100)
 }

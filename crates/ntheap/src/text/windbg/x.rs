@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::format::digits;
+use super::{format::digits, x_segment};
 use crate::{
     address_space::AddressSpace,
     blocks::{Block, Kind, SpanKind, State},
@@ -56,7 +56,7 @@ pub fn find(
                 out,
             )?;
         }
-    } else if verbose {
+    } else if !x_segment::find(process, address, out)? && verbose {
         pointers(process, address, address, out)?;
     }
     Ok(())
@@ -122,7 +122,6 @@ impl Line {
                 let marks =
                     process.build < TRACE_UNMARKED && process.layouts.heap.encoding.is_some();
                 line.traced = marks
-                    && line.previous.is_some()
                     && !line.virtual_block
                     && line.flags & (1 | EXTRA) == 1
                     && line.user.wrapping_sub(line.entry) > heap.unit();
@@ -227,7 +226,8 @@ impl Line {
         let busy = self.flags & 1 != 0;
         let Some(previous) = self.previous else {
             let state = if busy { "busy" } else { "free" };
-            return writeln!(out, "    -     {:8x}  LFH;{state} ", self.unused);
+            let trace = if self.traced { "stack_trace" } else { "" };
+            return writeln!(out, "    -     {:8x}  LFH;{state} {trace}", self.unused);
         };
         write!(out, "{previous:8x}  {:8x}  ", self.unused)?;
         out.write_str(if busy { "busy " } else { "free " })?;

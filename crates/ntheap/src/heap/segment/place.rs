@@ -1,0 +1,73 @@
+//! Which range of pages an address lies in.
+
+use super::{SegmentHeap, ranges::RangeKind};
+
+/// What a range of pages is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageRangeUse {
+    /// Nothing.
+    Free,
+    /// One block, the program's or the heap's own.
+    Block,
+    /// Slots of the low fragmentation heap.
+    Lfh,
+    /// Chunks of variable size.
+    Vs,
+    /// No descriptor begins a range here.
+    Unknown,
+}
+
+/// A range of pages of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRange {
+    /// The segment's first address.
+    pub segment: u64,
+    /// Size of the segment's units in bytes.
+    pub unit: u64,
+    /// Number of the range's first unit, and so of its descriptor.
+    pub index: u64,
+    /// Address of that descriptor.
+    pub descriptor: u64,
+    /// The range's first address.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is used for.
+    pub used_for: PageRangeUse,
+}
+
+impl SegmentHeap<'_, '_> {
+    /// The range that holds an address; `None` outside the segments and in their headers.
+    #[must_use]
+    pub fn page_range_at(&self, address: u64) -> Option<PageRange> {
+        let inside = |start: u64, size: u64| address.wrapping_sub(start) < size;
+        let segment = self.segments.iter().find(|s| inside(s.base, s.size))?;
+        let context = self.contexts.get(segment.context)?;
+        let ranges = self.ranges(segment);
+        let range = ranges
+            .iter()
+            .find(|range| inside(range.start, range.size))?;
+        let index = (range.start - segment.base) >> context.unit_shift;
+        let array = self.layouts.page_segment.desc_array?;
+        let step = u64::from(self.layouts.page_range_descriptor.struct_size);
+        Some(PageRange {
+            segment: segment.base,
+            unit: 1 << context.unit_shift,
+            index,
+            descriptor: segment
+                .base
+                .checked_add(u64::from(array))?
+                .checked_add(index * step)?,
+            start: range.start,
+            size: range.size,
+            used_for: match range.kind {
+                RangeKind::Free => PageRangeUse::Free,
+                RangeKind::User | RangeKind::Internal => PageRangeUse::Block,
+                RangeKind::Lfh => PageRangeUse::Lfh,
+                RangeKind::Vs => PageRangeUse::Vs,
+                RangeKind::None => PageRangeUse::Unknown,
+            },
+        })
+    }
+}
