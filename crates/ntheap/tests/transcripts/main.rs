@@ -11,6 +11,7 @@ mod address;
 mod excuse;
 #[path = "../support/oracle.rs"]
 mod finder;
+mod headers;
 mod slots;
 mod stat;
 mod transcript;
