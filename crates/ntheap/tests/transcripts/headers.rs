@@ -12,12 +12,13 @@ use ntheap::{
     process::Process,
 };
 
-use crate::excuse::hex;
+use crate::{excuse::hex, regions};
 
 const XP: &str = "XP: uncommitted ranges and free list map misread";
 const NOT_ENCODED: &str =
     "virtual block of a heap that encodes nothing taken for a segment's entry";
 const CHECKS_FIRST: &str = "2023 extension: -v 0 checks a segment of the first heap for every heap";
+const PSEUDO_TAGS: &str = "pseudo tags not read";
 
 /// Both outputs without the errors that are proved here, and their class; `None` if there are none.
 pub(crate) fn without_errors(
@@ -49,6 +50,14 @@ pub(crate) fn without_errors(
     {
         actual = ours;
         class.get_or_insert(CHECKS_FIRST);
+    }
+    if let Some((region_class, ours)) = regions::as_listed(process, &expected, &actual) {
+        actual = ours;
+        class.get_or_insert(region_class);
+    }
+    if let Some(ours) = without_pseudo_tags(process, &expected, &actual) {
+        actual = ours;
+        class.get_or_insert(PSEUDO_TAGS);
     }
     class.map(|class| (class, expected, actual))
 }
@@ -318,4 +327,43 @@ fn check(process: &Process<'_, '_>, segment: &Segment, heap: &NtHeap<'_, '_>) ->
         .replace("0X", "0x");
     }
     text
+}
+
+/// Without the type of a pseudo tag the debugger complains of each instead of reading it. Ours with
+/// these complaints in place of its rows, which are those of the tags that were used.
+fn without_pseudo_tags(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<String> {
+    const CAPTION: &str = " Tag Name            Allocs    Frees   Diff  Allocated\n";
+    const COMPLAINT: &str = ": unable to read HEAP_PSEUDO_TAG_ENTRY at ";
+    let (head, rows) = actual.split_once(CAPTION)?;
+    let complaint = expected.lines().find(|line| line.contains(COMPLAINT))?;
+    let (index, first) = complaint.split_once(COMPLAINT)?;
+    let size = u64::from(process.layouts.pseudo_tag_entry.struct_size);
+    let table = hex(first)?.checked_sub(hex(index)? * size)?;
+    let handle = hex(head.lines().nth(1)?.split_once(":   ")?.1.trim_end())?;
+    let heap = process.memory().at(handle, process.bitness);
+    if heap.pointer(process.layouts.heap.pseudo_tag_entries) != Some(table) {
+        return None;
+    }
+    let width = 2 * process.bitness.pointer_size() as usize;
+    let mut ours = format!("{head}{CAPTION}");
+    let mut rows = rows.lines();
+    for index in 1..=0x80 {
+        let at = table + index * size;
+        ours += &format!("{index:04x}{COMPLAINT}{at:0width$x}\n");
+        // Allocations, frees, and the sum in units.
+        let number = |offset| process.memory().u32(at + offset);
+        let (allocations, frees) = (number(0)?, number(4)?);
+        if allocations != 0 {
+            let row = rows.next()?;
+            let bytes = process.memory().pointer(at + 8, process.bitness)? * process.bitness.unit();
+            let numbers = format!(
+                " {allocations:8} {frees:8} {:6} {bytes:10}",
+                allocations.wrapping_sub(frees)
+            );
+            if !row.starts_with(&format!("{index:04x}: ")) || !row.ends_with(&numbers) {
+                return None;
+            }
+        }
+    }
+    rows.next().is_none().then_some(ours)
 }

@@ -12,6 +12,7 @@ mod excuse;
 #[path = "../support/oracle.rs"]
 mod finder;
 mod headers;
+mod regions;
 mod slots;
 mod stat;
 mod transcript;
