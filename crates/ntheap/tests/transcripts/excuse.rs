@@ -10,10 +10,28 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, frames, listing, report, segment_x, stat, transcript::Typed, xp};
+use crate::{address, frames, headers, listing, report, segment_x, stat, transcript::Typed, xp};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
+    process: &Process<'_, '_>,
+    session: &mut Session<'_, '_>,
+    command: &Typed,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    let typed = command.typed();
+    if let Some((class, theirs, ours)) =
+        headers::without_errors(process, command.newer, &typed, expected, actual)
+        && (theirs == ours || rest(process, session, command, &theirs, &ours).is_some())
+    {
+        return Some(class);
+    }
+    rest(process, session, command, expected, actual)
+}
+
+/// The class of a difference, errors apart that stand between other lines.
+fn rest(
     process: &Process<'_, '_>,
     session: &mut Session<'_, '_>,
     command: &Typed,
@@ -310,50 +328,24 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
         .iter()
         .any(|line| line.contains("past requested size of") && line.ends_with("- 3f)"));
     let inside = expected.iter().any(|line| inside_block(process, line));
-    let expected: Vec<&str> = expected
-        .into_iter()
-        .filter(|line| {
-            !(inside
-                && (inside_block(process, line)
-                    || line.starts_with("##The above errors were found in segment")))
-        })
-        .filter(|line| {
-            !(capped
-                && (line.starts_with("    Heap block at ") && line.ends_with("- 3f)")
-                    || line.starts_with("##The above errors were found in segment")))
-        })
-        .collect();
-    // Of XP the debugger knows neither the uncommitted ranges nor the map of the free lists.
-    let xp = process.layouts.heap.encoding.is_none();
-    let xp_lost = |line: &&str| {
-        line.contains("Error: Missing BUSY flag for an uncommitted range")
-            || line.contains("nvalid uncommitted range descriptor")
-            || line.starts_with("    Unable to read nt!_HEAP_UCR_DESCRIPTOR")
-            || line.starts_with("    FreeList Usage:")
+    let is_report = |line: &str| {
+        inside && inside_block(process, line)
+            || capped && line.starts_with("    Heap block at ") && line.ends_with("- 3f)")
     };
-    let xp_ours = |line: &&str| line.ends_with(" - uncommitted bytes.");
-    let xp_class = xp && expected.iter().any(xp_lost);
-    let (expected, actual) = if xp_class {
-        (
-            expected
-                .into_iter()
-                .filter(|l| !xp_lost(l) && !xp_ours(l) && !l.is_empty())
-                .collect(),
-            actual
-                .into_iter()
-                .filter(|l| !xp_ours(l) && !l.is_empty())
-                .collect(),
-        )
-    } else {
-        (expected, actual)
-    };
+    let mut reported = false;
+    let mut expected = expected;
+    expected.retain(|line| {
+        // The line that ends a segment's reports.
+        let end = reported && line.starts_with("##The above errors were found in segment");
+        reported = is_report(line);
+        !reported && !end
+    });
     if expected.len() != actual.len() {
         return None;
     }
     let mut class = capped
         .then_some("UnusedBytes capped at 3f")
-        .or(inside.then_some("fill behind blocks looked for inside blocks with traces"))
-        .or(xp_class.then_some("XP: uncommitted ranges and free list map misread"));
+        .or(inside.then_some("fill behind blocks looked for inside blocks with traces"));
     for (expected, actual) in expected.iter().zip(&actual) {
         if expected != actual {
             class = Some(line(process, expected, actual)?);
@@ -363,7 +355,7 @@ fn line_by_line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opti
 }
 
 fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
-    capped(expected, actual)
+    capped(process, expected, actual)
         .or_else(|| virtual_block(process, expected, actual))
         .or_else(|| checksum_as_tag(expected, actual))
         .or_else(|| symbol(expected, actual))
@@ -376,7 +368,6 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
         .or_else(|| xp::stale_unused(process, expected, actual))
         .or_else(|| virtual_trace(process, expected, actual))
         .or_else(|| parameters(expected, actual))
-        .or_else(|| tagged_virtual_block(process, expected, actual))
         .or_else(|| {
             let unknown = actual.ends_with("unknown (no LFH in use)");
             (unknown && expected.starts_with("LFH Key "))
@@ -407,8 +398,13 @@ pub(crate) fn hex(text: &str) -> Option<u64> {
 
 /// The debugger cuts a count of unused bytes to six bits: what it prints as the requested size is
 /// the block's size - 3f, and more than was requested.
-fn capped(expected: &str, actual: &str) -> Option<&'static str> {
+fn capped(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
     const CLASS: &str = "UnusedBytes capped at 3f";
+    // XP has eight bits, and no more of them than Vista's six say that the count is elsewhere.
+    let cap = match process.layouts.heap.encoding {
+        None => 0xff,
+        Some(_) => 0x3f,
+    };
     let parts = |line: &str| {
         let (head, rest) = line.split_once("- busy (")?;
         let (size, tail) = rest.split_once(')')?;
@@ -418,7 +414,7 @@ fn capped(expected: &str, actual: &str) -> Option<&'static str> {
         let block = hex(theirs.0.split(". ").nth(1)?.split(' ').next()?)?;
         return (theirs.0 == ours.0
             && theirs.2 == ours.2
-            && theirs.1 == block.checked_sub(0x3f)?
+            && theirs.1 == block.checked_sub(cap)?
             && ours.1 < theirs.1)
             .then_some(CLASS);
     }
@@ -438,7 +434,7 @@ fn capped(expected: &str, actual: &str) -> Option<&'static str> {
         let unit = if theirs[0].len() == 16 { 16 } else { 8 };
         let block = hex(&theirs[1])? * unit;
         return (theirs == ours
-            && hex(&their_size)? == block.checked_sub(0x3f)?
+            && hex(&their_size)? == block.checked_sub(cap)?
             && hex(&our_size)? < hex(&their_size)?)
         .then_some(CLASS);
     }
@@ -451,7 +447,7 @@ fn capped(expected: &str, actual: &str) -> Option<&'static str> {
         })
     };
     let ((theirs, unused), (ours, more)) = (row(expected)?, row(actual)?);
-    (theirs == ours && unused == "3f" && hex(&more)? > 0x3f).then_some(CLASS)
+    (theirs == ours && hex(&unused)? == cap && hex(&more)? > cap).then_some(CLASS)
 }
 
 /// Flags of a virtual block: the debugger takes them from the entry without decoding it.
@@ -567,26 +563,6 @@ fn parameters(expected: &str, actual: &str) -> Option<&'static str> {
     let head = |line: &str| line.split_once(" (").map(|(head, _)| head.to_owned());
     (actual.ends_with("(<no parameter info>)") && head(expected) == head(actual))
         .then_some("parameter types of functions are not known")
-}
-
-/// In heaps with tags nothing is encoded; the debugger decodes the virtual block's entry anyway.
-fn tagged_virtual_block(
-    process: &Process<'_, '_>,
-    expected: &str,
-    actual: &str,
-) -> Option<&'static str> {
-    const TAGGING: u32 = 0x800;
-    let start = |line: &str| {
-        line.split_whitespace()
-            .take(3)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    (process.nt_global_flag.unwrap_or(0) & TAGGING != 0
-        && expected.contains(" virtual ")
-        && actual.contains(" virtual ")
-        && start(expected) == start(actual))
-    .then_some("virtual block of a heap with tags decoded though it is not encoded")
 }
 
 /// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap,

@@ -12,7 +12,9 @@ mod excuse;
 #[path = "../support/oracle.rs"]
 mod finder;
 mod frames;
+mod headers;
 mod listing;
+mod regions;
 mod report;
 mod rows;
 mod segment_report;

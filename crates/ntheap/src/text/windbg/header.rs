@@ -90,15 +90,22 @@ pub fn headers(
     detail: Detail,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let listed = listed(process);
     let segment_heap = |only| {
         let heap = process.heap(only);
         heap.is_ok_and(|heap| heap.kind == HeapKind::Segment)
     };
-    if only.is_some_and(segment_heap) {
+    let nothing = only.is_some_and(segment_heap);
+    // The caption belongs to the first heap, whatever heap is asked for.
+    let first = listed.first().map(|heap| heap.kind);
+    if nothing && first == Some(HeapKind::Segment) {
         return Ok(());
     }
     writeln!(out, "Index   Address  Name      Debugging options enabled")?;
-    for (index, reference) in listed(process).iter().enumerate() {
+    if nothing {
+        return Ok(());
+    }
+    for (index, reference) in listed.iter().enumerate() {
         if only.is_some_and(|only| only != reference.handle) {
             continue;
         }
@@ -148,8 +155,13 @@ impl Printer<'_, '_, '_> {
         if detail.uncommitted {
             self.uncommitted(out)?;
         }
-        self.free_list(detail.free, out)?;
-        writeln!(out)?;
+        if self.heap.is_xp() {
+            self.free_list_map(out)?;
+            self.free_list(detail.free, out)?;
+        } else {
+            self.free_list(detail.free, out)?;
+            writeln!(out)?;
+        }
         for (index, segment) in self.heap.segments.iter().enumerate() {
             if detail.segments {
                 self.segment(index, segment, out)?;
@@ -253,6 +265,20 @@ impl Printer<'_, '_, '_> {
         Ok(())
     }
 
+    /// XP's map of the free lists that are not empty.
+    fn free_list_map(&self, out: &mut dyn Write) -> fmt::Result {
+        let Some(map) = self.layouts.heap.free_lists_in_use else {
+            return Ok(());
+        };
+        let map = self.heap.handle() + u64::from(map);
+        write!(out, "    FreeList Usage:     ")?;
+        for word in 0..XP_LISTS / u64::from(u32::BITS) {
+            let word = self.process.memory().u32(map + word * 4).unwrap_or(0);
+            write!(out, " {word:08x}")?;
+        }
+        writeln!(out)
+    }
+
     fn free_list(&self, rows: bool, out: &mut dyn Write) -> fmt::Result {
         let Some(lists) = self.layouts.heap.free_lists else {
             return Ok(());
@@ -262,11 +288,11 @@ impl Printer<'_, '_, '_> {
         let width = self.width;
         let first = self.heap.handle() + u64::from(lists);
         let xp = self.heap.is_xp();
-        // Since Vista there is one list, ascending by size.
+        // Since Vista there is one list, ascending by size. Empty ones are left out.
         for index in 0..if xp { XP_LISTS } else { 1 } {
             let head = first + index * 2 * bitness.pointer_size();
             let (elements, end) = memory.list(head, bitness, MAX_FREE);
-            if elements.is_empty() && xp {
+            if elements.is_empty() {
                 continue;
             }
             let link = |at| memory.pointer(at, bitness).unwrap_or(0);

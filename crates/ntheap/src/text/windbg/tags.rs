@@ -3,11 +3,11 @@
 use std::fmt::{self, Write};
 
 use super::header::{Detail, headers};
-use crate::process::Process;
+use crate::process::{HeapKind, Process};
 
 /// `FLG_HEAP_ENABLE_TAGGING`.
 const TAGGING: u32 = 0x800;
-/// Pseudo tags: one for each size up to a page, and one each for what is larger.
+/// Pseudo tags: one each for large blocks, for each size in units and for virtual blocks.
 const PSEUDO_TAGS: u64 = 0x81;
 
 /// `!heap -g`: tags for whole DLLs.
@@ -22,6 +22,7 @@ pub fn global_tags(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Resul
     // Without tagging there is no heap to hold global tags.
     if process.nt_global_flag.unwrap_or(0) & TAGGING != 0 {
         writeln!(out, "    no global tags currently defined.")?;
+        headers(process, None, Detail::default(), out)?;
     }
     Ok(())
 }
@@ -32,6 +33,10 @@ pub fn global_tags(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Resul
 /// Those of `out`.
 pub fn pseudo_tags(process: &Process<'_, '_>, handle: u64, out: &mut dyn Write) -> fmt::Result {
     headers(process, Some(handle), Detail::default(), out)?;
+    let reference = process.heap(handle);
+    if reference.is_ok_and(|heap| heap.kind == HeapKind::Segment) {
+        return Ok(());
+    }
     let layouts = &process.layouts;
     let memory = process.memory();
     let table = memory
@@ -46,6 +51,11 @@ pub fn pseudo_tags(process: &Process<'_, '_>, handle: u64, out: &mut dyn Write) 
         " Tag Name            Allocs    Frees   Diff  Allocated"
     )?;
     let layout = &layouts.pseudo_tag_entry;
+    // The last one is for blocks with a mapping of their own.
+    let name = |index| match index + 1 {
+        PSEUDO_TAGS => format!("{:17}", "VirtualAlloc"),
+        _ => format!("Objects of {:4}  ", index * process.bitness.unit()),
+    };
     for index in 1..PSEUDO_TAGS {
         let at = table + index * u64::from(layout.struct_size);
         let entry = memory.at(at, process.bitness);
@@ -56,7 +66,7 @@ pub fn pseudo_tags(process: &Process<'_, '_>, handle: u64, out: &mut dyn Write) 
             writeln!(
                 out,
                 "{index:04x}: {} {allocations:8} {frees:8} {:6} {:10}",
-                format_args!("Objects of {:4}  ", index * process.bitness.unit()),
+                name(index),
                 allocations.wrapping_sub(frees),
                 size.saturating_mul(process.bitness.unit()),
             )?;
