@@ -14,6 +14,7 @@
 //!     size: 0x78000,
 //!     path: r"C:\service\ordersvc.exe".to_owned(),
 //!     timestamp: 0,
+//!     checksum: 0,
 //!     version: None,
 //!     pdb: Some(PdbReference {
 //!         file: r"C:\build\ordersvc.pdb".to_owned(),
@@ -47,8 +48,10 @@ mod cache;
 mod container;
 mod convert;
 mod error;
+mod lines;
 mod module;
 mod names;
+mod parameters;
 mod path;
 mod sandbox;
 mod server;
@@ -60,6 +63,7 @@ mod types;
 mod undecorate;
 
 pub use error::Error;
+pub use lines::SourceLine;
 pub use module::{Frame, ModuleStatus, Resolution, SymbolDetail};
 pub use names::{public_name, public_signature, strip_parameters};
 pub use path::{Entry, SymbolPath};

@@ -2,15 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use debugid::DebugId;
 use symbolic_common::ByteView;
 use symbolic_symcache::SymCache;
 
 use crate::convert::Converted;
+use crate::lines::Lines;
 use crate::names::strip_parameters;
+use crate::parameters::Parameters;
 use crate::table::{SymbolKind, SymbolTable};
 use crate::types::PdbTypes;
+use crate::{Error, sandbox};
+
+/// Reading a part of a PDB on demand is given up after this time.
+const READ_LIMIT: Duration = Duration::from_secs(120);
 
 /// What is known of a module's symbols.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,9 +107,11 @@ pub(crate) struct LoadedModule {
     pub(crate) has_private: bool,
     pub(crate) table: SymbolTable,
     lines: Result<ByteView<'static>, String>,
-    /// The PDB itself, for its type records.
+    /// The PDB itself, for what is read from it when it is first asked for.
     pub(crate) data: Arc<ByteView<'static>>,
     pub(crate) types: OnceLock<Result<PdbTypes, String>>,
+    pub(crate) line_records: OnceLock<Result<Lines, String>>,
+    pub(crate) parameters: OnceLock<Result<Parameters, String>>,
 }
 
 impl LoadedModule {
@@ -126,6 +135,8 @@ impl LoadedModule {
             lines,
             data,
             types: OnceLock::new(),
+            line_records: OnceLock::new(),
+            parameters: OnceLock::new(),
         }
     }
 
@@ -141,6 +152,20 @@ impl LoadedModule {
             },
             line_error: self.lines.as_ref().err().cloned(),
         }
+    }
+
+    /// What is read from the PDB when it is first asked for.
+    pub(crate) fn on_demand<'c, T: Send + 'static>(
+        &self,
+        cell: &'c OnceLock<Result<T, String>>,
+        read: fn(&[u8]) -> Result<T, Error>,
+    ) -> Result<&'c T, &'c str> {
+        cell.get_or_init(|| {
+            let data = Arc::clone(&self.data);
+            sandbox::run(READ_LIMIT, move || read(&data)).map_err(|error| error.to_string())
+        })
+        .as_ref()
+        .map_err(String::as_str)
     }
 
     /// Resolves `rva`, taking lines and inlined calls from `line_rva`.

@@ -2,10 +2,10 @@
 
 use ntheap::{
     dump::{Dump, Module},
-    text::{ModuleNames, Name, NameSource, NamedAddress},
+    text::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState},
 };
 
-use crate::{Resolution, Symbol, Symbols, public_name};
+use crate::{ModuleStatus, Resolution, Symbol, SymbolDetail, Symbols, public_name};
 
 /// Names the addresses of one dump.
 #[derive(Debug)]
@@ -111,6 +111,46 @@ impl NameSource for DumpNames<'_, '_, '_> {
         let (below, above) = self.symbols.nearest(module, rva);
         let named = |symbol: Option<Symbol>| symbol.map(|symbol| named(module, &symbol));
         (named(below), named(above))
+    }
+
+    fn source_line(&self, address: u64) -> Option<SourceLine> {
+        let recorded = self.module_and_rva(address).and_then(|(module, rva)| {
+            let line = self.symbols.source_line(module, rva)?;
+            Some(SourceLine {
+                file: line.file,
+                line: line.line,
+                displacement: line.displacement.into(),
+            })
+        });
+        recorded.or_else(|| self.name(address)?.source_line())
+    }
+
+    fn parameters(&self, symbol: &NamedAddress) -> Option<String> {
+        let recorded = self
+            .module_and_rva(symbol.address)
+            .and_then(|(module, rva)| self.symbols.parameters(module, rva));
+        recorded.or_else(|| symbol.parameters())
+    }
+
+    fn symbol_state(&self, module: &Module) -> SymbolState {
+        match self.symbols.known_status(module) {
+            Some(ModuleStatus::Loaded {
+                path,
+                mismatched,
+                detail,
+                ..
+            }) => SymbolState::Pdb {
+                path: path.display().to_string(),
+                private: detail == SymbolDetail::Private,
+                mismatched,
+            },
+            Some(_) => match self.plain.symbol_state(module) {
+                // There is no PDB, and that there are exports was not asked for yet.
+                SymbolState::Deferred => SymbolState::Missing,
+                state => state,
+            },
+            None => self.plain.symbol_state(module),
+        }
     }
 
     fn address_of(&self, name: &str) -> Option<u64> {

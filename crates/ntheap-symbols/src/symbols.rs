@@ -8,7 +8,9 @@ use std::time::Duration;
 use debugid::DebugId;
 use ntheap::dump::Module;
 
+use crate::lines::{Lines, SourceLine};
 use crate::module::{LoadedModule, ModuleStatus, Resolution};
+use crate::parameters::Parameters;
 use crate::path::{Entry, SymbolPath};
 use crate::store::{Found, Search, Wanted, local_folder};
 use crate::table::{Symbol, SymbolTable};
@@ -240,6 +242,18 @@ impl Symbols {
         })
     }
 
+    /// See [`ModuleSymbols::source_line`].
+    #[must_use]
+    pub fn source_line(&self, module: &Module, rva: u32) -> Option<SourceLine> {
+        self.module(module)?.source_line(rva)
+    }
+
+    /// See [`ModuleSymbols::parameters`].
+    #[must_use]
+    pub fn parameters(&self, module: &Module, rva: u32) -> Option<String> {
+        self.module(module)?.parameters(rva).map(str::to_owned)
+    }
+
     fn cell(&self, module: &Module) -> Option<Arc<OnceLock<Outcome>>> {
         let pdb = module.pdb.as_ref()?;
         let key = Key {
@@ -400,6 +414,25 @@ impl ModuleSymbols {
         &self.loaded().table
     }
 
+    /// Where in the source an address lies, by the PDB's line records, which are read on first use.
+    /// `None` where no line is known, and when the records cannot be read.
+    #[must_use]
+    pub fn source_line(&self, rva: u32) -> Option<SourceLine> {
+        let loaded = self.loaded();
+        let records = loaded.on_demand(&loaded.line_records, Lines::from_bytes);
+        records.ok()?.at(rva)
+    }
+
+    /// The parameter types of the function that begins at `rva`, in brackets, as debuggers spell
+    /// them: `(void *, unsigned int64)`. The PDB's type records are read on first use; `None`
+    /// where they do not tell.
+    #[must_use]
+    pub fn parameters(&self, rva: u32) -> Option<&str> {
+        let loaded = self.loaded();
+        let parameters = loaded.on_demand(&loaded.parameters, Parameters::from_bytes);
+        parameters.ok()?.of(rva)
+    }
+
     /// The structures that the PDB's type records describe, read on first use. The error is that
     /// of a damaged type stream.
     ///
@@ -408,16 +441,6 @@ impl ModuleSymbols {
     /// When the type records cannot be read; the text says why.
     pub fn types(&self) -> Result<&PdbTypes, &str> {
         let loaded = self.loaded();
-        loaded
-            .types
-            .get_or_init(|| {
-                let data = Arc::clone(&loaded.data);
-                sandbox::run(Duration::from_secs(120), move || {
-                    PdbTypes::from_bytes(&data)
-                })
-                .map_err(|error| error.to_string())
-            })
-            .as_ref()
-            .map_err(String::as_str)
+        loaded.on_demand(&loaded.types, PdbTypes::from_bytes)
     }
 }

@@ -19,6 +19,8 @@ fn load(content: &[u8]) -> (&'static str, Duration) {
     let module = module("strkit.pdb", STRKIT);
     for rva in (0..0x4000).step_by(0x11) {
         let _ = symbols.resolve_return(&module, rva);
+        let _ = symbols.source_line(&module, rva);
+        let _ = symbols.parameters(&module, rva);
     }
     let _ = (
         symbols.search(&module, "*a*b*"),

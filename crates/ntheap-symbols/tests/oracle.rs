@@ -48,6 +48,7 @@ fn modules(dump: &Path) -> Vec<Module> {
             size: module.size(),
             path: module.code_file().into_owned(),
             timestamp: 0,
+            checksum: 0,
             version: None,
             pdb: module
                 .debug_file()
@@ -153,6 +154,9 @@ fn truth_of_recorded_dumps() {
                     )
                 };
                 check("line", line(&at), truth("line"));
+                let recorded = loaded.source_line(rva);
+                let recorded = recorded.map(|l| format!("{:?}:{:?}", Some(l.file), Some(l.line)));
+                check("line record", recorded.unwrap_or_default(), truth("line"));
                 check("line of call", line(&of_call), truth("line_of_call"));
             }
             counts.checked += 1;
@@ -210,6 +214,7 @@ fn statuses_of_recorded_symbols() {
             size: 1 << 30,
             path: r"C:\Windows\System32\ntdll.dll".to_owned(),
             timestamp: 0,
+            checksum: 0,
             version: None,
             pdb: Some(PdbReference {
                 file: name.to_owned(),

@@ -81,6 +81,62 @@ fn functions_lines_and_inlined_calls() {
 }
 
 #[test]
+fn where_the_code_of_a_line_begins() {
+    let symbols = folder(&testdata()).build();
+    let module = ordersvc();
+    let place = |rva| {
+        let line = symbols.source_line(&module, rva)?;
+        assert_eq!(line.file, r"C:\src\ordersvc\main.cpp");
+        Some((line.line, line.displacement))
+    };
+    assert_eq!(place(0xfff), None);
+    assert_eq!(place(0x1000), Some((153, 0)));
+    // Code of inlined functions is the calling line's.
+    assert_eq!(place(0x1349), Some((155, 0x334)));
+    assert_eq!(place(0x19d0), Some((133, 7)));
+    assert_eq!(place(0x4830), None, "data");
+    // The records and the cache of functions tell the same lines.
+    let loaded = symbols.module(&module).unwrap();
+    let mut lines = 0;
+    for rva in 0x1000..0x3000 {
+        let Some(resolution) = loaded.resolve(rva) else {
+            continue;
+        };
+        let Some(line) = resolution.function().line else {
+            continue;
+        };
+        assert_eq!(
+            loaded.source_line(rva).map(|l| l.line),
+            Some(line),
+            "{rva:x}"
+        );
+        lines += 1;
+    }
+    assert!(lines > 0x1000, "{lines}");
+}
+
+#[test]
+fn parameter_types() {
+    let symbols = folder(&testdata()).build();
+    for module in [ordersvc(), self::module("ordersvc.pdb", ORDERSVC_X86)] {
+        let parameters = |name| {
+            let rva = symbols.lookup(&module, name).unwrap();
+            symbols.parameters(&module, rva)
+        };
+        let wide = module == ordersvc();
+        let size = if wide { "int64" } else { "int" };
+        let expected = format!("(void *, unsigned {size}, unsigned int)");
+        assert_eq!(parameters("app::core::Allocate"), Some(expected));
+        let expected = "(unsigned char *)".to_owned();
+        assert_eq!(parameters("ServiceStart"), Some(expected));
+        // A reference is a pointer.
+        let expected = "(class app::Random *)".to_owned();
+        assert_eq!(parameters("app::PhaseTwo"), Some(expected));
+        assert_eq!(parameters("app::g_heaps"), None);
+    }
+}
+
+#[test]
 fn symbols_by_name_and_address() {
     let symbols = folder(&testdata()).build();
     let module = ordersvc();

@@ -22,6 +22,7 @@ pub(crate) fn module(pdb: &str, id: &str) -> Module {
         size: 0x78000,
         path: format!(r"C:\Nowhere\{}", pdb.replace(".pdb", ".exe")),
         timestamp: 0,
+        checksum: 0,
         version: None,
         pdb: Some(PdbReference {
             file: format!(r"C:\nowhere\build\{pdb}"),

@@ -42,7 +42,7 @@ impl Session<'_, '_> {
         match name.to_ascii_lowercase().as_str() {
             "!heap" => self.heap(&arguments, out),
             "!address" => self.address(&arguments, out),
-            "lm" => Ok(windbg::modules(self.process, out)?),
+            "lm" => Ok(windbg::modules(self.process, self.names, out)?),
             "ln" => {
                 let address = self.value(&arguments.join(" "))?;
                 let lines = self.lines;

@@ -142,6 +142,7 @@ mod tests {
             size: 0x2000,
             path: "a.dll".to_owned(),
             timestamp: 0,
+            checksum: 0,
             version: None,
             pdb: None,
         };

@@ -13,6 +13,8 @@ pub struct Module {
     pub path: String,
     /// `TimeDateStamp` of the image's COFF header.
     pub timestamp: u32,
+    /// `CheckSum` of the image's optional header; 0 where the linker was not asked for one.
+    pub checksum: u32,
     /// File version `[major, minor, build, revision]`, as the module list has it. Can be wrong:
     /// the loader's compatibility data may change it (6.2.19041 for 10.0.19041 has been seen).
     pub version: Option<[u16; 4]>,

@@ -325,6 +325,7 @@ fn read_modules(list: &MinidumpModuleList) -> Vec<Module> {
                 size: u64::from(module.raw.size_of_image),
                 path: module.name.clone(),
                 timestamp: module.raw.time_date_stamp,
+                checksum: module.raw.checksum,
                 version: (version.signature == 0xfeef_04bd)
                     .then(|| halves(version.file_version_hi, version.file_version_lo)),
                 pdb: module

@@ -8,4 +8,4 @@ pub mod stacks;
 pub mod verify;
 pub mod windbg;
 
-pub use names::{ModuleNames, Name, NameSource, NamedAddress, unnamed};
+pub use names::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState, unnamed};

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Mutex};
 
 use crate::{
-    dump::{Dump, Exports},
+    dump::{Dump, Exports, Module},
     layout::Bitness,
 };
 
@@ -23,6 +23,19 @@ pub struct Name {
     pub line: Option<(String, u32)>,
     /// Whether the function was inlined into the next one of the same address.
     pub inlined: bool,
+}
+
+impl Name {
+    /// Source file and line, if they are known, without where the line's code begins.
+    #[must_use]
+    pub fn source_line(&self) -> Option<SourceLine> {
+        let (file, line) = self.line.clone()?;
+        Some(SourceLine {
+            file,
+            line,
+            displacement: 0,
+        })
+    }
 }
 
 impl fmt::Display for Name {
@@ -54,6 +67,52 @@ pub struct NamedAddress {
     pub size: u64,
 }
 
+impl NamedAddress {
+    /// The parameter types that the symbol's own decoration tells, as debuggers spell them.
+    #[must_use]
+    pub fn parameters(&self) -> Option<String> {
+        let list = self
+            .signature
+            .as_deref()?
+            .strip_prefix(self.symbol.as_str())?;
+        let spelt = list.replace(',', ", ").replace("__int64", "int64");
+        list.starts_with('(').then_some(spelt)
+    }
+}
+
+/// Where in the source an address lies, as `ln` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// Source file as the compiler recorded it.
+    pub file: String,
+    /// Line in the file.
+    pub line: u32,
+    /// Distance in bytes of the address from the first instruction of that piece of the line; 0
+    /// also where the beginning is not known.
+    pub displacement: u64,
+}
+
+/// What there is of a module's symbols, as `lm` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SymbolState {
+    /// Nobody has asked for them yet.
+    #[default]
+    Deferred,
+    /// There are none.
+    Missing,
+    /// The names that the image exports.
+    Exports,
+    /// Those of a PDB.
+    Pdb {
+        /// The PDB.
+        path: String,
+        /// Whether it tells more than names.
+        private: bool,
+        /// Whether it belongs to another build of the module.
+        mismatched: bool,
+    },
+}
+
 /// Something that names addresses: symbols, exports, or the module list alone.
 pub trait NameSource: Sync {
     /// The name of an address, if it lies in a module.
@@ -69,6 +128,23 @@ pub trait NameSource: Sync {
     fn neighbours(&self, address: u64) -> (Option<NamedAddress>, Option<NamedAddress>) {
         let _ = address;
         (None, None)
+    }
+
+    /// Source line of an address, with the distance from where the line's code begins.
+    fn source_line(&self, address: u64) -> Option<SourceLine> {
+        self.name(address)?.source_line()
+    }
+
+    /// Parameter types of the function that a symbol is, in brackets, as debuggers spell them:
+    /// `(void *, unsigned int64)`. Not asked for with every symbol, as type records are many.
+    fn parameters(&self, symbol: &NamedAddress) -> Option<String> {
+        symbol.parameters()
+    }
+
+    /// What there is of a module's symbols by now; loads nothing.
+    fn symbol_state(&self, module: &Module) -> SymbolState {
+        let _ = module;
+        SymbolState::default()
     }
 
     /// Address of a symbol (`module!symbol`, or `symbol` in any module) or of a module's base.
@@ -133,6 +209,18 @@ impl NameSource for ModuleNames<'_, '_> {
             displacement,
             ..Name::default()
         })
+    }
+
+    fn symbol_state(&self, module: &Module) -> SymbolState {
+        let exports = self
+            .exports
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        match exports.get(&module.base) {
+            None => SymbolState::Deferred,
+            Some(exports) if exports.is_empty() => SymbolState::Missing,
+            Some(_) => SymbolState::Exports,
+        }
     }
 
     fn address_of(&self, name: &str) -> Option<u64> {

@@ -71,10 +71,9 @@ fn read(index: &Path) -> Vec<Typed> {
             file: index.with_file_name(file.as_str().expect("a file name")),
         })
         .collect();
-    // A command that was typed again behind `.lines` bears a number.
     commands.sort_by_key(|command| match command.typed.as_str() {
         ".lines" => 1,
-        typed => 2 * i32::from(typed.starts_with("ln ") && typed.contains(" #")),
+        _ => 2 * i32::from(command.is_behind_lines()),
     });
     commands
 }
@@ -110,6 +109,21 @@ impl Typed {
             }
         }
         kept
+    }
+
+    /// Whether it was typed after `.lines`: such a command bears a number.
+    pub(crate) fn is_behind_lines(&self) -> bool {
+        let starts = |name| self.typed.starts_with(name);
+        self.typed.contains(" #") && (starts("ln ") || starts("lm"))
+    }
+
+    /// What the debugger said of its own symbols meanwhile.
+    pub(crate) fn messages(&self) -> String {
+        let bytes = fs::read(&self.file).expect("the transcript is readable");
+        let text = String::from_utf8_lossy(&bytes);
+        text.split_inclusive('\n')
+            .filter(|line| is_noise(line))
+            .collect()
     }
 
     /// The command without its operands.

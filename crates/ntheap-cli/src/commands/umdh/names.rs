@@ -159,6 +159,7 @@ fn nameless(module: &LogModule) -> Module {
         size: module.size,
         path: module.path.clone(),
         timestamp: 0,
+        checksum: 0,
         version: None,
         pdb: Some(PdbReference {
             file: format!("{}.pdb", module.name()),

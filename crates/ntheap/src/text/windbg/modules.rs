@@ -2,37 +2,71 @@
 
 use std::fmt::{self, Write};
 
-use super::format::digits;
 use crate::{
+    dump::Module,
     layout::Bitness,
     process::Process,
-    text::{NameSource, NamedAddress},
+    text::{NameSource, NamedAddress, SymbolState},
 };
 
 /// Pointers to imported functions are data.
 const IMPORT: &str = "_imp_";
 
-/// `lm`: the modules.
+/// `lm`: the modules, and what there is of their symbols.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn modules(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
-    let width = digits(process.bitness);
-    let column = width + 1;
-    writeln!(out, "{:column$}{:column$}module name", "start", "end")?;
+pub fn modules(
+    process: &Process<'_, '_>,
+    symbols: &dyn NameSource,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    // An address takes as much as the back quote between its halves adds to it.
+    let width = back_quoted(0, process.bitness).len();
+    let (start, end) = (width + 1, width + 3);
+    writeln!(out, "{:start$}{:end$}module name", "start", "end")?;
     let mut modules: Vec<_> = process.dump.modules.iter().collect();
     modules.sort_by_key(|module| module.base);
     for module in modules {
-        let state = "(deferred)             ";
+        let state = symbols.symbol_state(module);
+        let (text, path) = match &state {
+            SymbolState::Deferred => ("(deferred)", ""),
+            SymbolState::Missing => ("(no symbols)", ""),
+            SymbolState::Exports => ("(export symbols)", module.path.as_str()),
+            SymbolState::Pdb { path, private, .. } if *private => {
+                ("(private pdb symbols)", path.as_str())
+            }
+            SymbolState::Pdb { path, .. } => ("(pdb symbols)", path.as_str()),
+        };
         writeln!(
             out,
-            "{} {}   {:<8}   {state}",
+            "{} {}   {:<8} {} {text:<23}{path}",
             back_quoted(module.base, process.bitness),
             back_quoted(module.end(), process.bitness),
             module.name(),
+            doubt(module, &state),
         )?;
     }
     Ok(())
+}
+
+/// The debugger's mark of a module whose symbols can't be trusted to be its own.
+fn doubt(module: &Module, state: &SymbolState) -> char {
+    let mismatched = matches!(
+        state,
+        SymbolState::Pdb {
+            mismatched: true,
+            ..
+        }
+    );
+    match module {
+        // What nobody asked for was not checked either.
+        _ if *state == SymbolState::Deferred => ' ',
+        _ if mismatched => '#',
+        Module { timestamp: 0, .. } => 'T',
+        Module { checksum: 0, .. } => 'C',
+        _ => ' ',
+    }
 }
 
 /// `ln`: the symbols around an address; with `lines` first where its source is.
@@ -47,8 +81,12 @@ pub fn nearest(
     out: &mut dyn Write,
 ) -> fmt::Result {
     let bitness = process.bitness;
-    if lines && let Some((file, line)) = symbols.name(address).and_then(|name| name.line) {
-        writeln!(out, "{file}({line})")?;
+    if lines && let Some(source) = symbols.source_line(address) {
+        write!(out, "{}({})", source.file, source.line)?;
+        if source.displacement != 0 {
+            write!(out, "+0x{:x}", source.displacement)?;
+        }
+        writeln!(out)?;
     }
     let (below, above) = symbols.neighbours(address);
     // Below a module's first symbol, that one and the next are shown.
@@ -84,7 +122,7 @@ pub fn nearest(
     if offset == 0 {
         writeln!(out, "Exact matches:")?;
         write!(out, "    {}!{}", symbol.module, symbol.symbol)?;
-        parameters(&symbol, out)?;
+        parameters(symbols, &symbol, out)?;
         writeln!(out)?;
     }
     Ok(())
@@ -103,23 +141,15 @@ pub fn search(
     for symbol in symbols.search(pattern) {
         let address = back_quoted(symbol.address, process.bitness);
         write!(out, "{address:17} {}!{}", symbol.module, symbol.symbol)?;
-        parameters(&symbol, out)?;
+        parameters(symbols, &symbol, out)?;
         writeln!(out)?;
     }
     Ok(())
 }
 
-fn parameters(symbol: &NamedAddress, out: &mut dyn Write) -> fmt::Result {
-    let parameters = symbol.signature.as_deref().and_then(|signature| {
-        let rest = signature.strip_prefix(symbol.symbol.as_str())?;
-        rest.starts_with('(').then_some(rest)
-    });
-    match parameters {
-        // As the debugger spells types.
-        Some(parameters) => {
-            let spelt = parameters.replace(',', ", ").replace("__int64", "int64");
-            write!(out, " {spelt}")
-        }
+fn parameters(symbols: &dyn NameSource, symbol: &NamedAddress, out: &mut dyn Write) -> fmt::Result {
+    match symbols.parameters(symbol) {
+        Some(parameters) => write!(out, " {parameters}"),
         None if !symbol.symbol.starts_with(IMPORT) => write!(out, " (<no parameter info>)"),
         None => write!(out, " = <no type information>"),
     }
