@@ -28,7 +28,6 @@ pub(super) fn write(
     let bucket = options.bucket.unwrap_or(DEFAULT_BUCKET).max(1);
     let buckets = LARGEST.div_ceil(bucket);
     let report = SegmentReport::of(opened, heap, bucket, buckets);
-    writeln!(out)?;
     title("Large allocation stat", 40, BACKEND, out)?;
     writeln!(out, "Number of Blocks : {}", report.large.count)?;
     writeln!(out, "Busy bytes       : {}", report.large.busy)?;
