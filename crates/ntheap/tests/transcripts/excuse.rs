@@ -10,7 +10,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, frames, listing, segment_x, stat, transcript::Typed, xp};
+use crate::{address, frames, listing, segment_x, stat, transcript::Typed, triage, xp};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -185,6 +185,9 @@ fn whole(
         {
             return Some("x: order, and inlined calls");
         }
+    }
+    if typed == "!heap -triage" {
+        return triage::excuse(process, command.newer, expected, actual);
     }
     if typed.starts_with("!heap -x")
         && let Some(class) = segment_x::excuse(process, command.newer, expected, actual)
