@@ -50,7 +50,8 @@ impl SummaryRow {
             .map(|segment| {
                 let ranges = segment.ranges.iter().map(|range| range.size);
                 let large: u64 = ranges.filter(|&size| verbose && size >= large).sum();
-                large + segment.largest_uncommitted
+                // Of XP the largest is known, and one of these if it is large.
+                large.max(segment.largest_uncommitted)
             })
             .sum();
         SummaryRow {
