@@ -296,7 +296,7 @@ impl Session<'_, '_> {
             operands.get(at + 1..)
         };
         let Some(handle) = after("-h") else {
-            let heaps = windbg::listed_heaps(self.process);
+            let heaps = Heap::all(self.process);
             return Ok(windbg::heap_sizes(&heaps, bitness, out)?);
         };
         let group = after("-grp").unwrap_or_default();

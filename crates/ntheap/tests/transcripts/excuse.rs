@@ -10,7 +10,9 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, frames, headers, listing, report, segment_x, stat, transcript::Typed, xp};
+use crate::{
+    address, frames, headers, listing, report, segment_x, stat, transcript::Typed, triage, xp,
+};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -41,8 +43,19 @@ fn rest(
     let typed = command.typed();
     if typed == "!heap -stat" {
         let kept = stat::without_segment_heaps(process, expected);
-        if kept != expected && (kept == actual || virtual_bytes(process, &kept, actual).is_some()) {
+        if kept != expected
+            && (kept == actual || stat::virtual_bytes(process, &kept, actual).is_some())
+        {
             return Some("-stat: segment heaps listed as NT heaps");
+        }
+    }
+    if typed.starts_with("!heap -s") && xp::is_xp(process) {
+        let kept = xp::without_complaints(process, expected);
+        let kept = xp::without_lookaside(process, &kept);
+        if kept != expected
+            && (kept == actual || excuse(process, session, command, &kept, actual).is_some())
+        {
+            return Some("XP: uncommitted ranges and free list map misread");
         }
     }
     // Where a message about segment heaps was left out, its empty lines stay.
@@ -59,7 +72,7 @@ fn rest(
     whole(process, session, command, expected, actual)
         .or_else(|| line_by_line(process, expected, actual))
         .or_else(|| listing::excuse(process, session, &command.typed(), expected, actual))
-        .or_else(|| virtual_bytes(process, expected, actual))
+        .or_else(|| stat::virtual_bytes(process, expected, actual))
         .or_else(|| stat::excuse(process, &command.typed(), expected))
         .or_else(|| {
             command
@@ -195,6 +208,9 @@ fn whole(
             return Some("x: order, and inlined calls");
         }
     }
+    if typed == "!heap -triage" {
+        return triage::excuse(process, command.newer, expected, actual);
+    }
     if typed.starts_with("!heap -x")
         && let Some(class) = segment_x::excuse(process, command.newer, expected, actual)
     {
@@ -258,23 +274,6 @@ fn whole(
         && (without == actual || line_by_line(process, &without, actual).is_some())
     {
         return Some("ShutDownFlags: known by verifier.dll's symbols alone");
-    }
-    // `-stat` takes the handle of a page heap for that of an NT heap.
-    if typed == "!heap -stat" {
-        let handles = |text: &str| -> std::collections::BTreeSet<u64> {
-            let handle = |line: &str| hex(line.strip_prefix("_HEAP ")?.trim());
-            text.lines().filter_map(handle).collect()
-        };
-        let of = |heaps: &[ntheap::process::HeapRef], kind: fn(HeapKind) -> bool| {
-            let kept = heaps.iter().filter(|heap| kind(heap.kind));
-            kept.map(|heap| heap.handle).collect()
-        };
-        if !process.normal_heaps.is_empty()
-            && handles(expected) == of(&process.heaps, |kind| kind == HeapKind::PageHeap)
-            && handles(actual) == of(&process.normal_heaps, |_| true)
-        {
-            return Some("-stat: a page heap's handle taken for an NT heap's");
-        }
     }
     None
 }
@@ -562,60 +561,6 @@ pub(crate) fn cached_blocks(expected: &str, actual: &str) -> Option<&'static str
 fn parameters(expected: &str, actual: &str) -> Option<&'static str> {
     (actual.strip_suffix("(<no parameter info>)")? == expected.strip_suffix("(void)")?)
         .then_some("a function without a type record shown as taking nothing")
-}
-
-/// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap,
-/// and sorts by it.
-fn virtual_bytes(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
-    let heaps = |text: &str| {
-        let mut heaps: Vec<(Vec<String>, u64)> = Vec::new();
-        for line in text.lines() {
-            if line.starts_with("_HEAP ") {
-                heaps.push((Vec::new(), 0));
-            }
-            let (lines, bytes) = heaps.last_mut()?;
-            match line.trim().strip_prefix("VirtAlloc bytes ") {
-                Some(number) => *bytes = hex(number)?,
-                None => lines.push(line.to_owned()),
-            }
-        }
-        heaps.sort();
-        Some(heaps)
-    };
-    let (theirs, ours) = (heaps(expected)?, heaps(actual)?);
-    let proved = theirs.len() == ours.len()
-        && theirs.iter().zip(&ours).all(|(theirs, ours)| {
-            let handle = theirs
-                .0
-                .first()
-                .and_then(|line| hex(line.split(' ').nth(1)?));
-            theirs.0 == ours.0
-                && (theirs.1 == ours.1
-                    || handle.is_some_and(|handle| is_sum_of_links(process, handle, theirs.1)))
-        });
-    proved.then_some("-stat: an address as the size of virtual blocks")
-}
-
-/// Whether a number is the sum of the links of a heap's list of virtual blocks: those of all blocks
-/// but one and that of the list's head, which lies in the heap's header.
-fn is_sum_of_links(process: &Process<'_, '_>, handle: u64, number: u64) -> bool {
-    const HEADER: u64 = 0x1000;
-    let Some(heap) = process.heaps.iter().find(|heap| heap.handle == handle) else {
-        return false;
-    };
-    let Heap::Nt(heap) = Heap::open(process, heap) else {
-        return false;
-    };
-    let elements = || heap.virtual_blocks.iter().map(|block| block.element);
-    let sum = elements().fold(0u64, u64::wrapping_add);
-    let pointer = |value: u64| match heap.bitness().pointer_size() {
-        4 => u64::from(value as u32),
-        _ => value,
-    };
-    elements().any(|first| {
-        let others = sum.wrapping_sub(first);
-        pointer(number.wrapping_sub(others).wrapping_sub(handle)) < HEADER
-    })
 }
 
 /// XP: a cached block is still busy for the segment; the debugger does not ask the lookaside lists.

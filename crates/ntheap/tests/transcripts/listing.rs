@@ -95,7 +95,7 @@ pub(crate) fn excuse(
         // What is filtered are the rows of all blocks.
         let rows = made(&full.lines, &heaps, ours.handle, 0, sizes.as_ref());
         differing(&rows, &ours.lines)?;
-        let found = subsets().into_iter().find_map(|errors| {
+        let found = subsets(process).into_iter().find_map(|errors| {
             let rows = made(&full.lines, &heaps, ours.handle, errors, sizes.as_ref());
             let named = differing(&theirs.lines, &rows)?;
             Some(heaps.class(ours.handle, errors).or(named))
@@ -105,9 +105,12 @@ pub(crate) fn excuse(
     class
 }
 
-/// Every combination of errors, those with few of them first.
-fn subsets() -> Vec<u8> {
+/// Every combination of errors that a process can show, those with few of them first.
+fn subsets(process: &Process<'_, '_>) -> Vec<u8> {
+    // XP's count of unused bytes is part of what is made of its blocks.
+    let impossible = if xp::is_xp(process) { CAPPED } else { XP };
     let mut subsets: Vec<u8> = (0..1 << ERRORS.len()).collect();
+    subsets.retain(|errors| errors & impossible == 0);
     subsets.sort_by_key(|errors| errors.count_ones());
     subsets
 }

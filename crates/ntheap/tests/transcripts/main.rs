@@ -23,6 +23,7 @@ mod slots;
 mod stat;
 mod symbols;
 mod transcript;
+mod triage;
 mod xp;
 
 use std::{collections::BTreeMap, env, sync::Mutex};

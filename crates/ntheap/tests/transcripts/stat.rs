@@ -12,7 +12,7 @@ use ntheap::{
     text::windbg,
 };
 
-use crate::{listing::capped, slots::Walk, xp};
+use crate::{excuse, listing::capped, slots::Walk, xp};
 
 /// The errors of the walk.
 const SLOTS: u8 = 1;
@@ -61,7 +61,10 @@ pub(crate) fn excuse(
         })
         .collect();
     let bitness = process.bitness;
+    // XP's count of unused bytes is part of what is made of its blocks.
+    let impossible = if xp::is_xp(process) { CAPPED } else { XP };
     let mut subsets: Vec<u8> = (0..1 << ERRORS.len()).collect();
+    subsets.retain(|errors| errors & impossible == 0);
     subsets.sort_by_key(|errors| errors.count_ones());
     let print = |heap: &HeapStatistics| -> Option<String> {
         let mut text = String::new();
@@ -179,4 +182,82 @@ pub(crate) fn without_segment_heaps(process: &Process<'_, '_>, text: &str) -> St
         }
     }
     kept
+}
+
+/// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap, and
+/// sorts by it: exactly what our rows become with these numbers and in that order.
+pub(crate) fn virtual_bytes(
+    process: &Process<'_, '_>,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
+    let theirs = heap_rows(expected)?;
+    let mut ours = heap_rows(actual)?;
+    // Of equal ones the last comes first.
+    let handles = process.heaps.iter().map(|heap| heap.handle);
+    let order: Vec<u64> = handles.rev().collect();
+    ours.sort_by_key(|row| order.iter().position(|&handle| handle == row.handle));
+    for ours in &mut ours {
+        let theirs = theirs.iter().find(|row| row.handle == ours.handle)?;
+        if theirs.in_virtual != ours.in_virtual {
+            is_sum_of_links(process, ours.handle, theirs.in_virtual).then_some(())?;
+            ours.in_virtual = theirs.in_virtual;
+        }
+    }
+    let pointer = |value: u64| match process.bitness {
+        Bitness::X86 => u64::from(value as u32),
+        Bitness::X64 => value,
+    };
+    let sum = |row: &HeapRow<'_>| pointer(row.committed.wrapping_add(row.in_virtual));
+    ours.sort_by_key(|row| std::cmp::Reverse(sum(row)));
+    (ours == theirs).then_some("-stat: an address as the size of virtual blocks")
+}
+
+#[derive(PartialEq)]
+struct HeapRow<'t> {
+    handle: u64,
+    committed: u64,
+    in_virtual: u64,
+    /// The lines but for the last.
+    lines: Vec<&'t str>,
+}
+
+fn heap_rows(text: &str) -> Option<Vec<HeapRow<'_>>> {
+    const LINES: usize = 6;
+    let lines: Vec<&str> = text.lines().collect();
+    let rows = lines.chunks(LINES).map(|lines| {
+        let [handle, _, _, committed, _, in_virtual] = lines else {
+            return None;
+        };
+        let number = |line: &str, name| excuse::hex(line.trim_start().strip_prefix(name)?);
+        Some(HeapRow {
+            handle: number(handle, "_HEAP ")?,
+            committed: number(committed, "Committed bytes ")?,
+            in_virtual: number(in_virtual, "VirtAlloc bytes ")?,
+            lines: lines[..LINES - 1].to_vec(),
+        })
+    });
+    rows.collect()
+}
+
+/// Whether a number is the sum of the links of a heap's list of virtual blocks: those of all blocks
+/// but one and that of the list's head, which lies in the heap's header.
+fn is_sum_of_links(process: &Process<'_, '_>, handle: u64, number: u64) -> bool {
+    const HEADER: u64 = 0x1000;
+    let Some(heap) = process.heaps.iter().find(|heap| heap.handle == handle) else {
+        return false;
+    };
+    let Heap::Nt(heap) = Heap::open(process, heap) else {
+        return false;
+    };
+    let elements = || heap.virtual_blocks.iter().map(|block| block.element);
+    let sum = elements().fold(0u64, u64::wrapping_add);
+    let pointer = |value: u64| match heap.bitness().pointer_size() {
+        4 => u64::from(value as u32),
+        _ => value,
+    };
+    elements().any(|first| {
+        let others = sum.wrapping_sub(first);
+        pointer(number.wrapping_sub(others).wrapping_sub(handle)) < HEADER
+    })
 }

@@ -1,7 +1,8 @@
 //! What the debugger makes of Windows XP, whose structures it takes for those of Vista.
 
 use ntheap::{
-    blocks::{Block, Kind, State},
+    blocks::{Block, Kind, State, Visitor},
+    heap::Heap,
     process::Process,
 };
 
@@ -36,6 +37,75 @@ pub(crate) fn as_seen(block: &Block, front_end: u64, unit: u64) -> Option<Block>
         seen.size = block.block_size.saturating_sub(unit);
     }
     Some(seen)
+}
+
+/// The text without complaints about the uncommitted ranges of a heap's segments, which are looked for
+/// where Vista has them. Each follows the dot of its segment, and ends a line of its own.
+pub(crate) fn without_complaints(process: &Process<'_, '_>, text: &str) -> String {
+    const START: &str = "HEAP ";
+    const KINDS: [&str; 2] = [
+        " Error: Missing BUSY flag for an uncommitted range\n\n",
+        " Error: Invalid uncommitted range descriptor\n\n",
+    ];
+    // `HEAP H (Seg S) At A Error: ...`
+    let complaint = |text: &str| {
+        let (heap, rest) = text.strip_prefix(START)?.split_once(" (Seg ")?;
+        let (segment, rest) = rest.split_once(") At ")?;
+        let end = rest.find(" Error:")?;
+        let kind = KINDS.iter().find(|kind| rest[end..].starts_with(**kind))?;
+        let (heap, segment) = (hex(heap)?, hex(segment)?);
+        let at = hex(&rest[..end])?;
+        let Heap::Nt(heap) = Heap::open(process, process.heap(heap).ok()?) else {
+            return None;
+        };
+        let mut segments = heap.segments.iter();
+        segments
+            .any(|s| s.header == segment && (s.base..=s.base + s.reserved).contains(&at))
+            .then_some(text.len() - rest.len() + end + kind.len())
+    };
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        let (before, from) = rest.split_at(at);
+        kept.push_str(before);
+        let length = complaint(from);
+        if length.is_none() {
+            kept.push_str(START);
+        }
+        rest = &from[length.unwrap_or(START.len())..];
+    }
+    kept + rest
+}
+
+/// The text without the rows of blocks that lie on lookaside lists.
+pub(crate) fn without_lookaside(process: &Process<'_, '_>, text: &str) -> String {
+    if !text.contains(" - lookaside ") {
+        return text.to_owned();
+    }
+    #[derive(Default)]
+    struct Cached(std::collections::BTreeMap<u64, u64>);
+    impl Visitor for Cached {
+        fn block(&mut self, block: &Block) {
+            if block.kind == Kind::Lookaside {
+                self.0.insert(block.entry, block.block_size);
+            }
+        }
+    }
+    let mut cached = Cached::default();
+    for reference in &process.heaps {
+        Heap::open(process, reference).walk(&mut cached);
+    }
+    let known = |line: &str| {
+        let words: Vec<&str> = line
+            .trim_end()
+            .strip_suffix(" - lookaside")?
+            .split_whitespace()
+            .collect();
+        let size = cached.0.get(&hex(words.first()?)?)?;
+        (hex(words.get(4)?)? == *size).then_some(())
+    };
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| known(line).is_none()).collect()
 }
 
 /// The row of a free block: its entry still counts the unused bytes of the block that it was.

@@ -4,7 +4,10 @@ use std::fmt::{self, Write};
 
 use super::format::pointer;
 use crate::{
-    heap::Heap,
+    heap::{
+        Heap,
+        nt::{NtHeap, Segment},
+    },
     layout::Bitness,
     stats::{HeapStatistics, Order},
 };
@@ -15,55 +18,58 @@ pub const DEFAULT_ROWS: usize = 20;
 /// `!heap -stat`: segments and virtual blocks of each heap, largest first.
 ///
 /// The debugger prints the address of the list of virtual blocks as `VirtAlloc bytes` and sorts by
-/// it; this is the number of bytes (see docs/fidelity.md).
+/// it; this is the number of bytes (see docs/fidelity.md). A page heap is listed by its own handle,
+/// with the numbers of the normal heap behind it.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn heap_sizes(heaps: &[Heap<'_, '_>], bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
-    let mut rows: Vec<_> = heaps
+    let row = |opened: &Heap<'_, '_>, heap: &NtHeap<'_, '_>| {
+        let sum = |size: fn(&Segment) -> u64| heap.segments.iter().map(size).sum::<u64>();
+        HeapSizes {
+            handle: opened.handle(),
+            segments: heap.segments.len(),
+            reserved: sum(|s| s.reserved),
+            committed: sum(Segment::committed),
+            virtual_blocks: heap.virtual_blocks.len(),
+            in_virtual: heap.virtual_blocks.iter().map(|b| b.committed).sum(),
+        }
+    };
+    // Of equal ones the last comes first.
+    let mut rows: Vec<HeapSizes> = heaps
         .iter()
-        .filter_map(|heap| match heap {
-            Heap::Nt(heap) => {
-                let sum = |size: fn(&crate::heap::nt::Segment) -> u64| {
-                    heap.segments.iter().map(size).sum::<u64>()
-                };
-                let in_virtual: u64 = heap.virtual_blocks.iter().map(|b| b.committed).sum();
-                Some((
-                    heap,
-                    sum(|s| s.reserved),
-                    sum(|s| s.committed()),
-                    in_virtual,
-                ))
-            }
+        .rev()
+        .filter_map(|opened| match opened {
+            Heap::Nt(heap) => Some(row(opened, heap)),
+            Heap::Page(page) => match page.normal()? {
+                Heap::Nt(heap) => Some(row(opened, heap)),
+                _ => None,
+            },
             _ => None,
         })
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.2 + row.3));
-    for (heap, reserved, committed, in_virtual) in rows {
-        writeln!(out, "_HEAP {}", pointer(heap.handle(), bitness))?;
-        writeln!(out, "     Segments            {:08x}", heap.segments.len())?;
-        writeln!(
-            out,
-            "         Reserved  bytes {}",
-            pointer(reserved, bitness)
-        )?;
-        writeln!(
-            out,
-            "         Committed bytes {}",
-            pointer(committed, bitness)
-        )?;
-        writeln!(
-            out,
-            "     VirtAllocBlocks     {:08x}",
-            heap.virtual_blocks.len()
-        )?;
-        writeln!(
-            out,
-            "         VirtAlloc bytes {}",
-            pointer(in_virtual, bitness)
-        )?;
+    rows.sort_by_key(|row| std::cmp::Reverse(row.committed.saturating_add(row.in_virtual)));
+    for row in rows {
+        writeln!(out, "_HEAP {}", pointer(row.handle, bitness))?;
+        writeln!(out, "     Segments            {:08x}", row.segments)?;
+        let [reserved, committed, in_virtual] =
+            [row.reserved, row.committed, row.in_virtual].map(|bytes| pointer(bytes, bitness));
+        writeln!(out, "         Reserved  bytes {reserved}")?;
+        writeln!(out, "         Committed bytes {committed}")?;
+        writeln!(out, "     VirtAllocBlocks     {:08x}", row.virtual_blocks)?;
+        writeln!(out, "         VirtAlloc bytes {in_virtual}")?;
     }
     Ok(())
+}
+
+/// What `!heap -stat` says of a heap.
+struct HeapSizes {
+    handle: u64,
+    segments: usize,
+    reserved: u64,
+    committed: u64,
+    virtual_blocks: usize,
+    in_virtual: u64,
 }
 
 /// `!heap -stat -h 0`: the block sizes of every heap.

@@ -6,7 +6,7 @@ use super::{format::digits, list::listed};
 use crate::{
     blocks::{Block, Finding, Visitor},
     heap::Heap,
-    process::{HeapKind, Process},
+    process::{HeapKind, HeapRef, Process},
 };
 
 const RULE: &str = "**********************************************************";
@@ -34,6 +34,11 @@ const ADVICE: &str = "** !heap: You can try:
 /// Those of `out`.
 pub fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
     let width = digits(process.bitness);
+    for reference in &process.heaps {
+        if reference.kind == HeapKind::Segment {
+            segment_heap(process, reference, out)?;
+        }
+    }
     writeln!(
         out,
         "{RULE}\n** !heap: Searching all heaps for errors...               \n{RULE}\n"
@@ -61,6 +66,31 @@ pub fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
         writeln!(out)?;
     }
     out.write_str(ADVICE)
+}
+
+/// The report on a segment heap, which comes before those on NT heaps.
+fn segment_heap(
+    process: &Process<'_, '_>,
+    reference: &HeapRef,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let width = digits(process.bitness);
+    let handle = reference.handle;
+    writeln!(
+        out,
+        "\n** Starting segment heap triage on 0x{handle:0width$x}\n"
+    )?;
+    let mut findings = Findings::default();
+    Heap::open(process, reference).walk(&mut findings);
+    let errors = match findings.0.len() {
+        0 => "no errors.".to_owned(),
+        count => format!("{count} errors:"),
+    };
+    writeln!(out, "** Segment heap triage ended with {errors}")?;
+    for finding in &findings.0 {
+        writeln!(out, "          {finding}")?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]
