@@ -9,7 +9,7 @@ use ntheap::{
     process::{HeapKind, Process},
 };
 
-use crate::{address, headers, slots, stat, transcript::Typed};
+use crate::{address, headers, slots, stat, transcript::Typed, unreachable};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
@@ -239,7 +239,7 @@ fn whole(
         return address::region(process, expected, actual);
     }
     if typed == "!heap -l" {
-        return address::unreachable(process, expected, actual, |theirs, ours| {
+        return unreachable::excuse(process, expected, actual, |theirs, ours| {
             line(process, theirs, ours)
         });
     }

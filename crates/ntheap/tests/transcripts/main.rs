@@ -16,6 +16,7 @@ mod regions;
 mod slots;
 mod stat;
 mod transcript;
+mod unreachable;
 
 use std::{collections::BTreeMap, env, sync::Mutex};
 
