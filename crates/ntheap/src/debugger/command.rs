@@ -213,7 +213,10 @@ impl Session<'_, '_> {
             "-stat" => self.stat(rest, out),
             "-flt" => self.filter(rest, out),
             "-triage" => Ok(windbg::triage(self.process, out)?),
-            "-l" => Ok(windbg::unreachable(self.process, &self.traces, out)?),
+            "-l" => {
+                let (process, traces) = (self.process, &self.traces);
+                Ok(windbg::unreachable(process, traces, self.names, out)?)
+            }
             "-g" => Ok(windbg::global_tags(self.process, out)?),
             _ if option == &"-T" => match self.heap_operand(rest.first())? {
                 Some(handle) => Ok(windbg::pseudo_tags(self.process, handle, out)?),

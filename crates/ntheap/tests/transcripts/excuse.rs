@@ -4,14 +4,15 @@
 //! or if the whole output is. `docs/fidelity.md` describes them.
 
 use ntheap::{
-    blocks::{Kind, Trace},
+    blocks::{Kind, State, Trace},
     debugger::Session,
     heap::{Heap, find::block_at, nt::NtHeap},
     process::{HeapKind, Process},
 };
 
 use crate::{
-    address, frames, headers, listing, report, segment_x, stat, transcript::Typed, triage, xp,
+    address, frames, headers, listing, report, segment_x, stat, transcript::Typed, triage,
+    unreachable, xp,
 };
 
 /// The class of a proved difference.
@@ -61,7 +62,11 @@ fn rest(
     // Where a message about segment heaps was left out, its empty lines stay.
     let has_segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
     let shorter = expected.trim_start_matches('\n');
-    if has_segment_heaps && shorter.len() < expected.len() && !typed.starts_with("!heap -s") {
+    if has_segment_heaps
+        && shorter.len() < expected.len()
+        && !typed.starts_with("!heap -s")
+        && command.leaves_out_messages()
+    {
         if shorter == actual {
             return Some("empty line where a message about segment heaps was left out");
         }
@@ -97,8 +102,7 @@ fn whole(
 ) -> Option<&'static str> {
     let typed = command.typed();
     let has_segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
-    if expected.trim().is_empty() && actual.is_empty()
-        || has_segment_heaps && expected.starts_with('\n') && expected.trim_start() == actual
+    if expected.trim_matches('\n').is_empty() && actual.is_empty() && command.leaves_out_messages()
     {
         return Some("empty line where a message about segment heaps was left out");
     }
@@ -240,7 +244,7 @@ fn whole(
         return address::region(process, expected, actual);
     }
     if typed == "!heap -l" {
-        return address::unreachable(process, expected, actual, |theirs, ours| {
+        return unreachable::excuse(process, expected, actual, |theirs, ours| {
             line(process, theirs, ours)
         });
     }
@@ -359,7 +363,7 @@ fn line(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'sta
         .or_else(|| checksum_as_tag(expected, actual))
         .or_else(|| symbol(expected, actual))
         .or_else(|| frames::export(process, expected, actual))
-        .or_else(|| slot_state(expected, actual))
+        .or_else(|| slot_state(process, expected, actual))
         .or_else(|| segment_heap_flags(process, expected, actual))
         .or_else(|| cached_blocks(expected, actual))
         .or_else(|| lookaside(process, expected, actual))
@@ -531,10 +535,21 @@ fn virtual_trace(process: &Process<'_, '_>, expected: &str, actual: &str) -> Opt
 }
 
 /// A slot shown as busy whatever it is, where the debugger knows the build's LFH by guess only.
-fn slot_state(expected: &str, actual: &str) -> Option<&'static str> {
+fn slot_state(process: &Process<'_, '_>, expected: &str, actual: &str) -> Option<&'static str> {
     let theirs = expected.strip_suffix("LFH;busy")?;
-    let ours = actual.split("LFH;").next()?;
-    (theirs == ours).then_some("state of LFH slots not told for this build")
+    let (ours, state) = actual.split_once("LFH;")?;
+    let entry = hex(ours.split(' ').next()?)?;
+    let slot = block_at(process, entry).is_some_and(|block| {
+        block.entry == entry
+            && block.kind == Kind::Lfh
+            && state
+                == if block.state == State::Busy {
+                    "busy "
+                } else {
+                    "free "
+                }
+    });
+    (slot && theirs == ours).then_some("state of LFH slots not told for this build")
 }
 
 /// `HEAP_...` behind a segment heap, read where NT heaps have their flags.

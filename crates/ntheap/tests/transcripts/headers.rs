@@ -62,12 +62,14 @@ pub(crate) fn without_errors(
     class.map(|class| (class, expected, actual))
 }
 
-fn nt_heaps<'p, 'a>(process: &'p Process<'_, 'a>) -> Vec<NtHeap<'p, 'a>> {
+/// The NT heaps of a process, those behind page heaps included.
+pub(crate) fn nt_heaps<'p, 'a>(process: &'p Process<'_, 'a>) -> Vec<NtHeap<'p, 'a>> {
     let open = |reference| match Heap::open(process, reference) {
         Heap::Nt(heap) => Some(*heap),
         _ => None,
     };
-    process.heaps.iter().filter_map(open).collect()
+    let all = process.heaps.iter().chain(&process.normal_heaps);
+    all.filter_map(open).collect()
 }
 
 /// `HEAP_ENTRY_LAST_ENTRY`.

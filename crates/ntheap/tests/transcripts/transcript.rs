@@ -126,6 +126,18 @@ impl Typed {
             .collect()
     }
 
+    /// Whether messages about segment heaps are left out, or the progress of a search in them.
+    pub(crate) fn leaves_out_messages(&self) -> bool {
+        let bytes = fs::read(&self.file).expect("the transcript is readable");
+        let text = String::from_utf8_lossy(&bytes);
+        let marks = [
+            "SEGMENT HEAP ERROR",
+            "ReadMemory error",
+            "Percent Complete]",
+        ];
+        marks.iter().any(|mark| text.contains(mark))
+    }
+
     /// The command without its operands.
     pub(crate) fn kind(&self) -> String {
         let mut kind = String::new();

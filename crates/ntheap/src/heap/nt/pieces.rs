@@ -2,9 +2,9 @@
 
 use super::{
     NtHeap, Segment,
-    entry::{BUSY, Entry, UNUSED_MARKER, UNUSED_OWN, user_area},
+    entry::{BUSY, EXTRA_PRESENT, Entry, UNUSED_MARKER, UNUSED_OWN, user_area},
 };
-use crate::blocks::Visitor;
+use crate::blocks::{Trace, Visitor};
 
 /// A piece of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +133,18 @@ impl NtHeap<'_, '_> {
         extra
             .pointer(self.layouts.entry_extra.settable)
             .filter(|&value| value != 0)
+    }
+
+    /// The trace in the database of an entry that has a place for one. Debug heaps with traces keep
+    /// one there besides the record in front of the user area.
+    pub(crate) fn database_trace(&self, entry: &RawEntry) -> Trace {
+        let extra = (entry.address + entry.size).checked_sub(self.unit());
+        match extra {
+            Some(extra) if entry.entry.flags & EXTRA_PRESENT != 0 => {
+                self.trace_index(extra, Some(0))
+            }
+            _ => Trace::None,
+        }
     }
 
     fn raw_entry(&self, at: u64, entry: Entry) -> RawEntry {

@@ -8,21 +8,36 @@ use std::fmt::{self, Write};
 
 use super::{
     format::digits,
+    p::frame_name,
     usage::{Usage, UsageMap},
     x::{Line, caption, scan},
 };
 use crate::{
-    blocks::{Block, Kind, Span, SpanKind, Visitor},
+    blocks::{Block, Kind, Span, SpanKind, Trace, Visitor},
     heap::{Heap, nt::NtHeap},
+    layout::Bitness,
     process::Process,
+    text::NameSource,
     traces::Traces,
 };
+
+/// `FLG_USER_STACK_TRACE_DB`.
+const STACK_TRACES: u32 = 0x1000;
+
+/// Frames of the allocation itself at the start of a trace of the database.
+const DATABASE_FRAMES: usize = 2;
+
+/// The flag of the heap's own blocks.
+const INTERNAL: u8 = 0x08;
 
 #[derive(Default)]
 struct Busy {
     blocks: Vec<Block>,
-    /// Entries of the segments' own, which the debugger counts as busy blocks.
+    /// Entries of the heap's own that the debugger counts as busy blocks: those of segments, and
+    /// those without the flag of such blocks.
     own: usize,
+    /// Whether the last block was one without the flag.
+    unmarked: bool,
 }
 
 impl Visitor for Busy {
@@ -30,9 +45,14 @@ impl Visitor for Busy {
         if block.is_user_block() {
             self.blocks.push(*block);
         }
+        // A container of the LFH is not counted.
+        self.own -= usize::from(self.unmarked && block.kind == Kind::Lfh);
+        self.unmarked = block.internal && block.flags & INTERNAL == 0;
+        self.own += usize::from(self.unmarked);
     }
 
     fn span(&mut self, span: &Span) {
+        self.unmarked = false;
         self.own += usize::from(matches!(span.kind, SpanKind::Header | SpanKind::Marker));
     }
 }
@@ -79,12 +99,10 @@ impl Blocks {
         let size = process.bitness.pointer_size();
         let (first, end) = self.span();
         while let Some(index) = self.pending.pop() {
-            let Block {
-                entry, block_size, ..
-            } = self.blocks[index];
+            let (start, behind) = contents(&self.blocks[index], process.bitness);
             let memory = process.memory();
-            let count = memory.readable(entry, block_size) / size;
-            let Some(bytes) = memory.slice(entry, count * size) else {
+            let count = memory.readable(start, behind.saturating_sub(start)) / size;
+            let Some(bytes) = memory.slice(start, count * size) else {
                 continue;
             };
             for word in bytes.chunks_exact(size as usize) {
@@ -99,13 +117,22 @@ impl Blocks {
     }
 }
 
-/// Prints the busy blocks that nothing in use points to.
+/// What a block holds: all behind its header, whose first half is the end of the block before on
+/// x64, and what it lends from the next one's.
+fn contents(block: &Block, bitness: Bitness) -> (u64, u64) {
+    let start = block.entry.saturating_add(bitness.unit());
+    let end = block.entry.saturating_add(block.block_size);
+    (start, end.max(block.address.saturating_add(block.size)))
+}
+
+/// Prints the busy blocks that nothing in use points to, each with the stack of its allocation.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn unreachable(
     process: &Process<'_, '_>,
     traces: &Traces<'_, '_>,
+    names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let width = digits(process.bitness);
@@ -125,6 +152,8 @@ pub fn unreachable(
         writeln!(out, "Heap {:0width$x}", heap.handle())?;
         let reference = heap.reference;
         Heap::open(process, &reference).walk(&mut busy);
+        // XP's heaps have an entry for the header of their first segment, too.
+        busy.own += usize::from(heap.is_xp());
     }
     writeln!(out, "Scanning VM ...")?;
     let mut blocks = Blocks::new(busy.blocks);
@@ -156,7 +185,9 @@ pub fn unreachable(
     caption(process.bitness, out)?;
     for heap in &heaps {
         for block in lost.iter().filter(|block| block.heap == heap.handle()) {
-            Line::of_block(heap, block).write(process.bitness, out)?;
+            Line::of_user_block(process, heap, block).write(process.bitness, out)?;
+            let trace = trace(process, heap, block);
+            stack(process, traces, names, trace, out)?;
         }
     }
     writeln!(
@@ -164,4 +195,56 @@ pub fn unreachable(
         "{} potential unreachable blocks were detected.",
         lost.len()
     )
+}
+
+/// The trace of a block. Where there are two, the debugger shows that of the database.
+fn trace(process: &Process<'_, '_>, heap: &NtHeap<'_, '_>, block: &Block) -> Trace {
+    if block.kind != Kind::Backend || process.nt_global_flag.unwrap_or(0) & STACK_TRACES == 0 {
+        return block.trace;
+    }
+    match heap
+        .raw_entry_at(block.entry)
+        .map(|entry| heap.database_trace(&entry))
+    {
+        None | Some(Trace::None) => block.trace,
+        Some(trace) => trace,
+    }
+}
+
+/// Prints the frames of a trace, if there are any.
+fn stack(
+    process: &Process<'_, '_>,
+    traces: &Traces<'_, '_>,
+    names: &dyn NameSource,
+    trace: Trace,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let Some(frames) = traces.frames(trace) else {
+        return Ok(());
+    };
+    let width = digits(process.bitness);
+    // The database's traces begin with ntdll's own frames, which the debugger leaves out.
+    let own = match trace {
+        Trace::Record(_) => 0,
+        _ => DATABASE_FRAMES,
+    };
+    for frame in frames.into_iter().skip(own) {
+        write!(out, "\t\t{frame:0width$x}: ")?;
+        match trace {
+            Trace::Record(_) => frame_name(names, frame, process.bitness, out)?,
+            // Of the database the debugger prints another form.
+            _ => match names.name(frame) {
+                Some(name) => {
+                    write!(out, "{}", name.module)?;
+                    if let Some(symbol) = &name.symbol {
+                        write!(out, "!{symbol}")?;
+                    }
+                    write!(out, "+0x{:X}", name.displacement)?;
+                }
+                None => write!(out, "+0x{frame:X}")?,
+            },
+        }
+        writeln!(out)?;
+    }
+    write!(out, "\n\n")
 }

@@ -116,17 +116,7 @@ impl Line {
         };
         match found {
             Found::Block(block) if block.kind == Kind::Page => None,
-            Found::Block(block) => {
-                let mut line = Self::of_block(heap, block);
-                // Marked in the entry by the builds from Vista to 8.1 alone.
-                let marks =
-                    process.build < TRACE_UNMARKED && process.layouts.heap.encoding.is_some();
-                line.traced = marks
-                    && !line.virtual_block
-                    && line.flags & (1 | EXTRA) == 1
-                    && line.user.wrapping_sub(line.entry) > heap.unit();
-                Some(line)
-            }
+            Found::Block(block) => Some(Self::of_user_block(process, heap, block)),
             Found::Span(span) if matches!(span.kind, SpanKind::Marker | SpanKind::Header) => {
                 let raw = heap.raw_entry_at(span.start)?;
                 Some(Self::of_entry(heap, &raw, span.start))
@@ -135,8 +125,24 @@ impl Line {
         }
     }
 
+    /// The row of a block of an NT heap, with the mark of a trace.
+    pub(super) fn of_user_block(
+        process: &Process<'_, '_>,
+        heap: &NtHeap<'_, '_>,
+        block: &Block,
+    ) -> Self {
+        let mut line = Self::of_block(heap, block);
+        // Marked in the entry by the builds from Vista to 8.1 alone.
+        let marks = process.build < TRACE_UNMARKED && process.layouts.heap.encoding.is_some();
+        line.traced = marks
+            && !line.virtual_block
+            && line.flags & (1 | EXTRA) == 1
+            && line.user.wrapping_sub(line.entry) > heap.unit();
+        line
+    }
+
     /// The row of a block of an NT heap.
-    pub(super) fn of_block(heap: &NtHeap<'_, '_>, block: &Block) -> Self {
+    fn of_block(heap: &NtHeap<'_, '_>, block: &Block) -> Self {
         if block.kind == Kind::Lfh {
             let busy = block.state == State::Busy;
             return Line {

@@ -33,6 +33,7 @@ pub(super) fn write(
             Piece::Entry(entry) => {
                 Line::of_entry(heap, &entry, segment.header).write(heap.bitness(), out)?;
                 let mut slots = Slots {
+                    process,
                     heap,
                     result: Ok(()),
                     out,
@@ -108,16 +109,18 @@ fn range(
     )
 }
 
-struct Slots<'o, 'h, 'p, 'a> {
+struct Slots<'o, 'h, 'd, 'p, 'a> {
+    process: &'h Process<'d, 'a>,
     heap: &'h NtHeap<'p, 'a>,
     result: fmt::Result,
     out: &'o mut dyn Write,
 }
 
-impl Visitor for Slots<'_, '_, '_, '_> {
+impl Visitor for Slots<'_, '_, '_, '_, '_> {
     fn block(&mut self, block: &Block) {
         if block.kind == Kind::Lfh && self.result.is_ok() {
-            self.result = Line::of_block(self.heap, block).write(self.heap.bitness(), self.out);
+            self.result = Line::of_user_block(self.process, self.heap, block)
+                .write(self.heap.bitness(), self.out);
         }
     }
 }

@@ -1,0 +1,309 @@
+//! Proofs about `!heap -l`.
+//!
+//! The debugger's list is ours with blocks more and blocks less. Each of them must be one that a
+//! known error concerns, or one that a block of that kind leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ntheap::{
+    blocks::{Block, Kind, State, Visitor},
+    heap::{Heap, find::block_at, nt::NtHeap},
+    layout::Bitness,
+    process::Process,
+};
+
+use crate::{
+    excuse::{self, hex},
+    headers,
+};
+
+const CLASS: &str = "-l: no pointer counts that leads to another page than a block's entry";
+
+/// What the debugger may take for busy, or not know at all.
+#[derive(Default)]
+struct Slots {
+    busy: BTreeSet<u64>,
+    free: BTreeSet<u64>,
+    /// Blocks on XP's lookaside lists.
+    cached: usize,
+    /// Nodes of page heaps' own tables.
+    nodes: BTreeSet<u64>,
+}
+
+impl Visitor for Slots {
+    fn block(&mut self, block: &Block) {
+        match (block.kind, block.state) {
+            (Kind::Lfh, State::Busy) => {
+                self.busy.insert(block.entry);
+            }
+            (Kind::Lfh, _) => {
+                self.free.insert(block.entry);
+            }
+            (Kind::Lookaside, _) => self.cached += 1,
+            (Kind::Page, _) => {
+                self.nodes.insert(block.entry);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A block of a list: its row, and the stack below.
+struct Listed<'t> {
+    row: &'t str,
+    entry: u64,
+    size: u64,
+    stack: Vec<&'t str>,
+}
+
+/// The class, if the debugger's list differs from ours by its known errors alone.
+pub(crate) fn excuse(
+    process: &Process<'_, '_>,
+    expected: &str,
+    actual: &str,
+    line: impl Fn(&str, &str) -> Option<&'static str>,
+) -> Option<&'static str> {
+    let mut slots = Slots::default();
+    for reference in &process.heaps {
+        Heap::open(process, reference).walk(&mut slots);
+    }
+    let heaps = headers::nt_heaps(process);
+    let (theirs, their_head) = parse(expected)?;
+    let (ours, our_head) = parse(actual)?;
+    let found: BTreeMap<u64, &Listed<'_>> = theirs.iter().map(|b| (b.entry, b)).collect();
+    let kept: BTreeSet<u64> = ours.iter().map(|b| b.entry).collect();
+    // The debugger lists no slot of this build's LFH, and takes their containers for in use.
+    let no_slots = !slots.busy.is_empty() && !expected.contains("LFH;");
+    if !heads_agree(&slots, no_slots, &their_head, &our_head) {
+        return None;
+    }
+    let mut lost = Vec::new();
+    for ours in &ours {
+        let Some(theirs) = found.get(&ours.entry) else {
+            let slot = no_slots && slots.busy.contains(&ours.entry);
+            lost.push((
+                ours,
+                slot || is_named_by_segment(process, &heaps, ours.entry),
+            ));
+            continue;
+        };
+        if theirs.row != ours.row {
+            let same = with_segment(&heaps, theirs, ours);
+            let same = same.unwrap_or_else(|| theirs.row.to_owned());
+            if same != ours.row {
+                line(&same, ours.row)?;
+            }
+        }
+        if !stacks_agree(process.bitness, theirs, ours) {
+            return None;
+        }
+    }
+    let added: Vec<&Listed<'_>> = theirs.iter().filter(|b| !kept.contains(&b.entry)).collect();
+    (nothing_counts(process, &slots, &found, &added) && led_to(process, &lost)).then_some(CLASS)
+}
+
+/// Whether the debugger counts no pointer to any of these blocks: it takes for a reference only
+/// what points into the page of the block's entry, and what lies outside the heaps or in the part
+/// behind the header of a busy block that is not on its list itself. Of free slots that it takes for
+/// busy, and of blocks shorter than a pointer, it is enough that they are such.
+fn nothing_counts(
+    process: &Process<'_, '_>,
+    slots: &Slots,
+    listed: &BTreeMap<u64, &Listed<'_>>,
+    added: &[&Listed<'_>],
+) -> bool {
+    let mut targets: BTreeMap<u64, u64> = BTreeMap::new();
+    for block in added {
+        let words: Vec<&str> = block.row.split_whitespace().collect();
+        let unused = words[6..].iter().find_map(|word| hex(word)).unwrap_or(0);
+        let short = block.size.saturating_sub(unused) < process.bitness.pointer_size();
+        let free = block.row.contains("LFH;busy") && slots.free.contains(&block.entry);
+        if !short && !free {
+            targets.insert(block.entry, block.size);
+        }
+    }
+    let counts = |at: u64, value: u64| {
+        let Some((entry, size)) = targets.range(..=value).next_back() else {
+            return false;
+        };
+        if value - entry >= *size || value >> 12 != entry >> 12 {
+            return false;
+        }
+        // What a page heap's table holds, a user value say, is none to it.
+        let node = slots.nodes.range(..=at).next_back();
+        if node.is_some_and(|node| at - node < process.layouts.dph_block.struct_size.into()) {
+            return false;
+        }
+        let Some(from) = block_at(process, at) else {
+            return !in_heap(process, at);
+        };
+        from.state == State::Busy
+            && from.is_user_block()
+            && at >= from.entry + process.bitness.unit()
+            && !listed.contains_key(&from.entry)
+    };
+    for range in process.memory().ranges() {
+        let size = process.bitness.pointer_size();
+        let mut at = range.start.next_multiple_of(size);
+        while at < range.start + range.bytes.len() as u64 {
+            if let Some(value) = process.memory().pointer(at, process.bitness)
+                && counts(at, value)
+            {
+                return false;
+            }
+            at += size;
+        }
+    }
+    true
+}
+
+/// Whether an address lies in memory that a heap reserved.
+fn in_heap(process: &Process<'_, '_>, at: u64) -> bool {
+    let mut heaps = process.heaps.iter().chain(&process.normal_heaps);
+    heaps.any(|heap| match Heap::open(process, heap) {
+        Heap::Nt(heap) => heap.segments.iter().any(|s| (s.base..s.end).contains(&at)),
+        _ => false,
+    })
+}
+
+/// The blocks of a list, and the lines that are no part of one.
+fn parse(text: &str) -> Option<(Vec<Listed<'_>>, Vec<&str>)> {
+    let (mut blocks, mut head) = (Vec::<Listed<'_>>::new(), Vec::new());
+    for line in text.lines() {
+        let entry = hex(line.split(' ').next()?);
+        match entry.filter(|_| line.len() > 60) {
+            Some(entry) => blocks.push(Listed {
+                row: line,
+                entry,
+                size: hex(line.split_whitespace().nth(4)?)?,
+                stack: Vec::new(),
+            }),
+            None if line.starts_with("\t\t") => blocks.last_mut()?.stack.push(line),
+            // Below a stack.
+            None if line.is_empty() => {}
+            // The caption stands even if all that is counted is not listed.
+            None if line.starts_with("Entry  ") || line.starts_with("------") => {}
+            // The number counts blocks that are not listed, too.
+            None if line.ends_with("blocks were detected.") => {}
+            None => {
+                head.push(line.trim_end_matches("No potential unreachable blocks were detected."))
+            }
+        }
+    }
+    Some((blocks, head))
+}
+
+/// Whether what stands above the lists is equal but for the number of busy blocks, and that one
+/// counts what the debugger takes for busy.
+fn heads_agree(slots: &Slots, no_slots: bool, theirs: &[&str], ours: &[&str]) -> bool {
+    const START: &str = "Scanning references from ";
+    let count = |line: &str| -> Option<usize> {
+        let rest = line.strip_prefix(START)?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    theirs.len() == ours.len()
+        && theirs.iter().zip(ours).all(|(theirs, ours)| {
+            let (Some(their_count), Some(our_count)) = (count(theirs), count(ours)) else {
+                return theirs == ours;
+            };
+            let slots_told = theirs == ours;
+            let counted = match no_slots {
+                true => our_count - slots.busy.len(),
+                false => our_count + slots.free.len(),
+            };
+            slots_told
+                || their_count == our_count + slots.cached
+                || their_count == counted + slots.cached
+        })
+}
+
+/// Whether a stack is that of ours, as far as the debugger knows it.
+fn stacks_agree(bitness: Bitness, theirs: &Listed<'_>, ours: &Listed<'_>) -> bool {
+    /// Frames of a trace of the database that the debugger reads, without the allocation's own.
+    const MOST: usize = 14;
+    let database = ours.row.contains("extra");
+    let marked = ours.row.contains("stack_trace");
+    if theirs.stack.is_empty() && !database && !marked {
+        // Since Windows 10 an entry does not say that it has a trace.
+        return true;
+    }
+    let known = match bitness {
+        _ if database => ours.stack.iter().take(MOST),
+        // The first frame is left out.
+        Bitness::X64 => ours.stack[1.min(ours.stack.len())..]
+            .iter()
+            .take(usize::MAX),
+        Bitness::X86 => ours.stack.iter().take(usize::MAX),
+    };
+    known.len() == theirs.stack.len()
+        && known
+            .zip(&theirs.stack)
+            .all(|(ours, theirs)| ours == theirs || excuse::symbol(theirs, ours).is_some())
+}
+
+/// Whether each block is proved or has a pointer to it in one that is.
+fn led_to(process: &Process<'_, '_>, blocks: &[(&Listed<'_>, bool)]) -> bool {
+    let pointer = process.bitness.pointer_size();
+    let by_entry: BTreeMap<u64, usize> = blocks
+        .iter()
+        .enumerate()
+        .map(|(index, (block, _))| (block.entry, index))
+        .collect();
+    let mut proved: Vec<bool> = blocks.iter().map(|(_, proved)| *proved).collect();
+    let mut pending: Vec<usize> = (0..blocks.len()).filter(|index| proved[*index]).collect();
+    while let Some(index) = pending.pop() {
+        let block = blocks[index].0;
+        for at in (block.entry..block.entry + block.size).step_by(pointer as usize) {
+            let value = process.memory().pointer(at, process.bitness).unwrap_or(0);
+            if let Some((entry, target)) = by_entry.range(..=value).next_back()
+                && value - entry < blocks[*target].0.size
+                && !proved[*target]
+            {
+                proved[*target] = true;
+                pending.push(*target);
+            }
+        }
+    }
+    proved.iter().all(|proved| *proved)
+}
+
+/// The debugger tells the segment by the entry alone: by its offset in the segment, in multiples of
+/// a segment's alignment from the entry's own, or the heap where that is 0. On XP it takes the
+/// number of the segment for it. Their row with the segment of ours.
+fn with_segment(
+    heaps: &[NtHeap<'_, '_>],
+    theirs: &Listed<'_>,
+    ours: &Listed<'_>,
+) -> Option<String> {
+    const ALIGNMENT: u64 = 0x1_0000;
+    let [wrong, right] = [theirs, ours].map(|block| block.row.split_whitespace().nth(3));
+    let (wrong, right) = (wrong?, right?);
+    let handle = hex(ours.row.split_whitespace().nth(2)?)?;
+    let heap = heaps.iter().find(|heap| heap.handle() == handle)?;
+    let offset = u64::from(heap.raw_entry_at(ours.entry)?.entry.segment_offset);
+    let told = match offset {
+        0 => handle,
+        _ => (ours.entry / ALIGNMENT * ALIGNMENT).checked_sub(offset * ALIGNMENT)?,
+    };
+    if hex(wrong)? != told {
+        return None;
+    }
+    // Behind the heap, which can have the same number.
+    let at = theirs
+        .row
+        .match_indices(wrong)
+        .nth(usize::from(told == handle))?
+        .0;
+    let (head, tail) = (&theirs.row[..at], &theirs.row[at + wrong.len()..]);
+    Some(format!("{head}{right}{tail}"))
+}
+
+/// Whether a segment's header points to an entry: to its first, on XP also to its last.
+fn is_named_by_segment(process: &Process<'_, '_>, heaps: &[NtHeap<'_, '_>], entry: u64) -> bool {
+    let mut segments = heaps.iter().flat_map(|heap| &heap.segments);
+    segments.any(|segment| {
+        let header = process.memory().at(segment.header, process.bitness);
+        let last = header.pointer(process.layouts.segment.last_entry_in_segment);
+        segment.first_entry == entry || last == Some(entry)
+    })
+}
