@@ -349,11 +349,8 @@ impl Session<'_, '_> {
         let kind = operands.first().map(|word| word.to_ascii_lowercase());
         let sizes = match kind.as_deref() {
             Some("s") => number(1).map(|size| size..=size),
-            // The upper bound is not taken in.
-            Some("r") => number(1).zip(number(2)).map(|(from, to)| match to {
-                0 => 1..=0,
-                _ => from..=to - 1,
-            }),
+            // The upper bound, which is not 0, is not taken in.
+            Some("r") => number(1).zip(number(2)).map(|(from, to)| from..=to - 1),
             _ => None,
         };
         let Some(sizes) = sizes else {
