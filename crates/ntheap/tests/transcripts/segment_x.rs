@@ -9,7 +9,7 @@ use ntheap::{
     heap::{
         Heap,
         find::block_at,
-        segment::{PageRange, PageRangeUse},
+        segment::{Range, RangeKind},
     },
     process::{HeapKind, Process},
 };
@@ -59,7 +59,7 @@ pub(crate) fn excuse(
         ];
         let begins: Vec<&str> = ours.by_ref().take(at).collect();
         let proved = null
-            && free.used_for == PageRangeUse::Free
+            && free.kind == RangeKind::Free
             && begins == theirs[..at]
             && ours.eq(rest.iter().map(String::as_str));
         return proved.then_some("-x fails on free pages of a segment heap");
@@ -101,12 +101,12 @@ pub(crate) fn excuse(
     class.or(Some("-x -v leaves out a search of memory"))
 }
 
-fn range_at(process: &Process<'_, '_>, address: u64) -> Option<PageRange> {
+fn range_at(process: &Process<'_, '_>, address: u64) -> Option<Range> {
     let heaps = process.heaps.iter();
     heaps
         .filter(|heap| heap.kind == HeapKind::Segment)
         .find_map(|reference| match Heap::open(process, reference) {
-            Heap::Segment(heap) => heap.page_range_at(address),
+            Heap::Segment(heap) => heap.page_range_at(address).map(|found| found.range),
             _ => None,
         })
 }

@@ -28,7 +28,7 @@ pub use context::{Context, PageSegment};
 pub use header::Header;
 pub use keys::Keys;
 pub use large::LargeBlock;
-pub use place::{PageRange, PageRangeUse};
+pub use place::PageRange;
 pub use prefix::Prefix;
 pub use ranges::{Range, RangeKind};
 

@@ -1,24 +1,8 @@
 //! Which range of pages an address lies in.
 
-use super::{SegmentHeap, ranges::RangeKind};
+use super::{Range, SegmentHeap};
 
-/// What a range of pages is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PageRangeUse {
-    /// Nothing.
-    Free,
-    /// One block, the program's or the heap's own.
-    Block,
-    /// Slots of the low fragmentation heap.
-    Lfh,
-    /// Chunks of variable size.
-    Vs,
-    /// No descriptor begins a range here.
-    Unknown,
-}
-
-/// A range of pages of a segment.
+/// A range of pages and its place in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRange {
     /// The segment's first address.
@@ -29,12 +13,8 @@ pub struct PageRange {
     pub index: u64,
     /// Address of that descriptor.
     pub descriptor: u64,
-    /// The range's first address.
-    pub start: u64,
-    /// Its size in bytes.
-    pub size: u64,
-    /// What it is used for.
-    pub used_for: PageRangeUse,
+    /// The range.
+    pub range: Range,
 }
 
 impl SegmentHeap<'_, '_> {
@@ -59,15 +39,7 @@ impl SegmentHeap<'_, '_> {
                 .base
                 .checked_add(u64::from(array))?
                 .checked_add(index * step)?,
-            start: range.start,
-            size: range.size,
-            used_for: match range.kind {
-                RangeKind::Free => PageRangeUse::Free,
-                RangeKind::User | RangeKind::Internal => PageRangeUse::Block,
-                RangeKind::Lfh => PageRangeUse::Lfh,
-                RangeKind::Vs => PageRangeUse::Vs,
-                RangeKind::None => PageRangeUse::Unknown,
-            },
+            range: *range,
         })
     }
 }

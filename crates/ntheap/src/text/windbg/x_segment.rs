@@ -8,7 +8,7 @@ use crate::{
     heap::{
         Heap,
         find::{Found, at},
-        segment::{PageRange, PageRangeUse, SegmentHeap},
+        segment::{PageRange, RangeKind, SegmentHeap},
     },
     process::{HeapKind, Process},
 };
@@ -87,7 +87,12 @@ fn in_range(range: &PageRange, width: usize, out: &mut dyn Write) -> fmt::Result
          Page descriptor address  : 0x{:0width$x}\n\
          Subsegment address       : 0x{:0width$x}\n\
          Subsegment Size          : {} Bytes",
-        range.segment, range.unit, range.index, range.descriptor, range.start, range.size,
+        range.segment,
+        range.unit,
+        range.index,
+        range.descriptor,
+        range.range.start,
+        range.range.size,
     )
 }
 
@@ -100,10 +105,10 @@ fn status(
 ) -> fmt::Result {
     let line =
         |out: &mut dyn Write, status: &str| writeln!(out, "Allocation status        : {status}");
-    let block = match (range.used_for, block) {
-        (PageRangeUse::Free, _) => return line(out, "Free"),
-        (PageRangeUse::Block, _) => return line(out, "Backend"),
-        (PageRangeUse::Unknown, _) => return line(out, "Unknown"),
+    let block = match (range.range.kind, block) {
+        (RangeKind::Free, _) => return line(out, "Free"),
+        (RangeKind::User | RangeKind::Internal, _) => return line(out, "Backend"),
+        (RangeKind::None, _) => return line(out, "Unknown"),
         // The subsegment's header, or what is left behind its last block.
         (_, None) => return line(out, "No block"),
         (_, Some(block)) => block,
