@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ntheap::{
     blocks::{Block, Kind, State, Visitor},
-    heap::{Heap, find::block_at, nt::NtHeap},
+    heap::{Heap, nt::NtHeap},
     layout::Bitness,
     process::Process,
 };
@@ -28,10 +28,16 @@ struct Slots {
     cached: usize,
     /// Nodes of page heaps' own tables.
     nodes: BTreeSet<u64>,
+    /// Size of each block of an NT heap, and whether the program has it.
+    blocks: BTreeMap<u64, (u64, bool)>,
 }
 
 impl Visitor for Slots {
     fn block(&mut self, block: &Block) {
+        if block.kind != Kind::Page {
+            let used = block.state == State::Busy && block.is_user_block();
+            self.blocks.insert(block.entry, (block.block_size, used));
+        }
         match (block.kind, block.state) {
             (Kind::Lfh, State::Busy) => {
                 self.busy.insert(block.entry);
@@ -64,7 +70,7 @@ pub(crate) fn excuse(
     line: impl Fn(&str, &str) -> Option<&'static str>,
 ) -> Option<&'static str> {
     let mut slots = Slots::default();
-    for reference in &process.heaps {
+    for reference in process.heaps.iter().chain(&process.normal_heaps) {
         Heap::open(process, reference).walk(&mut slots);
     }
     let heaps = headers::nt_heaps(process);
@@ -99,62 +105,66 @@ pub(crate) fn excuse(
         }
     }
     let added: Vec<&Listed<'_>> = theirs.iter().filter(|b| !kept.contains(&b.entry)).collect();
-    (nothing_counts(process, &slots, &found, &added) && led_to(process, &lost)).then_some(CLASS)
+    (nothing_counts(process, &slots, &found, &kept, &added) && led_to(process, &lost))
+        .then_some(CLASS)
 }
 
-/// Whether the debugger counts no pointer to any of these blocks: it takes for a reference only
-/// what points into the page of the block's entry, and what lies outside the heaps or in the part
-/// behind the header of a busy block that is not on its list itself. Of free slots that it takes for
-/// busy, and of blocks shorter than a pointer, it is enough that they are such.
+/// Whether the debugger counts no pointer to any of these blocks, though there is one to each. It
+/// takes for a reference only what points into the page of the block's entry, and what lies outside
+/// the heaps or in the part behind the header of a busy block that is not on its list itself. Of
+/// free slots that it takes for busy it is enough that they are such, and blocks shorter than a
+/// pointer it never finds.
 fn nothing_counts(
     process: &Process<'_, '_>,
     slots: &Slots,
     listed: &BTreeMap<u64, &Listed<'_>>,
+    ours: &BTreeSet<u64>,
     added: &[&Listed<'_>],
 ) -> bool {
-    let mut targets: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut targets: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
     for block in added {
         let words: Vec<&str> = block.row.split_whitespace().collect();
         let unused = words[6..].iter().find_map(|word| hex(word)).unwrap_or(0);
         let short = block.size.saturating_sub(unused) < process.bitness.pointer_size();
         let free = block.row.contains("LFH;busy") && slots.free.contains(&block.entry);
-        if !short && !free {
-            targets.insert(block.entry, block.size);
+        if !free {
+            targets.insert(block.entry, (block.size, short));
         }
     }
-    let counts = |at: u64, value: u64| {
-        let Some((entry, size)) = targets.range(..=value).next_back() else {
-            return false;
-        };
-        if value - entry >= *size || value >> 12 != entry >> 12 {
-            return false;
-        }
-        // What a page heap's table holds, a user value say, is none to it.
-        let node = slots.nodes.range(..=at).next_back();
-        if node.is_some_and(|node| at - node < process.layouts.dph_block.struct_size.into()) {
-            return false;
-        }
-        let Some(from) = block_at(process, at) else {
-            return !in_heap(process, at);
-        };
-        from.state == State::Busy
-            && from.is_user_block()
-            && at >= from.entry + process.bitness.unit()
-            && !listed.contains_key(&from.entry)
-    };
+    let mut pointed = BTreeSet::new();
     for range in process.memory().ranges() {
         let size = process.bitness.pointer_size();
         let mut at = range.start.next_multiple_of(size);
         while at < range.start + range.bytes.len() as u64 {
-            if let Some(value) = process.memory().pointer(at, process.bitness)
-                && counts(at, value)
-            {
+            let value = process.memory().pointer(at, process.bitness).unwrap_or(0);
+            let here = at;
+            at += size;
+            let Some((&entry, &(size, short))) = targets.range(..=value).next_back() else {
+                continue;
+            };
+            if value - entry >= size {
+                continue;
+            }
+            let from = slots.blocks.range(..=here).next_back();
+            let from = from.filter(|(start, (size, _))| here - **start < *size);
+            let used = from.filter(|(_, (_, used))| *used).map(|(start, _)| *start);
+            let outside = from.is_none() && !in_heap(process, here);
+            // On x64 what lies in a header can be the end of the block before.
+            let header = used.is_some_and(|from| here < from + process.bitness.unit());
+            if outside || header || used.is_some_and(|from| !ours.contains(&from)) {
+                pointed.insert(entry);
+            }
+            // What a page heap's table holds, a user value say, is none to it.
+            let node = slots.nodes.range(..=here).next_back();
+            let node_size = process.layouts.dph_block.struct_size.into();
+            let in_node = node.is_some_and(|node| here - node < node_size);
+            let by_block = used.is_some_and(|from| !header && !listed.contains_key(&from));
+            if !short && !in_node && value >> 12 == entry >> 12 && (outside || by_block) {
                 return false;
             }
-            at += size;
         }
     }
-    true
+    targets.keys().all(|entry| pointed.contains(entry))
 }
 
 /// Whether an address lies in memory that a heap reserved.
