@@ -2,6 +2,7 @@
 
 use ntheap::{
     dump::{Dump, Module},
+    layout::TypeCatalogue,
     text::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState},
 };
 
@@ -151,6 +152,12 @@ impl NameSource for DumpNames<'_, '_, '_> {
             },
             None => self.plain.symbol_state(module),
         }
+    }
+
+    fn types(&self, module: &Module) -> Option<Box<dyn TypeCatalogue + '_>> {
+        let symbols = self.symbols.module(module)?;
+        symbols.types().ok()?;
+        Some(Box::new(symbols))
     }
 
     fn address_of(&self, name: &str) -> Option<u64> {

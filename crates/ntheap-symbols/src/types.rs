@@ -3,13 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::Cursor;
 
-use ntheap::layout::TypeSource;
+use ntheap::layout::{FieldType, StructureType, TypeCatalogue, TypeId, TypeSource};
 use pdb::{
     FallibleIterator, Indirection, ItemFinder, PDB, PrimitiveKind, TypeData, TypeIndex, Variant,
 };
 
 use crate::Error;
 use crate::container::Container;
+use crate::symbols::ModuleSymbols;
 
 /// Types inside types are followed this deep.
 const MAX_DEPTH: usize = 16;
@@ -211,6 +212,59 @@ impl TypeSource for PdbTypes {
 
     fn size_of(&self, structure: &str) -> Option<u32> {
         self.structure(structure).map(|structure| structure.size)
+    }
+}
+
+impl TypeCatalogue for PdbTypes {
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.by_name.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn find(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied().map(TypeId)
+    }
+
+    fn structure(&self, id: TypeId) -> Option<StructureType> {
+        let structure = self.structures.get(id.0)?;
+        let fields = structure.fields.iter().map(|field| FieldType {
+            name: field.name.clone(),
+            offset: field.offset,
+            type_name: field.type_name.clone(),
+            size: field.size,
+            bits: field.bits,
+            structure: field.place.map(TypeId),
+        });
+        Some(StructureType {
+            name: structure.name.clone(),
+            size: structure.size,
+            fields: fields.collect(),
+            complete: true,
+        })
+    }
+
+    fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
+        PdbTypes::enumeration(self, name).map(<[_]>::to_vec)
+    }
+}
+
+/// The types of a module whose type records can be read; else none.
+impl TypeCatalogue for ModuleSymbols {
+    fn names(&self) -> Vec<String> {
+        self.types().map(TypeCatalogue::names).unwrap_or_default()
+    }
+
+    fn find(&self, name: &str) -> Option<TypeId> {
+        self.types().ok()?.find(name)
+    }
+
+    fn structure(&self, id: TypeId) -> Option<StructureType> {
+        TypeCatalogue::structure(self.types().ok()?, id)
+    }
+
+    fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
+        TypeCatalogue::enumeration(self.types().ok()?, name)
     }
 }
 

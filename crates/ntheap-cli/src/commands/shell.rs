@@ -10,10 +10,13 @@ use ntheap::{
     debugger::{COMMANDS, CommandError, Session},
     diff::{self, Grouping, Snapshot},
     process::Process,
-    text::comparison::{self, Options, Show},
+    text::{
+        NameSource,
+        comparison::{self, Options, Show},
+    },
 };
 use ntheap_symbols::DumpNames;
-use rustyline::{Editor, error::ReadlineError, history::DefaultHistory};
+use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::DefaultHistory};
 
 use super::text_only;
 use crate::{
@@ -59,7 +62,8 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
             }
         })
         .collect();
-    let prompt = Prompt::new(&processes);
+    let newest = names.last().map(|names| names as &dyn NameSource);
+    let prompt = Prompt::new(&processes, newest);
     let mut state = State {
         inputs: &inputs,
         names: &names,
@@ -84,7 +88,7 @@ struct State<'s, 'p, 'a> {
 }
 
 impl State<'_, '_, '_> {
-    fn run(&mut self, mut prompt: Prompt, output: &mut Output) -> Result<Status, Failure> {
+    fn run(&mut self, mut prompt: Prompt<'_>, output: &mut Output) -> Result<Status, Failure> {
         let mut status = Status::Complete;
         while let Some(line) = prompt.line(self.label())? {
             let command = line.trim();
@@ -173,22 +177,27 @@ const ONE_DUMP: CommandError = CommandError::Unavailable {
 };
 
 /// Where commands come from.
-enum Prompt {
+enum Prompt<'n> {
     Terminal {
-        editor: Box<Editor<Completion, DefaultHistory>>,
+        editor: Box<Editor<Completion<'n>, DefaultHistory>>,
         history: Option<PathBuf>,
     },
     Lines(Lines<StdinLock<'static>>),
 }
 
-impl Prompt {
-    fn new(processes: &[(Process<'_, '_>, Option<Process<'_, '_>>)]) -> Self {
+impl<'n> Prompt<'n> {
+    fn new(
+        processes: &[(Process<'_, '_>, Option<Process<'_, '_>>)],
+        names: Option<&'n dyn NameSource>,
+    ) -> Self {
         let lines = || Prompt::Lines(io::stdin().lock().lines());
         if !io::stdin().is_terminal() {
             return lines();
         }
         // What can't be edited can still be read.
-        let Ok(mut editor) = Editor::new() else {
+        // Tab goes as far as the candidates agree, then lists them.
+        let config = Config::builder().completion_type(CompletionType::List);
+        let Ok(mut editor) = Editor::with_config(config.build()) else {
             return lines();
         };
         catch_interrupts();
@@ -197,8 +206,14 @@ impl Prompt {
             .flat_map(|(process, other)| [Some(process), other.as_ref()])
             .flatten()
             .flat_map(|process| process.heaps.iter().chain(&process.normal_heaps));
+        let modules = processes
+            .last()
+            .into_iter()
+            .flat_map(|(process, _)| &process.dump.modules);
         editor.set_helper(Some(Completion {
             heaps: heaps.map(|heap| format!("{:x}", heap.handle)).collect(),
+            modules: modules.map(|module| module.name().to_owned()).collect(),
+            names,
         }));
         let history = symbols::cache_folder().map(|folder| folder.join("history"));
         if let Some(path) = &history {

@@ -2,33 +2,20 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, SymbolLookup, evaluate};
+use super::{CommandError, Session};
 use crate::{
     heap::Heap,
     layout::Bitness,
     stats::{self, Order},
-    text::windbg::{self, Detail, Display, ReportOptions, SummaryOptions},
+    text::windbg::{self, Detail, ReportOptions, SummaryOptions},
     traces::Traces,
 };
 
 /// The commands, as a user types them.
 pub const COMMANDS: &[&str] = &[
-    "!address", "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "du", "dw",
-    "lm", "ln", "x",
+    "!address", "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "dt", "du",
+    "dw", "lm", "ln", "x",
 ];
-
-struct Modules<'s, 'p, 'a>(&'s Session<'p, 'a>);
-
-impl SymbolLookup for Modules<'_, '_, '_> {
-    fn address_of(&self, name: &str) -> Option<u64> {
-        if let Some(address) = self.0.names.address_of(name) {
-            return Some(address);
-        }
-        let modules = &self.0.process.dump.modules;
-        let module = modules.iter().find(|m| m.name().eq_ignore_ascii_case(name));
-        module.map(|module| module.base)
-    }
-}
 
 impl Session<'_, '_> {
     pub(super) fn dispatch(
@@ -40,6 +27,13 @@ impl Session<'_, '_> {
         let name = words.next().unwrap_or_default();
         let arguments: Vec<&str> = words.collect();
         match name.to_ascii_lowercase().as_str() {
+            "!heap"
+                if arguments
+                    .first()
+                    .is_some_and(|w| w.eq_ignore_ascii_case("-i")) =>
+            {
+                self.detail(&arguments[1..], out)
+            }
             "!heap" => self.heap(&arguments, out),
             "!address" => self.address(&arguments, out),
             "lm" => Ok(windbg::modules(self.process, self.names, out)?),
@@ -63,6 +57,7 @@ impl Session<'_, '_> {
                     "Line number information will {state}be loaded"
                 )?)
             }
+            "dt" => self.dt(&arguments, out),
             ".effmach" => self.machine(&arguments, out),
             "da" | "db" | "dd" | "dp" | "dps" | "dq" | "du" | "dw" => {
                 self.memory(name, &arguments, out)
@@ -127,51 +122,11 @@ impl Session<'_, '_> {
                 self.other_side = Some(self.process);
                 self.process = other;
                 self.traces = Traces::of(other);
+                self.assumed_heap = None;
             }
         }
         let (_, text) = names(self.process.bitness);
         Ok(writeln!(out, "Effective machine: {text}")?)
-    }
-
-    fn memory(
-        &self,
-        name: &str,
-        operands: &[&str],
-        out: &mut dyn Write,
-    ) -> Result<(), CommandError> {
-        let pointer = self.process.bitness.pointer_size();
-        let (display, default) = match name.to_ascii_lowercase().as_str() {
-            "db" => (Display::Bytes, 128),
-            "dw" => (Display::Numbers(2), 64),
-            "dd" => (Display::Numbers(4), 32),
-            "dq" => (Display::Numbers(8), 16),
-            "dp" => (Display::Numbers(pointer as u8), 128 / pointer),
-            "dps" => (Display::Symbols, 128 / pointer),
-            "da" => (Display::Ascii, u64::MAX),
-            _ => (Display::Unicode, u64::MAX),
-        };
-        let is_count = |word: &&&str| word.to_ascii_lowercase().starts_with('l');
-        let count = match operands.iter().find(is_count) {
-            Some(word) => self.value(&word[1..])?,
-            None => default,
-        };
-        // What is not typed by mistake fits a screen a thousand times over.
-        const MOST: u64 = 1 << 20;
-        let address: Vec<&str> = operands.iter().copied().filter(|w| !is_count(&w)).collect();
-        let address = self.value(&address.join(" "))?;
-        let (process, names) = (self.process, self.names);
-        Ok(windbg::display(
-            process,
-            names,
-            display,
-            address,
-            count.min(MOST),
-            out,
-        )?)
-    }
-
-    fn value(&self, text: &str) -> Result<u64, CommandError> {
-        evaluate(text, &Modules(self))
     }
 
     /// A heap, by handle or by the index that lists show; 0 or nothing stands for all.

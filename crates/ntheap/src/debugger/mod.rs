@@ -4,6 +4,9 @@
 //! debugger would print.
 
 mod command;
+mod detail;
+mod dt;
+mod memory;
 mod parse;
 
 use std::fmt::{self, Write};
@@ -70,6 +73,10 @@ pub struct Session<'p, 'a> {
     traces: Traces<'p, 'a>,
     /// Whether `.lines` switched source lines on.
     lines: bool,
+    /// The heap that `!heap -i` set.
+    assumed_heap: Option<u64>,
+    /// Behind the memory that was shown last.
+    next_address: Option<u64>,
 }
 
 impl fmt::Debug for Session<'_, '_> {
@@ -88,6 +95,8 @@ impl<'p, 'a> Session<'p, 'a> {
             names,
             traces: Traces::of(process),
             lines: false,
+            assumed_heap: None,
+            next_address: None,
         }
     }
 

@@ -12,9 +12,11 @@
 //! assert!(layouts.is_known());
 //! ```
 
+mod catalogue;
 mod macros;
 mod tables;
 
+pub use catalogue::{FieldType, StructureType, TypeCatalogue, TypeId};
 pub use tables::*;
 
 /// A source of structure layouts, such as the type records of ntdll's PDB.
@@ -111,6 +113,15 @@ macro_rules! layouts {
                 let mut all = Vec::new();
                 $(all.extend(self.$field.fields().into_iter().map(|(f, o)| ($type::NAME, f, o)));)*
                 all
+            }
+
+            /// Size in bytes of a structure, if it is one of these.
+            #[must_use]
+            pub fn size_of(&self, structure: &str) -> Option<u32> {
+                $(if structure == $type::NAME {
+                    return Some(self.$field.struct_size);
+                })*
+                None
             }
         }
     };

@@ -3,9 +3,11 @@
 pub mod address;
 pub mod comparison;
 mod names;
+mod pattern;
 pub mod plain;
 pub mod stacks;
 pub mod verify;
 pub mod windbg;
 
 pub use names::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState, unnamed};
+pub use pattern::matches_pattern;

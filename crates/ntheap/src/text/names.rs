@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, sync::Mutex};
 
 use crate::{
     dump::{Dump, Exports, Module},
-    layout::Bitness,
+    layout::{Bitness, TypeCatalogue},
 };
 
 /// The name of an address.
@@ -145,6 +145,12 @@ pub trait NameSource: Sync {
     fn symbol_state(&self, module: &Module) -> SymbolState {
         let _ = module;
         SymbolState::default()
+    }
+
+    /// The structures that a module's symbols describe.
+    fn types(&self, module: &Module) -> Option<Box<dyn TypeCatalogue + '_>> {
+        let _ = module;
+        None
     }
 
     /// Address of a symbol (`module!symbol`, or `symbol` in any module) or of a module's base.

@@ -149,8 +149,9 @@ fn run(
             tally.not_yet += 1;
         } else if actual == expected {
             tally.identical += 1;
-        } else if let Some(class) = symbols::excuse(transcript, command, &expected, &actual)
-            .or_else(|| excuse::excuse(&process, &mut session, command, &expected, &actual))
+        } else if let Some(class) =
+            symbols::excuse(&process, transcript, command, &expected, &actual)
+                .or_else(|| excuse::excuse(&process, &mut session, command, &expected, &actual))
         {
             *tally.excused.entry(class).or_default() += 1;
         } else if not_walked {

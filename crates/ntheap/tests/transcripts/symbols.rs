@@ -1,9 +1,12 @@
 //! Differences that come from which symbols the debugger had read when a command was typed.
 
+use ntheap::process::Process;
+
 use crate::transcript::{Transcript, Typed};
 
 /// The class of a proved difference.
 pub(crate) fn excuse(
+    process: &Process<'_, '_>,
     transcript: &Transcript,
     command: &Typed,
     expected: &str,
@@ -11,7 +14,7 @@ pub(crate) fn excuse(
 ) -> Option<&'static str> {
     match command.typed().split(' ').next()? {
         "ln" => read_later(transcript, command, expected, actual),
-        "lm" => symbol_state(transcript, expected, actual),
+        "lm" => symbol_state(process, transcript, expected, actual),
         _ => None,
     }
 }
@@ -38,7 +41,12 @@ fn read_later(
 /// `lm` tells what the debugger had read of a module's symbols: nothing where it says so, which is
 /// proved by its own messages, and by no symbol of the module being named from `.lines` on. It marks
 /// a module without a checksum once it has complained of that.
-fn symbol_state(transcript: &Transcript, expected: &str, actual: &str) -> Option<&'static str> {
+fn symbol_state(
+    process: &Process<'_, '_>,
+    transcript: &Transcript,
+    expected: &str,
+    actual: &str,
+) -> Option<&'static str> {
     let messages: Vec<String> = transcript.commands.iter().map(Typed::messages).collect();
     let told = |message: &str, module: &str| {
         let text = format!("{message} {module}.");
@@ -71,9 +79,10 @@ fn symbol_state(transcript: &Transcript, expected: &str, actual: &str) -> Option
             _ => return None,
         };
         let complained = told("Unable to verify checksum for", name);
-        // Who was not asked for its symbols bears no mark, with them and with us.
-        let unasked = |mark: char, state: &str| mark == ' ' && state.starts_with("(deferred)");
-        let marked = our_mark == mark || unasked(our_mark, our_state) || unasked(mark, state);
+        // Ours gives no mark to what nobody asked for, else to what has no checksum.
+        let image = process.dump.modules.iter().find(|m| m.name() == name)?;
+        let unchecked = image.checksum == 0 && !our_state.starts_with("(deferred)");
+        let marked = our_mark == if unchecked { 'C' } else { ' ' };
         let proved = module == same && !read && (mark == 'C') == complained && marked;
         proved.then_some(())?;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{format::digits, modules::back_quoted};
+use super::modules::back_quoted;
 use crate::{layout::Bitness, process::Process, text::NameSource};
 
 /// How memory is shown.
@@ -21,10 +21,13 @@ pub enum Display {
 }
 
 const ROW: u64 = 16;
+/// Characters of a string in a line.
+const STRING_ROW: u64 = 32;
 /// Strings are shown up to this length.
 const LONGEST_STRING: u64 = 0x1000;
 
-/// Prints `count` elements (for strings: at most so many characters).
+/// Prints `count` elements (for strings: at most so many characters). Returns the number of bytes
+/// that were shown.
 ///
 /// # Errors
 /// Those of `out`.
@@ -35,14 +38,24 @@ pub fn display(
     address: u64,
     count: u64,
     out: &mut dyn Write,
-) -> fmt::Result {
-    match display {
-        Display::Bytes => bytes(process, address, count, out),
-        Display::Numbers(size) => numbers(process, address, size.into(), count, out),
-        Display::Symbols => symbols(process, names, address, count, out),
-        Display::Ascii => string(process, address, count, 1, out),
-        Display::Unicode => string(process, address, count, 2, out),
-    }
+) -> Result<u64, fmt::Error> {
+    let size = match display {
+        Display::Bytes => {
+            bytes(process, address, count, out)?;
+            1
+        }
+        Display::Numbers(size) => {
+            numbers(process, address, size.into(), count, out)?;
+            u64::from(size)
+        }
+        Display::Symbols => {
+            symbols(process, names, address, count, out)?;
+            process.bitness.pointer_size()
+        }
+        Display::Ascii => return string(process, address, count, 1, out),
+        Display::Unicode => return string(process, address, count, 2, out),
+    };
+    Ok(count.saturating_mul(size))
 }
 
 fn bytes(process: &Process<'_, '_>, address: u64, count: u64, out: &mut dyn Write) -> fmt::Result {
@@ -56,7 +69,8 @@ fn bytes(process: &Process<'_, '_>, address: u64, count: u64, out: &mut dyn Writ
         )?;
         let byte = |index| process.memory().u8(address.wrapping_add(at + index));
         for index in 0..ROW {
-            out.write_str(if index == 8 { "-" } else { " " })?;
+            // A row that ends before its second half has no mark in front of it.
+            out.write_str(if index == 8 && row > 8 { "-" } else { " " })?;
             match byte(index) {
                 _ if index >= row => out.write_str("  ")?,
                 Some(byte) => write!(out, "{byte:02x}")?,
@@ -96,11 +110,11 @@ fn numbers(
             4 => memory.u32(at).map(|value| format!("{value:08x}")),
             _ => memory.u64(at).map(|value| back_quoted(value, Bitness::X64)),
         };
-        let missing = match size {
-            8 => "????????`????????".to_owned(),
+        let unread = || match size {
+            8 => missing(Bitness::X64).to_owned(),
             _ => "?".repeat(2 * size as usize),
         };
-        write!(out, " {}", text.unwrap_or(missing))?;
+        write!(out, " {}", text.unwrap_or_else(unread))?;
         if index % in_row == in_row - 1 || index + 1 == count {
             writeln!(out)?;
         }
@@ -120,7 +134,7 @@ fn symbols(
         let at = address.wrapping_add(index.wrapping_mul(bitness.pointer_size()));
         write!(out, "{}  ", back_quoted(at, bitness))?;
         let Some(value) = process.memory().pointer(at, bitness) else {
-            writeln!(out, "{}", "?".repeat(digits(bitness)))?;
+            writeln!(out, "{}", missing(bitness))?;
             continue;
         };
         write!(out, "{}", back_quoted(value, bitness))?;
@@ -138,26 +152,59 @@ fn symbols(
     Ok(())
 }
 
+/// What stands for a pointer that is not in the dump.
+fn missing(bitness: Bitness) -> &'static str {
+    match bitness {
+        Bitness::X86 => "????????",
+        Bitness::X64 => "????????`????????",
+    }
+}
+
+/// A string up to its end, in lines; where not even its first character is in the dump, a line of
+/// question marks.
 fn string(
     process: &Process<'_, '_>,
     address: u64,
     count: u64,
     size: u64,
     out: &mut dyn Write,
-) -> fmt::Result {
+) -> Result<u64, fmt::Error> {
     let memory = process.memory();
-    write!(out, "{}  \"", back_quoted(address, process.bitness))?;
-    for index in 0..count.min(LONGEST_STRING) {
+    let count = count.min(LONGEST_STRING);
+    let unit = |index: u64| {
         let at = address.wrapping_add(index * size);
-        let unit = match size {
+        match size {
             1 => memory.u8(at).map(u32::from),
             _ => memory.u16(at).map(u32::from),
-        };
-        let Some(unit) = unit.filter(|&unit| unit != 0) else {
+        }
+    };
+    let shown = (0..count)
+        .take_while(|&index| unit(index).is_some_and(|unit| unit != 0))
+        .count() as u64;
+    let (shown, readable) = match unit(0) {
+        None => (count.min(STRING_ROW), false),
+        Some(_) => (shown, true),
+    };
+    let mut index = 0;
+    loop {
+        let at = address.wrapping_add(index * size);
+        write!(out, "{}  \"", back_quoted(at, process.bitness))?;
+        let end = shown.min(index + STRING_ROW);
+        while index < end {
+            let character = unit(index).and_then(char::from_u32);
+            let visible = |c: &char| !c.is_control() && (size > 1 || c.is_ascii());
+            out.write_char(match character.filter(visible) {
+                Some(character) => character,
+                None if readable => '.',
+                None => '?',
+            })?;
+            index += 1;
+        }
+        writeln!(out, "\"")?;
+        if index >= shown {
             break;
-        };
-        let character = char::from_u32(unit).filter(|c| !c.is_control());
-        out.write_char(character.unwrap_or('.'))?;
+        }
     }
-    writeln!(out, "\"")
+    // The end of a string counts as shown.
+    Ok((shown + u64::from(shown < count)) * size)
 }

@@ -3,6 +3,8 @@
 //! One module a command. Each function writes what the debugger would print to a `fmt::Write`.
 
 mod address;
+mod detail;
+mod dt;
 mod entries;
 mod filter;
 mod flags;
@@ -21,10 +23,13 @@ mod tags;
 mod triage;
 mod unreachable;
 mod usage;
+mod value;
 mod x;
 mod x_segment;
 
 pub use address::{address, address_summary};
+pub use detail::{entry_detail, heap_context};
+pub use dt::{TypeDisplay, type_layout, type_names};
 pub use filter::filter;
 pub use header::{Detail, headers};
 pub use list::{list, listed_heaps};
