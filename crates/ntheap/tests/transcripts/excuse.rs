@@ -244,7 +244,7 @@ fn whole(
         return address::region(process, expected, actual);
     }
     if typed == "!heap -l" {
-        return unreachable::excuse(process, expected, actual, |theirs, ours| {
+        return unreachable::excuse(process, command.newer, expected, actual, |theirs, ours| {
             line(process, theirs, ours)
         });
     }

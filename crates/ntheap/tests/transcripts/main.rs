@@ -17,6 +17,7 @@ mod listing;
 mod regions;
 mod report;
 mod rows;
+mod segment_blocks;
 mod segment_report;
 mod segment_x;
 mod slots;
@@ -96,7 +97,7 @@ fn commands_print_what_the_debugger_prints() {
 }
 
 /// Transcripts that still differ for no proved reason. Only ever lowered.
-const UNEXPLAINED: usize = 7;
+const UNEXPLAINED: usize = 5;
 
 fn print(kind: &str, tally: &Tally) {
     println!(

@@ -3,7 +3,10 @@
 //! The debugger's list is ours with blocks more and blocks less. Each of them must be one that a
 //! known error concerns, or one that a block of that kind leads to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{Range, RangeInclusive},
+};
 
 use ntheap::{
     blocks::{Block, Kind, State, Visitor},
@@ -14,7 +17,7 @@ use ntheap::{
 
 use crate::{
     excuse::{self, hex},
-    headers,
+    headers, segment_blocks,
 };
 
 const CLASS: &str = "-l: no pointer counts that leads to another page than a block's entry";
@@ -28,8 +31,15 @@ struct Slots {
     cached: usize,
     /// Nodes of page heaps' own tables.
     nodes: BTreeSet<u64>,
-    /// Size of each block of an NT heap, and whether the program has it.
+    /// Size of each block, and whether the program has it.
     blocks: BTreeMap<u64, (u64, bool)>,
+    /// Entries of the small blocks whose address is where they end, by this address: what they hold
+    /// is lent from the next header. The debugger takes a pointer to it for one to the next block.
+    lent: BTreeMap<u64, u64>,
+    /// The program's blocks of segment heaps.
+    segment: BTreeMap<u64, Block>,
+    /// Memory of segment heaps.
+    segment_heaps: Vec<Range<u64>>,
 }
 
 impl Visitor for Slots {
@@ -37,6 +47,16 @@ impl Visitor for Slots {
         if block.kind != Kind::Page {
             let used = block.state == State::Busy && block.is_user_block();
             self.blocks.insert(block.entry, (block.block_size, used));
+        }
+        let segment = matches!(
+            block.kind,
+            Kind::Vs | Kind::SegmentLfh | Kind::Segment | Kind::Large
+        );
+        if block.address == block.entry + block.block_size {
+            self.lent.insert(block.address, block.entry);
+        }
+        if segment && block.is_user_block() {
+            self.segment.insert(block.entry, *block);
         }
         match (block.kind, block.state) {
             (Kind::Lfh, State::Busy) => {
@@ -65,32 +85,51 @@ struct Listed<'t> {
 /// The class, if the debugger's list differs from ours by its known errors alone.
 pub(crate) fn excuse(
     process: &Process<'_, '_>,
+    newer: bool,
     expected: &str,
     actual: &str,
     line: impl Fn(&str, &str) -> Option<&'static str>,
 ) -> Option<&'static str> {
     let mut slots = Slots::default();
     for reference in process.heaps.iter().chain(&process.normal_heaps) {
-        Heap::open(process, reference).walk(&mut slots);
+        let heap = Heap::open(process, reference);
+        heap.walk(&mut slots);
+        if let Heap::Segment(heap) = heap {
+            let segments = heap.segments.iter().map(|s| s.base..s.base + s.size);
+            slots.segment_heaps.extend(segments);
+            let handle = heap.handle();
+            slots
+                .segment_heaps
+                .push(handle..handle + heap.reserved_bytes().min(0x1000));
+        }
     }
     let heaps = headers::nt_heaps(process);
-    let (theirs, their_head) = parse(expected)?;
-    let (ours, our_head) = parse(actual)?;
+    let segments = segment_blocks::Segments::of(process, newer);
+    let (expected, their_blocks) = segments.take(expected, true)?;
+    let (actual, our_blocks) = segments.take(actual, false)?;
+    if !newer {
+        slots.leave_out_segment_heaps();
+    }
+    let (theirs, their_head) = parse(&expected)?;
+    let (ours, our_head) = parse(&actual)?;
     let found: BTreeMap<u64, &Listed<'_>> = theirs.iter().map(|b| (b.entry, b)).collect();
     let kept: BTreeSet<u64> = ours.iter().map(|b| b.entry).collect();
     // The debugger lists no slot of this build's LFH, and takes their containers for in use.
     let no_slots = !slots.busy.is_empty() && !expected.contains("LFH;");
-    if !heads_agree(&slots, no_slots, &their_head, &our_head) {
+    let uncounted = if newer { 0 } else { segments.counted };
+    if !heads_agree(&slots, no_slots, uncounted, &their_head, &our_head) {
         return None;
     }
     let mut lost = Vec::new();
     for ours in &ours {
         let Some(theirs) = found.get(&ours.entry) else {
             let slot = no_slots && slots.busy.contains(&ours.entry);
-            lost.push((
-                ours,
-                slot || is_named_by_segment(process, &heaps, ours.entry),
-            ));
+            // What lies in a segment heap is in use for 2015, which knows none.
+            let proved = slot
+                || is_named_by_segment(process, &heaps, ours.entry)
+                || slots.lent.contains_key(&ours.entry) && is_pointed_to(process, ours.entry)
+                || !newer && segments.point_to(process, ours.entry, ours.size);
+            lost.push((ours, proved));
             continue;
         };
         if theirs.row != ours.row {
@@ -104,33 +143,59 @@ pub(crate) fn excuse(
             return None;
         }
     }
-    let added: Vec<&Listed<'_>> = theirs.iter().filter(|b| !kept.contains(&b.entry)).collect();
-    (nothing_counts(process, &slots, &found, &kept, &added) && led_to(process, &lost))
+    if newer && !our_blocks.is_subset(&their_blocks) {
+        return None;
+    }
+    let mut targets = Targets::new();
+    for block in theirs.iter().filter(|b| !kept.contains(&b.entry)) {
+        targets.extend(target(process, &slots, block));
+    }
+    for entry in their_blocks.difference(&our_blocks) {
+        targets.insert(*entry, segment_blocks::target(slots.segment.get(entry)?));
+    }
+    let listed: BTreeSet<u64> = found.keys().chain(&their_blocks).copied().collect();
+    let kept: BTreeSet<u64> = kept.union(&our_blocks).copied().collect();
+    (nothing_counts(process, &slots, &listed, &kept, &targets) && led_to(process, &lost))
         .then_some(CLASS)
+}
+
+/// A block that the debugger alone lists: where pointers to it lead, for the debugger and for us.
+pub(crate) struct Target {
+    pub(crate) theirs: Range<u64>,
+    pub(crate) ours: RangeInclusive<u64>,
+}
+
+/// By entry.
+type Targets = BTreeMap<u64, Target>;
+
+/// A block of an NT heap. Of free slots that the debugger takes for busy it is enough that they are
+/// such, and blocks shorter than a pointer it never finds.
+fn target(process: &Process<'_, '_>, slots: &Slots, block: &Listed<'_>) -> Option<(u64, Target)> {
+    let words: Vec<&str> = block.row.split_whitespace().collect();
+    let unused = words.get(6..)?.iter().find_map(|word| hex(word));
+    let short = block.size.saturating_sub(unused.unwrap_or(0)) < process.bitness.pointer_size();
+    let free = block.row.contains("LFH;busy") && slots.free.contains(&block.entry);
+    let end = block.entry + block.size;
+    let target = Target {
+        theirs: block.entry..if short { block.entry } else { end },
+        ours: match slots.lent.get(&end) {
+            Some(entry) if *entry == block.entry => block.entry..=end,
+            _ => block.entry..=end - 1,
+        },
+    };
+    (!free).then_some((block.entry, target))
 }
 
 /// Whether the debugger counts no pointer to any of these blocks, though there is one to each. It
 /// takes for a reference only what points into the page of the block's entry, and what lies outside
-/// the heaps or in the part behind the header of a busy block that is not on its list itself. Of
-/// free slots that it takes for busy it is enough that they are such, and blocks shorter than a
-/// pointer it never finds.
+/// the heaps or in the part behind the header of a busy block that is not on its list itself.
 fn nothing_counts(
     process: &Process<'_, '_>,
     slots: &Slots,
-    listed: &BTreeMap<u64, &Listed<'_>>,
+    listed: &BTreeSet<u64>,
     ours: &BTreeSet<u64>,
-    added: &[&Listed<'_>],
+    targets: &Targets,
 ) -> bool {
-    let mut targets: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
-    for block in added {
-        let words: Vec<&str> = block.row.split_whitespace().collect();
-        let unused = words[6..].iter().find_map(|word| hex(word)).unwrap_or(0);
-        let short = block.size.saturating_sub(unused) < process.bitness.pointer_size();
-        let free = block.row.contains("LFH;busy") && slots.free.contains(&block.entry);
-        if !free {
-            targets.insert(block.entry, (block.size, short));
-        }
-    }
     let mut pointed = BTreeSet::new();
     for range in process.memory().ranges() {
         let size = process.bitness.pointer_size();
@@ -139,40 +204,75 @@ fn nothing_counts(
             let value = process.memory().pointer(at, process.bitness).unwrap_or(0);
             let here = at;
             at += size;
-            let Some((&entry, &(size, short))) = targets.range(..=value).next_back() else {
-                continue;
-            };
-            if value - entry >= size {
-                continue;
-            }
-            let from = slots.blocks.range(..=here).next_back();
-            let from = from.filter(|(start, (size, _))| here - **start < *size);
-            let used = from.filter(|(_, (_, used))| *used).map(|(start, _)| *start);
-            let outside = from.is_none() && !in_heap(process, here);
-            // On x64 what lies in a header can be the end of the block before.
-            let header = used.is_some_and(|from| here < from + process.bitness.unit());
-            if outside || header || used.is_some_and(|from| !ours.contains(&from)) {
-                pointed.insert(entry);
-            }
-            // What a page heap's table holds, a user value say, is none to it.
-            let node = slots.nodes.range(..=here).next_back();
-            let node_size = process.layouts.dph_block.struct_size.into();
-            let in_node = node.is_some_and(|node| here - node < node_size);
-            let by_block = used.is_some_and(|from| !header && !listed.contains_key(&from));
-            if !short && !in_node && value >> 12 == entry >> 12 && (outside || by_block) {
-                return false;
+            // A pointer to where a block ends can lead to it as well as to the next one.
+            for (&entry, target) in targets.range(..=value).rev().take(2) {
+                if !target.ours.contains(&value) && !target.theirs.contains(&value) {
+                    continue;
+                }
+                let from = slots.blocks.range(..=here).next_back();
+                let from = from.filter(|(start, (size, _))| here - **start < *size);
+                let used = from.filter(|(_, (_, used))| *used).map(|(start, _)| *start);
+                let outside = from.is_none() && !slots.in_heap(process, here);
+                // On x64 what lies in a header can be the end of the block before.
+                let header = used.is_some_and(|from| here < from + slots.header(process, from));
+                if target.ours.contains(&value)
+                    && (outside || header || used.is_some_and(|from| !ours.contains(&from)))
+                {
+                    pointed.insert(entry);
+                }
+                // What a page heap's table holds, a user value say, is none to it.
+                let node = slots.nodes.range(..=here).next_back();
+                let node_size = process.layouts.dph_block.struct_size.into();
+                let in_node = node.is_some_and(|node| here - node < node_size);
+                let by_block = used.is_some_and(|from| !header && !listed.contains(&from));
+                if target.theirs.contains(&value)
+                    && !in_node
+                    && value >> 12 == entry >> 12
+                    && (outside || by_block)
+                {
+                    return false;
+                }
             }
         }
     }
     targets.keys().all(|entry| pointed.contains(entry))
 }
 
-/// Whether an address lies in memory that a heap reserved.
-fn in_heap(process: &Process<'_, '_>, at: u64) -> bool {
-    let mut heaps = process.heaps.iter().chain(&process.normal_heaps);
-    heaps.any(|heap| match Heap::open(process, heap) {
-        Heap::Nt(heap) => heap.segments.iter().any(|s| (s.base..s.end).contains(&at)),
-        _ => false,
+impl Slots {
+    /// For the 2015 extension the memory of segment heaps is like any other.
+    fn leave_out_segment_heaps(&mut self) {
+        for entry in self.segment.keys() {
+            self.blocks.remove(entry);
+        }
+        self.segment_heaps.clear();
+    }
+
+    /// Bytes in front of what a block holds.
+    fn header(&self, process: &Process<'_, '_>, entry: u64) -> u64 {
+        match self.segment.get(&entry) {
+            Some(block) if block.kind != Kind::Vs => 0,
+            _ => process.bitness.unit(),
+        }
+    }
+
+    /// Whether an address lies in memory that a heap reserved.
+    fn in_heap(&self, process: &Process<'_, '_>, at: u64) -> bool {
+        let mut heaps = process.heaps.iter().chain(&process.normal_heaps);
+        self.segment_heaps.iter().any(|range| range.contains(&at))
+            || heaps.any(|heap| match Heap::open(process, heap) {
+                Heap::Nt(heap) => heap.segments.iter().any(|s| (s.base..s.end).contains(&at)),
+                _ => false,
+            })
+    }
+}
+
+/// Whether the dump holds this very address.
+fn is_pointed_to(process: &Process<'_, '_>, address: u64) -> bool {
+    let size = process.bitness.pointer_size();
+    process.memory().ranges().iter().any(|range| {
+        let first = range.start.next_multiple_of(size);
+        let mut places = (first..range.start + range.bytes.len() as u64).step_by(size as usize);
+        places.any(|at| process.memory().pointer(at, process.bitness) == Some(address))
     })
 }
 
@@ -205,7 +305,13 @@ fn parse(text: &str) -> Option<(Vec<Listed<'_>>, Vec<&str>)> {
 
 /// Whether what stands above the lists is equal but for the number of busy blocks, and that one
 /// counts what the debugger takes for busy.
-fn heads_agree(slots: &Slots, no_slots: bool, theirs: &[&str], ours: &[&str]) -> bool {
+fn heads_agree(
+    slots: &Slots,
+    no_slots: bool,
+    uncounted: usize,
+    theirs: &[&str],
+    ours: &[&str],
+) -> bool {
     const START: &str = "Scanning references from ";
     let count = |line: &str| -> Option<usize> {
         let rest = line.strip_prefix(START)?;
@@ -216,7 +322,8 @@ fn heads_agree(slots: &Slots, no_slots: bool, theirs: &[&str], ours: &[&str]) ->
             let (Some(their_count), Some(our_count)) = (count(theirs), count(ours)) else {
                 return theirs == ours;
             };
-            let slots_told = theirs == ours;
+            let our_count = our_count - uncounted;
+            let slots_told = theirs == ours || uncounted > 0 && their_count == our_count;
             let counted = match no_slots {
                 true => our_count - slots.busy.len(),
                 false => our_count + slots.free.len(),

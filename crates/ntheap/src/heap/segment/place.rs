@@ -15,6 +15,8 @@ pub struct PageRange {
     pub descriptor: u64,
     /// The range.
     pub range: Range,
+    /// Committed pages of its first unit; `None` before 16299, which have no count.
+    pub committed_pages: Option<u64>,
 }
 
 impl SegmentHeap<'_, '_> {
@@ -40,6 +42,7 @@ impl SegmentHeap<'_, '_> {
                 .checked_add(u64::from(array))?
                 .checked_add(index * step)?,
             range: *range,
+            committed_pages: self.committed_pages(segment, index),
         })
     }
 }

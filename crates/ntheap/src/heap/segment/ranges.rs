@@ -288,6 +288,14 @@ impl SegmentHeap<'_, '_> {
         ranges
     }
 
+    /// Committed pages of one unit of a segment.
+    pub(super) fn committed_pages(&self, segment: &PageSegment, index: u64) -> Option<u64> {
+        let descriptors = Descriptors::new(&self.layouts);
+        let mut window = self.memory.window();
+        let bytes = descriptors.committed(&mut window, segment.base, index, 1)?;
+        Some(bytes / PAGE)
+    }
+
     /// Walks one segment. Every byte of its reservation is reported exactly once.
     pub(super) fn walk_segment<S: Sink>(&self, segment: &PageSegment, sink: &mut S) {
         let ranges = self.ranges(segment);

@@ -17,6 +17,7 @@ mod p;
 mod page;
 mod report;
 mod rows;
+mod segment_block;
 mod stat;
 mod summary;
 mod tags;

@@ -2,13 +2,14 @@
 //!
 //! What lies outside the heaps is taken as in use. A block that a pointer there leads to is in use,
 //! and so are the blocks that pointers in a block in use lead to; a pointer may lead anywhere into
-//! a block, its header included.
+//! a block, in NT heaps its header included.
 
 use std::fmt::{self, Write};
 
 use super::{
     format::digits,
     p::frame_name,
+    segment_block,
     usage::{Usage, UsageMap},
     x::{Line, caption, scan},
 };
@@ -59,6 +60,7 @@ impl Visitor for Busy {
 
 /// The busy blocks by address, and which of them are in use.
 struct Blocks {
+    bitness: Bitness,
     blocks: Vec<Block>,
     used: Vec<bool>,
     /// Blocks in use whose pointers were not followed yet.
@@ -66,9 +68,10 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn new(mut blocks: Vec<Block>) -> Self {
+    fn new(mut blocks: Vec<Block>, bitness: Bitness) -> Self {
         blocks.sort_by_key(|block| block.entry);
         Blocks {
+            bitness,
             used: vec![false; blocks.len()],
             pending: Vec::new(),
             blocks,
@@ -85,11 +88,23 @@ impl Blocks {
     /// Notes that something in use holds `value`.
     fn refer(&mut self, value: u64) {
         let behind = self.blocks.partition_point(|block| block.entry <= value);
-        let Some(index) = behind.checked_sub(1) else {
+        let Some(mut index) = behind.checked_sub(1) else {
             return;
         };
+        // Behind a trace's header or a prefix, the address of a small block can be where the next
+        // begins, whose header lends it its bytes.
+        let last = index.saturating_sub(1);
+        if value == self.blocks[index].entry && self.blocks[last].address == value {
+            index = last;
+        }
         let block = &self.blocks[index];
-        if value - block.entry < block.block_size && !self.used[index] {
+        // Nothing points to the header of a chunk, which is another block's end.
+        let start = match block.kind {
+            Kind::Vs => contents(block, self.bitness).0,
+            _ => block.entry,
+        };
+        let end = block.entry.saturating_add(block.block_size);
+        if (value >= start && value < end || value == block.address) && !self.used[index] {
             self.used[index] = true;
             self.pending.push(index);
         }
@@ -117,10 +132,14 @@ impl Blocks {
     }
 }
 
-/// What a block holds: all behind its header, whose first half is the end of the block before on
-/// x64, and what it lends from the next one's.
+/// What a block holds: all behind its header, whose first half is the end of the block before in NT
+/// heaps on x64, and what it lends from the next one's.
 fn contents(block: &Block, bitness: Bitness) -> (u64, u64) {
-    let start = block.entry.saturating_add(bitness.unit());
+    let header = match block.kind {
+        Kind::SegmentLfh | Kind::Segment | Kind::Large => 0,
+        _ => bitness.unit(),
+    };
+    let start = block.entry.saturating_add(header);
     let end = block.entry.saturating_add(block.block_size);
     (start, end.max(block.address.saturating_add(block.size)))
 }
@@ -141,22 +160,26 @@ pub fn unreachable(
         "Searching the memory for potential unreachable busy blocks."
     )?;
     let all = process.heaps.iter().chain(&process.normal_heaps);
-    let heaps: Vec<NtHeap<'_, '_>> = all
-        .filter_map(|reference| match Heap::open(process, reference) {
-            Heap::Nt(heap) => Some(*heap),
-            _ => None,
-        })
+    let mut heaps: Vec<Heap<'_, '_>> = all
+        .map(|reference| Heap::open(process, reference))
+        .filter(|heap| matches!(heap, Heap::Nt(_) | Heap::Segment(_)))
         .collect();
+    // Segment heaps come last.
+    heaps.sort_by_key(|heap| matches!(heap, Heap::Segment(_)));
     let mut busy = Busy::default();
     for heap in &heaps {
-        writeln!(out, "Heap {:0width$x}", heap.handle())?;
-        let reference = heap.reference;
-        Heap::open(process, &reference).walk(&mut busy);
-        // XP's heaps have an entry for the header of their first segment, too.
-        busy.own += usize::from(heap.is_xp());
+        writeln!(out, "Heap {:0width$x}", heap.reference().handle)?;
+        let own = busy.own;
+        heap.walk(&mut busy);
+        match heap {
+            // XP's heaps have an entry for the header of their first segment, too.
+            Heap::Nt(heap) => busy.own += usize::from(heap.is_xp()),
+            // Those of segment heaps are not counted.
+            _ => busy.own = own,
+        }
     }
     writeln!(out, "Scanning VM ...")?;
-    let mut blocks = Blocks::new(busy.blocks);
+    let mut blocks = Blocks::new(busy.blocks, process.bitness);
     let map = UsageMap::of(process, traces);
     let (first, end) = blocks.span();
     scan(process.memory(), process.bitness, &mut |at, value| {
@@ -165,8 +188,9 @@ pub fn unreachable(
             blocks.refer(value);
         }
     });
-    // Virtual blocks are looked into but not counted.
-    let counted = blocks.blocks.iter().filter(|b| b.kind != Kind::Virtual);
+    // Blocks with a mapping of their own are looked into but not counted.
+    let mapped = |block: &&Block| matches!(block.kind, Kind::Virtual | Kind::Large);
+    let counted = blocks.blocks.iter().filter(|block| !mapped(block));
     let (count, bytes) = counted.fold((busy.own, 0u64), |(count, bytes), block| {
         (count + 1, bytes.saturating_add(block.block_size))
     });
@@ -184,9 +208,19 @@ pub fn unreachable(
     writeln!(out)?;
     caption(process.bitness, out)?;
     for heap in &heaps {
-        for block in lost.iter().filter(|block| block.heap == heap.handle()) {
-            Line::of_user_block(process, heap, block).write(process.bitness, out)?;
-            let trace = trace(process, heap, block);
+        let handle = heap.reference().handle;
+        for block in lost.iter().filter(|block| block.heap == handle) {
+            let trace = match heap {
+                Heap::Nt(heap) => {
+                    Line::of_user_block(process, heap, block).write(process.bitness, out)?;
+                    trace(process, heap, block)
+                }
+                Heap::Segment(heap) => {
+                    segment_block::write(heap, block, out)?;
+                    block.trace
+                }
+                _ => continue,
+            };
             stack(process, traces, names, trace, out)?;
         }
     }
