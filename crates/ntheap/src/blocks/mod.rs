@@ -125,7 +125,8 @@ pub struct Block {
     pub kind: Kind,
     /// Whether the heap took the block for itself (an LFH container, a table).
     pub internal: bool,
-    /// `_HEAP_ENTRY.Flags`; of slots of the LFH, where the header has none, 1 for busy.
+    /// `_HEAP_ENTRY.Flags`; of slots of the LFH and blocks of segment heaps, which have none, 1 for
+    /// busy, and of the latter 2 for a record behind the block that holds tag, trace and user value.
     pub flags: u8,
     /// Heap tag (`_HEAP_ENTRY.SmallTagIndex` of heaps with tags, `HEAP_ENTRY_EXTRA` else); 0: none.
     pub tag: u16,

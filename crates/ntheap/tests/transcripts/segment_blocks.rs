@@ -10,7 +10,7 @@ use ntheap::{
     blocks::{Block, Kind, Visitor},
     heap::{
         Heap,
-        segment::{PageRange, RangeKind},
+        segment::{Extra, PageRange, RangeKind},
     },
     layout::Bitness,
     process::{HeapKind, Process},
@@ -28,7 +28,7 @@ pub(crate) struct Segments {
     newer: bool,
     traces: bool,
     /// By entry.
-    blocks: BTreeMap<u64, (Block, Option<PageRange>)>,
+    blocks: BTreeMap<u64, (Block, Option<PageRange>, Option<Extra>)>,
     handles: Vec<u64>,
     /// How many of the blocks are counted: those without a mapping of their own.
     pub(crate) counted: usize,
@@ -88,7 +88,8 @@ impl Segments {
             for block in program.0 {
                 segments.counted += usize::from(block.kind != Kind::Large);
                 let place = heap.page_range_at(block.entry);
-                segments.blocks.insert(block.entry, (block, place));
+                let extra = heap.extra(&block);
+                segments.blocks.insert(block.entry, (block, place, extra));
             }
             segments.handles.push(reference.handle);
         }
@@ -132,7 +133,7 @@ impl Segments {
         };
         // The address of a block of no bytes can be the entry of the next.
         let mut near = self.blocks.range(..=address).rev().take(2);
-        let (entry, (block, place)) = near.find(|(_, (block, _))| of(block) == address)?;
+        let (entry, (block, place, extra)) = near.find(|(_, (block, ..))| of(block) == address)?;
         let width = match self.bitness {
             Bitness::X64 => 16,
             Bitness::X86 => 8,
@@ -168,9 +169,20 @@ impl Segments {
             block.block_size,
             block.size + prefix,
         );
-        if theirs && self.traces {
-            text += NO_TRACE;
-            text.push('\n');
+        match extra {
+            Some(_) if theirs && self.traces => {
+                text += NO_TRACE;
+                text.push('\n');
+            }
+            Some(extra) if extra.value != 0 => {
+                text += &format!(
+                    "Extra Stuff Present in this block at {:0width$x}\n\
+                     Extra Space reserved (Bytes): {:#x}\n\
+                     UserSettable Value :          0x{:0width$x}\n",
+                    extra.address, extra.reserved, extra.value
+                );
+            }
+            _ => {}
         }
         Some((*entry, text))
     }
@@ -178,7 +190,7 @@ impl Segments {
     /// Whether something in these heaps points to a block.
     pub(crate) fn point_to(&self, process: &Process<'_, '_>, entry: u64, size: u64) -> bool {
         let pointer = self.bitness.pointer_size();
-        self.blocks.values().any(|(block, _)| {
+        self.blocks.values().any(|(block, ..)| {
             let end = block.entry + block.block_size;
             let mut places = (block.entry..end).step_by(pointer as usize);
             places.any(|at| {

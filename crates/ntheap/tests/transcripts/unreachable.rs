@@ -22,6 +22,9 @@ use crate::{
 
 const CLASS: &str = "-l: no pointer counts that leads to another page than a block's entry";
 
+/// How the line with the number of busy blocks begins.
+const SCANNING: &str = "Scanning references from ";
+
 /// What the debugger may take for busy, or not know at all.
 #[derive(Default)]
 struct Slots {
@@ -294,7 +297,7 @@ fn parse(text: &str) -> Option<(Vec<Listed<'_>>, Vec<&str>)> {
             // The caption stands even if all that is counted is not listed.
             None if line.starts_with("Entry  ") || line.starts_with("------") => {}
             // The number counts blocks that are not listed, too.
-            None if line.ends_with("blocks were detected.") => {}
+            None if line.ends_with("blocks were detected.") && !line.starts_with(SCANNING) => {}
             None => {
                 head.push(line.trim_end_matches("No potential unreachable blocks were detected."))
             }
@@ -312,9 +315,8 @@ fn heads_agree(
     theirs: &[&str],
     ours: &[&str],
 ) -> bool {
-    const START: &str = "Scanning references from ";
     let count = |line: &str| -> Option<usize> {
-        let rest = line.strip_prefix(START)?;
+        let rest = line.strip_prefix(SCANNING)?;
         rest.split(' ').next()?.parse().ok()
     };
     theirs.len() == ours.len()

@@ -17,7 +17,40 @@ mod offset {
 const STACK_TRACE: u8 = 1;
 const INTERCEPTOR_MASK: u8 = 0xf;
 
+/// In [`Block::flags`]: there is a record. That of entries of NT heaps.
+pub(super) const PRESENT: u8 = 0x2;
+
+/// A record behind a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extra {
+    /// Its address.
+    pub address: u64,
+    /// Bytes of the interceptor's data that follow it.
+    pub reserved: u64,
+    /// What the program set with `RtlSetUserValueHeap`; 0 if nothing.
+    pub value: u64,
+}
+
 impl SegmentHeap<'_, '_> {
+    /// The record behind a block, if there is one and it is in the dump.
+    #[must_use]
+    pub fn extra(&self, block: &Block) -> Option<Extra> {
+        if block.flags & PRESENT == 0 {
+            return None;
+        }
+        let unit = self.unit();
+        let end = block.address.checked_add(block.size)?;
+        let address = end.checked_next_multiple_of(unit)?;
+        let units = self.memory.u8(address.checked_add(offset::UNITS)?)?;
+        // The second member of the size of a pointer.
+        let value = address.checked_add(self.bitness().pointer_size())?;
+        Some(Extra {
+            address,
+            reserved: u64::from(units) * unit,
+            value: self.memory.pointer(value, self.bitness())?,
+        })
+    }
+
     /// Takes tag and trace of a block from the record behind it. The record begins at the first
     /// unit behind the part that the block has in use, `end`.
     pub(super) fn read_extra(&self, block: &mut Block, end: u64) {

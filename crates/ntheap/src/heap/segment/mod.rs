@@ -25,6 +25,7 @@ mod vs;
 use std::borrow::Cow;
 
 pub use context::{Context, PageSegment};
+pub use extra::Extra;
 pub use header::Header;
 pub use keys::Keys;
 pub use large::LargeBlock;

@@ -1,7 +1,7 @@
 //! Between the walkers, which know where blocks start, and the visitor, who wants to know what the
 //! program sees.
 
-use super::SegmentHeap;
+use super::{SegmentHeap, extra};
 use crate::blocks::{Block, Finding, FindingKind, Kind, Span, State, Visitor};
 
 /// A block as the heap's structures describe it.
@@ -84,6 +84,9 @@ impl Sink for Emit<'_, '_, '_, '_> {
             tag: 0,
             trace: crate::blocks::Trace::None,
         };
+        if raw.unused.extra {
+            block.flags |= extra::PRESENT;
+        }
         if raw.state == State::Busy && !raw.internal {
             let (shift, taken) = heap.prefix.of(heap, &raw);
             block.address = raw.start.saturating_add(shift);

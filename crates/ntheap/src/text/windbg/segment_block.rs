@@ -44,7 +44,17 @@ pub(super) fn write(heap: &SegmentHeap<'_, '_>, block: &Block, out: &mut dyn Wri
          User Size (bytes):        {:#x}\n\
          UnusedBytes (bytes):      {unused:#x}",
         block.block_size, block.size,
-    )
+    )?;
+    match heap.extra(block) {
+        Some(extra) if extra.value != 0 => writeln!(
+            out,
+            "Extra Stuff Present in this block at {:0width$x}\n\
+             Extra Space reserved (Bytes): {:#x}\n\
+             UserSettable Value :          0x{:0width$x}",
+            extra.address, extra.reserved, extra.value,
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn range(place: &PageRange, address: u64, width: usize, out: &mut dyn Write) -> fmt::Result {
