@@ -6,6 +6,7 @@ use crate::{
         Heap,
         nt::{FrontEndKind, NtHeap},
         page::PageHeap,
+        segment::SegmentHeap,
     },
     layout::Bitness,
     process::Process,
@@ -199,10 +200,7 @@ impl UsageMap {
             let handle = reference.handle;
             match Heap::open(process, reference) {
                 Heap::Nt(heap) => self.mark_nt_heap(&heap),
-                Heap::Segment(_) => {
-                    let part = Some((handle, HeapPart::SegmentHeapRoot));
-                    self.mark_allocation(handle, Usage::Heap, part);
-                }
+                Heap::Segment(heap) => self.mark_segment_heap(&heap),
                 Heap::Page(heap) => self.mark_page_heap(&heap, handle),
                 Heap::NotWalked(..) => {}
             }
@@ -221,6 +219,18 @@ impl UsageMap {
         let front_end = heap.header.front_end;
         if front_end.kind == FrontEndKind::Lfh {
             self.mark_allocation(front_end.address, Usage::Heap, part(HeapPart::Segment));
+        }
+    }
+
+    fn mark_segment_heap(&mut self, heap: &SegmentHeap<'_, '_>) {
+        let handle = heap.handle();
+        let part = |part| Some((handle, part));
+        self.mark_allocation(handle, Usage::Heap, part(HeapPart::SegmentHeapRoot));
+        for segment in &heap.segments {
+            self.mark_allocation(segment.base, Usage::Heap, part(HeapPart::Segment));
+        }
+        for block in &heap.large_blocks {
+            self.mark_allocation(block.start, Usage::Heap, part(HeapPart::LargeBlock));
         }
     }
 
