@@ -11,8 +11,8 @@ use ntheap::{
 };
 
 use crate::{
-    address, frames, headers, listing, report, segment_x, stat, transcript::Typed, triage,
-    unreachable, xp,
+    address, frames, headers, listing, misplaced, report, segment_x, stat, transcript::Typed,
+    triage, unreachable, xp,
 };
 
 /// The class of a proved difference.
@@ -244,6 +244,9 @@ fn whole(
         return address::region(process, expected, actual);
     }
     if typed == "!heap -l" {
+        if let Some(class) = misplaced::excuse(process, session, expected, actual) {
+            return Some(class);
+        }
         return unreachable::excuse(process, command.newer, expected, actual, |theirs, ours| {
             line(process, theirs, ours)
         });

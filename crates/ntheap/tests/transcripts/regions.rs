@@ -54,6 +54,12 @@ fn region(line: &str) -> Option<u64> {
         .next()?)
 }
 
+/// Addresses and sizes of the slots that are listed.
+pub(crate) fn slots(listed: &str) -> impl Iterator<Item = (u64, u64)> {
+    let slots = listed.lines().filter_map(slot);
+    slots.map(|(address, size, _)| (address, size))
+}
+
 /// The address, size and state of a slot.
 fn slot(line: &str) -> Option<(u64, u64, &str)> {
     let (address, rest) = line.strip_prefix("            ")?.split_once(": ")?;
