@@ -45,7 +45,8 @@ pub struct Overlap {
     pub start: u64,
     /// Number of bytes.
     pub size: u64,
-    /// Whether the two copies differ. The range that begins first is the one that is read.
+    /// Whether the two copies differ, or are so many that they were not compared. The range that
+    /// begins first is the one that is read.
     pub differs: bool,
 }
 
@@ -77,13 +78,23 @@ impl<'a> AddressSpace<'a> {
         let part = |offset: u64, size: u64| &file[offset as usize..(offset + size) as usize];
         let mut merged: Vec<(u64, u64, u64)> = Vec::with_capacity(list.len());
         let mut overlaps = Vec::new();
+        // Without a limit, many ranges over the same bytes of a small file would take forever.
+        let mut budget = length.saturating_mul(2);
         for (mut address, mut offset, mut size) in list {
-            if let Some(last) = merged.last_mut() {
+            if let Some(&last) = merged.last() {
                 let end = last.0 + last.2;
                 if address < end {
                     let shared = size.min(end - address);
-                    let first = part(last.1 + (address - last.0), shared);
-                    let differs = first != part(offset, shared);
+                    budget = budget.saturating_sub(shared);
+                    // The ones before `last` end where it begins, if what is shared reaches them.
+                    let mut before = merged.iter().rev().take_while(|r| r.0 + r.2 > address);
+                    let differs = budget == 0
+                        || before.any(|&(start, at, size)| {
+                            let from = start.max(address);
+                            let count = (start + size).min(address + shared).saturating_sub(from);
+                            part(at + (from - start), count)
+                                != part(offset + (from - address), count)
+                        });
                     overlaps.push(Overlap {
                         start: address,
                         size: shared,
@@ -96,7 +107,10 @@ impl<'a> AddressSpace<'a> {
                 }
                 // Adjoining in memory and in the file: one slice, so that a heap segment that was
                 // dumped as several ranges (a change of protection splits them) is walked as one.
-                if address == last.0 + last.2 && offset == last.1 + last.2 {
+                if address == last.0 + last.2
+                    && offset == last.1 + last.2
+                    && let Some(last) = merged.last_mut()
+                {
                     last.2 += size;
                     continue;
                 }
@@ -271,6 +285,19 @@ mod tests {
         assert_eq!(space.readable(0x1001, 100), 15);
         assert_eq!(space.next_readable(0x10), Some(0x1000));
         assert_eq!(space.next_readable(0x1010), None);
+    }
+
+    /// Found by fuzzing: the third range begins in front of what was kept of the second.
+    #[test]
+    fn three_ranges_over_the_same_addresses() {
+        let file: Vec<u8> = (0..64).collect();
+        let space = AddressSpace::new(&file, [(0x1000, 0, 16), (0x1005, 32, 20), (0x1006, 6, 24)]);
+        assert_eq!(space.size(), 0x1e);
+        let differ: Vec<_> = space.overlaps().iter().map(|o| (o.start, o.size)).collect();
+        assert_eq!(differ, [(0x1005, 11), (0x1006, 19)]);
+        assert!(space.overlaps().iter().all(|overlap| overlap.differs));
+        assert_eq!(space.u8(0x1010), Some(43), "of the second");
+        assert_eq!(space.u8(0x1019), Some(25), "of the third");
     }
 
     #[test]
