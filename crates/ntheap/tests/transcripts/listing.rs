@@ -71,17 +71,20 @@ pub(crate) fn excuse(
         Some(_) => session.execute(ALL, &mut full).ok()?,
         None => full.push_str(actual),
     }
-    let is_segment = |section: &Section| heaps.is_segment(section.handle);
-    let parsed = |text: &str| {
-        let mut parsed = sections(text)?;
-        let before = parsed.len();
-        parsed.retain(|section| !is_segment(section));
-        let dropped = parsed.len() < before;
-        Some((parsed, dropped))
+    let of_segment_heap = |section: &Section| heaps.is_segment(section.handle);
+    let parts = |text: &str| -> Option<(Vec<Section>, Vec<Section>)> {
+        Some(sections(text)?.into_iter().partition(of_segment_heap))
     };
-    let (theirs, dropped) = parsed(expected)?;
-    let ((ours, _), (full, _)) = (parsed(actual)?, parsed(&full)?);
-    let mut class = dropped.then_some(SEGMENT);
+    let (no_walks, theirs) = parts(expected)?;
+    let (segment_heaps, ours) = parts(actual)?;
+    let (_, full) = parts(&full)?;
+    // Theirs have no row, ours those of all blocks that are asked for.
+    let empty = |section: &Section| section.lines.iter().all(|line| line.row().is_none());
+    let right = |section: &Section| heaps.lists_segment_heap(section, sizes.as_ref());
+    if !no_walks.iter().all(empty) || !segment_heaps.iter().all(right) {
+        return None;
+    }
+    let mut class = (!no_walks.is_empty()).then_some(SEGMENT);
     let same = theirs.iter().zip(&ours).all(|(a, b)| a.handle == b.handle);
     if theirs.len() != ours.len() || !same {
         return None;
@@ -171,6 +174,21 @@ impl<'p, 'd, 'a> Heaps<'p, 'd, 'a> {
     fn is_segment(&self, handle: u64) -> bool {
         let mut heaps = self.process.heaps.iter();
         heaps.any(|heap| heap.handle == handle && heap.kind == HeapKind::Segment)
+    }
+
+    /// Whether the rows of a segment heap are those of its blocks: all, or those of some sizes.
+    fn lists_segment_heap(&self, section: &Section, sizes: Option<&RangeInclusive<u64>>) -> bool {
+        let mut heaps = self.process.heaps.iter();
+        let Some(reference) = heaps.find(|heap| heap.handle == section.handle) else {
+            return false;
+        };
+        let walk = Walk::of(self.process, reference);
+        let asked = walk.blocks.iter().filter(|block| {
+            sizes.is_none_or(|sizes| sizes.contains(&block.size) && !block.internal)
+        });
+        let shown = |row: &Row| (row.own, row.entry, row.address, row.size, row.state.clone());
+        let rows = section.lines.iter().filter_map(Line::row).map(shown);
+        rows.eq(asked.map(|block| shown(&Row::of(block))))
     }
 
     fn class(&self, handle: u64, errors: u8) -> Option<&'static str> {
