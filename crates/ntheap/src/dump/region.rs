@@ -11,6 +11,18 @@ pub enum RegionState {
     Free,
 }
 
+impl RegionState {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            RegionState::Commit => "commit",
+            RegionState::Reserve => "reserve",
+            RegionState::Free => "free",
+        }
+    }
+}
+
 /// Kind of memory behind a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RegionKind {
@@ -22,6 +34,19 @@ pub enum RegionKind {
     Image,
     /// Free regions have no kind.
     None,
+}
+
+impl RegionKind {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            RegionKind::Private => "private",
+            RegionKind::Mapped => "mapped",
+            RegionKind::Image => "image",
+            RegionKind::None => "-",
+        }
+    }
 }
 
 /// A region, from the memory information stream.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Address, CountReport, FindingReport, UsageChangeReport, process::kind_name};
+use super::{Address, CountReport, FindingReport, UsageChangeReport};
 use crate::{
     diff::{Change, Comparison, GroupChange, HeapChange, HeapStatus},
     layout::Bitness,
@@ -154,7 +154,7 @@ impl HeapDiffReport {
             .for_each(|group| others.merge(group.change));
         HeapDiffReport {
             heap: Address(heap.handle),
-            kind: kind_name(heap.kind),
+            kind: heap.kind.name(),
             flags: heap.flags,
             status: match heap.status {
                 HeapStatus::Survived => "survived",

@@ -15,7 +15,7 @@ mod usage;
 mod verify;
 
 pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport, Naming};
-pub use process::{HeapReport, ProcessReport, kind_name};
+pub use process::{HeapReport, ProcessReport};
 
 pub use usage::{
     ClassChangeReport, ClassReport, FreeReport, NewAllocationReport, OwnerReport, OwnerTotalReport,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Address, CountReport, FindingReport};
 use crate::{
     heap::Heap,
-    process::{HeapKind, HeapSource, Process},
+    process::{HeapSource, Process},
     stats::{HeapStatistics, SummaryRow},
 };
 
@@ -114,7 +114,7 @@ impl HeapReport {
         HeapReport {
             heap: Address(reference.handle),
             index: reference.index,
-            kind: kind_name(reference.kind),
+            kind: reference.kind.name(),
             source: match reference.source {
                 HeapSource::Peb => "peb",
                 HeapSource::Ring => "ring",
@@ -145,16 +145,5 @@ impl HeapReport {
                 .map(FindingReport::from)
                 .collect(),
         }
-    }
-}
-
-/// The name of a kind of heap in reports.
-#[must_use]
-pub fn kind_name(kind: HeapKind) -> &'static str {
-    match kind {
-        HeapKind::Nt => "nt",
-        HeapKind::NtXp => "nt-xp",
-        HeapKind::Segment => "segment",
-        HeapKind::PageHeap => "page-heap",
     }
 }

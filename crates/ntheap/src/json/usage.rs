@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::Address;
 use crate::{
     dump::Dump,
-    text::address::{kind_name, state_name},
     usage::{Class, NewAllocation, Owner, Total, Usage, UsageChange, UsedRegion},
 };
 
@@ -111,8 +110,8 @@ impl RegionReport {
             address: Address(used.region.base),
             size: used.region.size,
             allocation: Address(used.region.allocation_base),
-            state: state_name(used.region.state),
-            kind: kind_name(used.region.kind),
+            state: used.region.state.name(),
+            kind: used.region.kind.name(),
             protection: used.region.protection,
             owner: OwnerReport::new(used.owner, dump),
         }

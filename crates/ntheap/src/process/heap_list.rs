@@ -21,6 +21,19 @@ pub enum HeapKind {
     PageHeap,
 }
 
+impl HeapKind {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            HeapKind::Nt => "nt",
+            HeapKind::NtXp => "nt-xp",
+            HeapKind::Segment => "segment",
+            HeapKind::PageHeap => "page-heap",
+        }
+    }
+}
+
 /// How a heap was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HeapSource {

@@ -4,7 +4,6 @@ use std::fmt::{self, Write};
 
 use crate::{
     diff::human_bytes,
-    dump::{RegionKind, RegionState},
     process::Process,
     usage::{Class, Owner, Total, Usage},
 };
@@ -66,8 +65,8 @@ pub fn write(
             "{:<17} {:>11}  {:<7}  {:<7}  {}",
             format!("{:x}", used.region.base),
             human_bytes(used.region.size),
-            state_name(used.region.state),
-            kind_name(used.region.kind),
+            used.region.state.name(),
+            used.region.kind.name(),
             used.owner.describe(process.dump)
         )?;
     }
@@ -91,25 +90,4 @@ fn row(name: &str, total: &Total, out: &mut dyn Write) -> fmt::Result {
         human_bytes(total.reserved()),
         total.regions
     )
-}
-
-/// The name of a region's state in reports.
-#[must_use]
-pub fn state_name(state: RegionState) -> &'static str {
-    match state {
-        RegionState::Commit => "commit",
-        RegionState::Reserve => "reserve",
-        RegionState::Free => "free",
-    }
-}
-
-/// The name of a region's kind in reports.
-#[must_use]
-pub fn kind_name(kind: RegionKind) -> &'static str {
-    match kind {
-        RegionKind::Private => "private",
-        RegionKind::Mapped => "mapped",
-        RegionKind::Image => "image",
-        RegionKind::None => "-",
-    }
 }

@@ -6,7 +6,6 @@ use crate::{
     blocks::{Block, Kind, State, Trace, Visitor},
     diff::human_bytes,
     heap::{Heap, nt::FrontEndKind},
-    json::kind_name,
     process::Process,
     stats::{HeapStatistics, SummaryRow, collect_heaps, visit_parts},
     traces::Traces,
@@ -79,7 +78,7 @@ pub fn overview(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Vec<HeapOv
             let (reserved, committed) = sizes(heap);
             HeapOverview {
                 handle: heap.handle(),
-                kind: kind_name(heap.reference().kind),
+                kind: heap.reference().kind.name(),
                 reserved,
                 committed,
                 front_end: front_end(heap),

@@ -3,7 +3,7 @@
 use ntheap::{
     dump::{self, Dump},
     heap::{self, Heap},
-    json::{Address, ProcessReport, kind_name},
+    json::{Address, ProcessReport},
     process::{Process, global_flags},
     stats::HeapStatistics,
     time::UtcTime,
@@ -189,7 +189,7 @@ fn heap_info(heap: &Heap<'_, '_>, statistics: &HeapStatistics) -> HeapInfo {
     }
     HeapInfo {
         heap: Address(heap.handle()),
-        kind: kind_name(heap.reference().kind),
+        kind: heap.reference().kind.name(),
         flags,
         // Segment heaps have no such flags.
         class: (!matches!(heap, Heap::Segment(_)))
