@@ -14,6 +14,9 @@ const NAME: usize = 16;
 /// Structures hold structures: an end for what a hostile PDB describes.
 const MOST_LINES: usize = 1 << 16;
 
+/// Pointers lead from structure to structure in circles: they are followed this deep.
+const DEEPEST: usize = 32;
+
 /// How `dt` shows a structure.
 #[derive(Debug, Clone, Default)]
 pub struct TypeDisplay {
@@ -84,6 +87,9 @@ impl Printer<'_, '_, '_> {
         depth: u32,
         level: usize,
     ) -> fmt::Result {
+        if level > DEEPEST {
+            return Ok(());
+        }
         let Some(structure) = self.values.types.structure(id) else {
             return Ok(());
         };
