@@ -15,6 +15,10 @@ use crate::container::Container;
 /// `0xfeefee`.
 const NO_LINE: u32 = 0x00f0_0000;
 
+/// Characters of all files' names together: names in a hostile file can be long, and each end of one
+/// can count as a name of its own.
+const MAX_NAMES: usize = 1 << 28;
+
 /// Where in the source an address lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLine {
@@ -55,6 +59,7 @@ impl Lines {
         let debug = pdb.debug_information()?;
         let mut lines = Self::default();
         let mut by_name = HashMap::new();
+        let mut left = MAX_NAMES;
         let mut modules = debug.modules()?;
         while let Some(module) = modules.next()? {
             let Some(info) = pdb.module_info(&module)? else {
@@ -74,11 +79,14 @@ impl Lines {
                 let file = *files.entry(record.file_index.0).or_insert_with(|| {
                     let name = program.get_file_info(record.file_index).ok()?.name;
                     let name = strings.get(name).ok()?.to_string().into_owned();
+                    if let Some(&known) = by_name.get(&name) {
+                        return Some(known);
+                    }
+                    left = left.checked_sub(name.len())?;
                     let next = u32::try_from(lines.files.len()).ok()?;
-                    Some(*by_name.entry(name).or_insert_with_key(|name| {
-                        lines.files.push(name.clone());
-                        next
-                    }))
+                    lines.files.push(name.clone());
+                    by_name.insert(name, next);
+                    Some(next)
                 });
                 let Some(file) = file else { continue };
                 lines.records.push(Record {

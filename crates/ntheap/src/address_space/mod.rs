@@ -21,6 +21,10 @@ pub use window::Window;
 
 use crate::layout::Bitness;
 
+/// One past the last address that a program can have: the upper half is the kernel's. So the end of
+/// a structure that begins in the dump always has an address.
+pub(crate) const END: u64 = 1 << 63;
+
 /// A range of the process's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Range<'a> {
@@ -60,7 +64,7 @@ pub struct AddressSpace<'a> {
 impl<'a> AddressSpace<'a> {
     /// Makes an address space of `(address, offset in file, size)` ranges of `file`.
     ///
-    /// Parts past the end of `file` or of the address space are left out. Where ranges overlap, the
+    /// Parts past the end of `file` or of a program's half of the address space are left out. Where ranges overlap, the
     /// one that begins first (or, at the same address, comes first) wins.
     pub fn new(file: &'a [u8], ranges: impl IntoIterator<Item = (u64, u64, u64)>) -> Self {
         let length = file.len() as u64;
@@ -69,7 +73,7 @@ impl<'a> AddressSpace<'a> {
             .filter_map(|(address, offset, size)| {
                 let size = size
                     .min(length.checked_sub(offset)?)
-                    .min(u64::MAX - address);
+                    .min(END.saturating_sub(address));
                 (size > 0).then_some((address, offset, size))
             })
             .collect();
@@ -92,8 +96,10 @@ impl<'a> AddressSpace<'a> {
                         || before.any(|&(start, at, size)| {
                             let from = start.max(address);
                             let count = (start + size).min(address + shared).saturating_sub(from);
-                            part(at + (from - start), count)
-                                != part(offset + (from - address), count)
+                            // What lies behind the shared part has nothing in common.
+                            count > 0
+                                && part(at + (from - start), count)
+                                    != part(offset + (from - address), count)
                         });
                     overlaps.push(Overlap {
                         start: address,
@@ -298,6 +304,10 @@ mod tests {
         assert!(space.overlaps().iter().all(|overlap| overlap.differs));
         assert_eq!(space.u8(0x1010), Some(43), "of the second");
         assert_eq!(space.u8(0x1019), Some(25), "of the third");
+        // A short one, in front of what was kept of the second.
+        let short = [(0x1000, 0, 16), (0x1005, 32, 20), (0x1006, 63, 1)];
+        let space = AddressSpace::new(&file, short);
+        assert_eq!(space.overlaps()[1].size, 1);
     }
 
     #[test]
@@ -333,10 +343,15 @@ mod tests {
         let file = [0u8; 16];
         let space = AddressSpace::new(
             &file,
-            [(u64::MAX - 3, 0, 16), (0x10, 8, u64::MAX), (0x40, 99, 1)],
+            [
+                (END - 3, 0, 16),
+                (u64::MAX - 3, 0, 16),
+                (0x10, 8, u64::MAX),
+                (0x40, 99, 1),
+            ],
         );
         assert_eq!(space.size(), 3 + 8);
-        assert_eq!(space.u32(u64::MAX - 3), None);
-        assert_eq!(space.u16(u64::MAX - 3), Some(0));
+        assert_eq!(space.u32(END - 3), None);
+        assert_eq!(space.u16(END - 3), Some(0));
     }
 }

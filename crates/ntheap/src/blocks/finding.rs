@@ -78,7 +78,7 @@ pub enum FindingKind {
         /// Which bytes.
         part: &'static str,
     },
-    /// A structure of a segment heap contradicts itself or what is around it.
+    /// A structure contradicts itself or what is around it.
     BrokenStructure {
         /// Its name.
         structure: &'static str,

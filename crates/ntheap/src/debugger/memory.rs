@@ -105,7 +105,9 @@ impl Session<'_, '_> {
         }
         match (start(), self.value(last)) {
             (Ok(Some(from)), Ok(to)) => {
-                let count = to.checked_sub(from).map(|bytes| bytes / size + 1);
+                let count = to
+                    .checked_sub(from)
+                    .map(|bytes| (bytes / size).saturating_add(1));
                 let count = count.ok_or_else(|| CommandError::Operand {
                     text: last.to_owned(),
                     reason: "the end lies in front of the beginning",

@@ -258,7 +258,7 @@ impl Visitor for Collector {
 
     fn span(&mut self, span: &Span) {
         if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
-            self.unread_bytes += span.size;
+            self.unread_bytes = self.unread_bytes.saturating_add(span.size);
         }
     }
 
@@ -283,7 +283,7 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
         for (key, count) in b.groups {
             a.groups.entry(key).or_default().merge(count);
         }
-        a.unread_bytes += b.unread_bytes;
+        a.unread_bytes = a.unread_bytes.saturating_add(b.unread_bytes);
         a.lossy_findings += b.lossy_findings;
         a.findings.extend(b.findings);
         a

@@ -52,7 +52,7 @@ impl<'c> Verdict<'c> {
                 {
                     break;
                 }
-                explained += group.change.bytes();
+                explained = i64::saturating_add(explained, group.change.bytes());
                 groups.push(group.clone());
             }
             most_blocks = all

@@ -60,35 +60,30 @@ pub trait TypeCatalogue {
 /// The structures of the built-in tables have the fields that something is read from.
 impl TypeCatalogue for Layouts {
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for (structure, _, offset) in self.fields() {
-            if offset.is_some() && names.last().is_none_or(|last| last != structure) {
-                names.push(structure.to_owned());
-            }
-        }
-        names
+        self.structures().into_iter().map(str::to_owned).collect()
     }
 
     fn find(&self, name: &str) -> Option<TypeId> {
-        let names = TypeCatalogue::names(self);
-        names.iter().position(|known| known == name).map(TypeId)
+        let names = self.structures();
+        names.iter().position(|known| *known == name).map(TypeId)
     }
 
     fn structure(&self, id: TypeId) -> Option<StructureType> {
-        let name = TypeCatalogue::names(self).into_iter().nth(id.0)?;
+        let names = self.structures();
+        let name = *names.get(id.0)?;
         let mut fields: Vec<FieldType> = self
             .fields()
             .into_iter()
             .filter(|(structure, ..)| *structure == name)
-            .filter_map(|(_, field, offset)| self.field(&name, field, offset?))
+            .filter_map(|(_, field, offset)| self.field(&names, name, field, offset?))
             .collect();
         // Of fields at one place the larger is the outer one.
         let size = |field: &FieldType| self.size_of(&field.type_name).map(Reverse);
         let bit = |field: &FieldType| field.bits.map(|(position, _)| position);
         fields.sort_by_key(|field| (field.offset, size(field), bit(field)));
         Some(StructureType {
-            size: self.size_of(&name).unwrap_or(0),
-            name,
+            name: name.to_owned(),
+            size: self.size_of(name).unwrap_or(0),
             fields,
             complete: false,
         })
@@ -100,7 +95,24 @@ impl TypeCatalogue for Layouts {
 }
 
 impl Layouts {
-    fn field(&self, structure: &str, name: &str, offset: u32) -> Option<FieldType> {
+    /// Names of the structures that have fields; their places are their [`TypeId`]s.
+    fn structures(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = Vec::new();
+        for (structure, _, offset) in self.fields() {
+            if offset.is_some() && names.last().is_none_or(|last| *last != structure) {
+                names.push(structure);
+            }
+        }
+        names
+    }
+
+    fn field(
+        &self,
+        structures: &[&str],
+        structure: &str,
+        name: &str,
+        offset: u32,
+    ) -> Option<FieldType> {
         let words = type_of(structure, name, self.build, self.bitness)?;
         let (words, bits) = match words.split_once(" bits ") {
             Some((words, bits)) => {
@@ -127,7 +139,10 @@ impl Layouts {
         Some(FieldType {
             name: name.to_owned(),
             offset,
-            structure: TypeCatalogue::find(self, &type_name),
+            structure: structures
+                .iter()
+                .position(|known| *known == type_name)
+                .map(TypeId),
             type_name,
             size,
             bits,

@@ -26,6 +26,8 @@ pub use groups::{Count, Groups, Order, SizeCounts};
 pub use segment_report::{BUCKETS, Bucket, Chunks, LargeBlocks, Ranges, SegmentReport, Slots};
 pub use summary_row::SummaryRow;
 
+pub(crate) use groups::total;
+
 use rayon::prelude::*;
 
 use crate::{
@@ -105,7 +107,7 @@ impl HeapStatistics {
 
     fn merge(mut self, other: Self) -> Self {
         self.sizes.merge(other.sizes);
-        self.busy_bytes += other.busy_bytes;
+        self.busy_bytes = self.busy_bytes.saturating_add(other.busy_bytes);
         self.busy_blocks += other.busy_blocks;
         self.largest_free = self.largest_free.max(other.largest_free);
         for (mine, theirs) in [
@@ -119,7 +121,7 @@ impl HeapStatistics {
             mine.merge(theirs);
         }
         self.traced_blocks += other.traced_blocks;
-        self.unread_bytes += other.unread_bytes;
+        self.unread_bytes = self.unread_bytes.saturating_add(other.unread_bytes);
         self.finding_count += other.finding_count;
         self.findings.extend(other.findings);
         self.findings.truncate(MAX_FINDINGS);
@@ -152,7 +154,7 @@ impl Visitor for HeapStatistics {
             State::Busy if block.internal => self.internal.add(block.block_size),
             State::Busy => {
                 self.busy_blocks += 1;
-                self.busy_bytes += block.size;
+                self.busy_bytes = self.busy_bytes.saturating_add(block.size);
                 self.sizes.add(block.size);
                 self.traced_blocks += u64::from(block.trace != crate::blocks::Trace::None);
                 if slot {
@@ -172,7 +174,7 @@ impl Visitor for HeapStatistics {
 
     fn span(&mut self, span: &Span) {
         if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
-            self.unread_bytes += span.size;
+            self.unread_bytes = self.unread_bytes.saturating_add(span.size);
         }
     }
 

@@ -313,8 +313,10 @@ impl Visitor for Counter<'_, '_, '_> {
                 let large = &mut self.report.large;
                 large.count += 1;
                 let asked = asked(block, 0);
-                large.busy += asked;
-                large.unused += block.block_size.saturating_sub(asked);
+                // Nothing but the address space bounds what they say of their sizes.
+                large.busy = large.busy.saturating_add(asked);
+                let unused = block.block_size.saturating_sub(asked);
+                large.unused = large.unused.saturating_add(unused);
             }
             Kind::Vs => self.chunk(block),
             Kind::SegmentLfh => self.slot(block),

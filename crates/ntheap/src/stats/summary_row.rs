@@ -1,5 +1,6 @@
 //! What the headers of an NT heap say of it, as `!heap -s` adds it up.
 
+use super::total;
 use crate::{
     heap::nt::{FrontEndKind, NtHeap},
     layout::Bitness,
@@ -40,25 +41,23 @@ impl SummaryRow {
     pub fn of(heap: &NtHeap<'_, '_>, verbose: bool) -> Self {
         let segments = || heap.segments.iter();
         let (lfh_reserved, lfh_committed) = heap.header.lfh_region;
-        let segments_reserved: u64 = segments().map(|segment| segment.reserved).sum();
-        let segments_committed: u64 = segments().map(|segment| segment.committed()).sum();
+        let segments_reserved = total(segments().map(|segment| segment.reserved));
+        let segments_committed = total(segments().map(|segment| segment.committed()));
         let large = match heap.bitness() {
             Bitness::X64 => 0xf_e000,
             Bitness::X86 => 0x7_f000,
         };
-        let not_counted = segments()
-            .map(|segment| {
-                let ranges = segment.ranges.iter().map(|range| range.size);
-                let large: u64 = ranges.filter(|&size| verbose && size >= large).sum();
-                // XP keeps the largest range, which is one of the large ones.
-                large.max(segment.largest_uncommitted)
-            })
-            .sum();
+        let not_counted = total(segments().map(|segment| {
+            let ranges = segment.ranges.iter().map(|range| range.size);
+            let large = total(ranges.filter(|&size| verbose && size >= large));
+            // XP keeps the largest range, which is one of the large ones.
+            large.max(segment.largest_uncommitted)
+        }));
         SummaryRow {
             handle: heap.handle(),
             flags: heap.header.flags,
-            reserved: segments_reserved + lfh_reserved,
-            committed: segments_committed + lfh_committed,
+            reserved: segments_reserved.saturating_add(lfh_reserved),
+            committed: segments_committed.saturating_add(lfh_committed),
             segments_committed,
             virtual_size: segments_reserved.saturating_sub(not_counted),
             free: heap.header.total_free,

@@ -6,6 +6,7 @@ use crate::{
     diff::{BlockChanges, Change, Comparison, HeapChange, HeapStatus, human_bytes},
     layout::Bitness,
     process::Process,
+    stats::total,
     text::{
         NameSource,
         stacks::{essence, write_stack},
@@ -78,7 +79,7 @@ fn certainty(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
             after.blocks
         );
     }
-    let bytes: u64 = comparison.heaps.iter().map(|heap| heap.unread_bytes).sum();
+    let bytes = total(comparison.heaps.iter().map(|heap| heap.unread_bytes));
     let incomplete: Vec<&HeapChange> = comparison
         .heaps
         .iter()

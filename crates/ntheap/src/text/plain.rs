@@ -7,7 +7,7 @@ use crate::{
     diff::human_bytes,
     heap::{Heap, nt::FrontEndKind},
     process::Process,
-    stats::{HeapStatistics, SummaryRow, collect_heaps, visit_parts},
+    stats::{HeapStatistics, SummaryRow, collect_heaps, total, visit_parts},
     traces::Traces,
 };
 
@@ -100,8 +100,8 @@ fn sizes(heap: &Heap<'_, '_>) -> (Option<u64>, Option<u64>) {
         Heap::Nt(heap) => {
             let row = SummaryRow::of(heap, false);
             let blocks = &heap.virtual_blocks;
-            let reserved: u64 = blocks.iter().map(|block| block.reserved).sum();
-            let committed: u64 = blocks.iter().map(|block| block.committed).sum();
+            let reserved = total(blocks.iter().map(|block| block.reserved));
+            let committed = total(blocks.iter().map(|block| block.committed));
             (
                 Some(row.reserved.saturating_add(reserved)),
                 Some(row.committed.saturating_add(committed)),

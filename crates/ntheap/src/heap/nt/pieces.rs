@@ -128,8 +128,7 @@ impl NtHeap<'_, '_> {
     /// The user value (`RtlSetUserValueHeap`) of an entry whose flags say that it can have one.
     #[must_use]
     pub fn user_value(&self, entry: &RawEntry) -> Option<u64> {
-        let extra = (entry.address + entry.size).checked_sub(self.unit())?;
-        let extra = self.memory.at(extra, self.bitness());
+        let extra = self.memory.at(self.extra(entry)?, self.bitness());
         extra
             .pointer(self.layouts.entry_extra.settable)
             .filter(|&value| value != 0)
@@ -138,13 +137,17 @@ impl NtHeap<'_, '_> {
     /// The trace in the database of an entry that has a place for one. Debug heaps with traces keep
     /// one there besides the record in front of the user area.
     pub(crate) fn database_trace(&self, entry: &RawEntry) -> Trace {
-        let extra = (entry.address + entry.size).checked_sub(self.unit());
-        match extra {
+        match self.extra(entry) {
             Some(extra) if entry.entry.flags & EXTRA_PRESENT != 0 => {
                 self.trace_index(extra, Some(0))
             }
             _ => Trace::None,
         }
+    }
+
+    /// Where an entry has its `_HEAP_ENTRY_EXTRA`, if it has one.
+    fn extra(&self, entry: &RawEntry) -> Option<u64> {
+        (entry.address + entry.size).checked_sub(self.unit())
     }
 
     fn raw_entry(&self, at: u64, entry: Entry) -> RawEntry {

@@ -4,7 +4,7 @@ use rustc_hash::FxHashSet;
 
 use super::NtHeap;
 use crate::{
-    address_space::ListEnd,
+    address_space::{END, ListEnd},
     blocks::{Finding, FindingKind},
 };
 
@@ -195,7 +195,7 @@ impl NtHeap<'_, '_> {
         }
         let base = header.pointer(layout.base_address)?;
         let reserved = u64::from(header.u32(layout.number_of_pages)?) * PAGE;
-        let end = base.checked_add(reserved)?;
+        let end = base.checked_add(reserved).filter(|&end| end <= END)?;
         let first_entry = header.pointer(layout.first_entry)?;
         let last = header.pointer(layout.last_valid_entry)?;
         let unit = self.unit();

@@ -5,7 +5,7 @@ use super::{
     entry::{EXTRA_PRESENT, is_extended_entry, is_stack_trace_interceptor},
 };
 use crate::{
-    address_space::ListEnd,
+    address_space::{END, ListEnd},
     blocks::{Block, FindingKind, Kind, State, Trace, Visitor},
 };
 
@@ -51,8 +51,22 @@ impl NtHeap<'_, '_> {
                     entry: block.address(layout.busy_block)?,
                 })
             };
+            let fits = |block: &VirtualBlock| {
+                let size = block.committed.max(block.reserved);
+                block
+                    .element
+                    .checked_add(size)
+                    .is_some_and(|end| end <= END)
+            };
             match read() {
-                Some(block) => self.virtual_blocks.push(block),
+                Some(block) if fits(&block) => self.virtual_blocks.push(block),
+                Some(_) => {
+                    let kind = FindingKind::BrokenStructure {
+                        structure: "_HEAP_VIRTUAL_ALLOC_ENTRY",
+                        reason: "its size goes beyond the address space",
+                    };
+                    self.report(element, kind);
+                }
                 None => {
                     let structure = "_HEAP_VIRTUAL_ALLOC_ENTRY";
                     self.report(element, FindingKind::MissingStructure { structure });

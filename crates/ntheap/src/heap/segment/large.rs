@@ -7,7 +7,10 @@ use super::{
     context::PAGE,
     sink::{RawBlock, Sink, Unused},
 };
-use crate::blocks::{FindingKind, Kind, State};
+use crate::{
+    address_space::END,
+    blocks::{FindingKind, Kind, State},
+};
 
 /// More large blocks than fit an address space.
 const MAX_BLOCKS: usize = 1 << 28;
@@ -97,7 +100,8 @@ impl SegmentHeap<'_, '_> {
         let pages = data.pointer(layout.allocated_pages)?;
         let start = address & ADDRESS_MASK;
         let size = pages & !(PAGE - 1);
-        let sound = start != 0 && size != 0 && start.checked_add(size).is_some();
+        let sound =
+            start != 0 && size != 0 && start.checked_add(size).is_some_and(|end| end <= END);
         sound.then_some(LargeBlock {
             node,
             start,

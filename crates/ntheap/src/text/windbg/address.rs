@@ -13,6 +13,7 @@ use crate::{
     dump::{RegionKind, RegionState},
     layout::Bitness,
     process::Process,
+    stats::total,
     traces::Traces,
 };
 
@@ -238,13 +239,11 @@ pub fn address_summary(
     let map = UsageMap::of(process, traces);
     let regions = &map.regions;
     let size = |used: &UsedRegion| used.region.size;
-    let total: u64 = regions.iter().map(size).sum();
     let busy = |used: &&UsedRegion| used.usage != Usage::Free;
-    let busy: u64 = regions.iter().filter(busy).map(size).sum();
     let table = Table {
         bitness: process.bitness,
-        busy,
-        total,
+        busy: total(regions.iter().filter(busy).map(size)),
+        total: total(regions.iter().map(size)),
     };
 
     let usages = sums(regions, |used| {

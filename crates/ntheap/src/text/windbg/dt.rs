@@ -12,7 +12,10 @@ use crate::{
 /// Names of fields are padded to this width.
 const NAME: usize = 16;
 /// Structures hold structures: an end for what a hostile PDB describes.
-const MOST_LINES: usize = 1 << 16;
+const MOST_FIELDS: usize = 1 << 16;
+
+/// Pointers lead from structure to structure in circles: they are followed this deep.
+const DEEPEST: usize = 32;
 
 /// How `dt` shows a structure.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +47,7 @@ pub fn type_layout(
             names,
             types,
         },
-        lines: 0,
+        fields: 0,
         unread: None,
         out,
     };
@@ -69,7 +72,8 @@ pub fn type_names(module: &str, names: &[String], out: &mut dyn Write) -> fmt::R
 
 struct Printer<'o, 'v, 'a> {
     values: Values<'v, 'a>,
-    lines: usize,
+    /// Fields that were looked at, shown or not.
+    fields: usize,
     /// The first address that could not be read.
     unread: Option<u64>,
     out: &'o mut dyn Write,
@@ -84,18 +88,21 @@ impl Printer<'_, '_, '_> {
         depth: u32,
         level: usize,
     ) -> fmt::Result {
+        if level > DEEPEST {
+            return Ok(());
+        }
         let Some(structure) = self.values.types.structure(id) else {
             return Ok(());
         };
         let indent = 3 * (level + 1);
         let wanted = path.first();
         for field in &structure.fields {
+            self.fields += 1;
+            if self.fields > MOST_FIELDS {
+                return Ok(());
+            }
             if wanted.is_some_and(|wanted| !field.name.eq_ignore_ascii_case(wanted)) {
                 continue;
-            }
-            self.lines += 1;
-            if self.lines > MOST_LINES {
-                return Ok(());
             }
             let name = if field.name.is_empty() {
                 "__BaseClass"

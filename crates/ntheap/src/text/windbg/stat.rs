@@ -9,7 +9,7 @@ use crate::{
         nt::{NtHeap, Segment},
     },
     layout::Bitness,
-    stats::{HeapStatistics, Order},
+    stats::{HeapStatistics, Order, total},
 };
 
 /// Rows that are printed when the command does not say how many.
@@ -25,14 +25,14 @@ pub const DEFAULT_ROWS: usize = 20;
 /// Those of `out`.
 pub fn heap_sizes(heaps: &[Heap<'_, '_>], bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
     let row = |opened: &Heap<'_, '_>, heap: &NtHeap<'_, '_>| {
-        let sum = |size: fn(&Segment) -> u64| heap.segments.iter().map(size).sum::<u64>();
+        let sum = |size: fn(&Segment) -> u64| total(heap.segments.iter().map(size));
         HeapSizes {
             handle: opened.handle(),
             segments: heap.segments.len(),
             reserved: sum(|s| s.reserved),
             committed: sum(Segment::committed),
             virtual_blocks: heap.virtual_blocks.len(),
-            in_virtual: heap.virtual_blocks.iter().map(|b| b.committed).sum(),
+            in_virtual: total(heap.virtual_blocks.iter().map(|b| b.committed)),
         }
     };
     // Of equal ones the last comes first.

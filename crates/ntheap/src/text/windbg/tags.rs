@@ -57,7 +57,9 @@ pub fn pseudo_tags(process: &Process<'_, '_>, handle: u64, out: &mut dyn Write) 
         _ => format!("Objects of {:4}  ", index * process.bitness.unit()),
     };
     for index in 1..PSEUDO_TAGS {
-        let at = table + index * u64::from(layout.struct_size);
+        let Some(at) = table.checked_add(index * u64::from(layout.struct_size)) else {
+            break;
+        };
         let entry = memory.at(at, process.bitness);
         let allocations = entry.u32(layout.allocs).unwrap_or(0);
         let frees = entry.u32(layout.frees).unwrap_or(0);

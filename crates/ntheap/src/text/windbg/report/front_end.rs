@@ -84,16 +84,19 @@ fn lfh(
     writeln!(out, "       Block cache:")?;
     let entry = &process.layouts.user_memory_cache;
     for index in 0..CACHE_LISTS {
-        let Some(cache) = lfh.address(layout.user_block_cache) else {
+        let cache = lfh
+            .address(layout.user_block_cache)
+            .and_then(|first| first.checked_add(index * u64::from(entry.struct_size)));
+        let Some(cache) = cache else {
             break;
         };
-        let cache = memory.at(cache + index * u64::from(entry.struct_size), bitness);
+        let cache = memory.at(cache, bitness);
         let blocks = cache.u32(entry.available_blocks).unwrap_or(0);
         // The depth of an SLIST_HEADER follows its pointer on x86 and begins it on x64.
         let depth = cache
             .address(entry.user_blocks)
             .and_then(|list| match bitness {
-                Bitness::X86 => memory.u16(list + bitness.pointer_size()),
+                Bitness::X86 => memory.u16(list.checked_add(bitness.pointer_size())?),
                 Bitness::X64 => memory.u16(list),
             });
         let depth = depth.unwrap_or(0);

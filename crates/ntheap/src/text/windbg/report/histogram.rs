@@ -119,8 +119,9 @@ impl<'h, 'p, 'a> Histogram<'h, 'p, 'a> {
             if row.busy + row.free + row.front_busy + row.front_free == 0 {
                 continue;
             }
-            let from = index as u64 * self.bucket;
-            write!(out, "{from:6} - {:6}", from + self.bucket)?;
+            // A bucket as large as the user likes.
+            let from = (index as u64).saturating_mul(self.bucket);
+            write!(out, "{from:6} - {:6}", from.saturating_add(self.bucket))?;
             counts(row, out)?;
             total.busy += row.busy;
             total.free += row.free;

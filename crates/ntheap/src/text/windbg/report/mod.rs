@@ -11,7 +11,7 @@ use super::{flags, format::digits};
 use crate::{
     heap::{Heap, nt::NtHeap},
     process::{HeapRef, Process},
-    stats::SummaryRow,
+    stats::{SummaryRow, total},
 };
 use histogram::Histogram;
 
@@ -81,9 +81,8 @@ fn caption(heap: &NtHeap<'_, '_>, out: &mut dyn Write) -> fmt::Result {
 
 fn header(heap: &NtHeap<'_, '_>, out: &mut dyn Write) -> fmt::Result {
     let row = SummaryRow::of(heap, true);
-    let sum = |size: fn(&crate::heap::nt::Segment) -> u64| {
-        heap.segments.iter().map(size).sum::<u64>() >> 10
-    };
+    let sum =
+        |size: fn(&crate::heap::nt::Segment) -> u64| total(heap.segments.iter().map(size)) >> 10;
     let blocks = row.free_list_length;
     caption(heap, out)?;
     writeln!(out)?;
@@ -118,11 +117,7 @@ fn header(heap: &NtHeap<'_, '_>, out: &mut dyn Write) -> fmt::Result {
         out,
         "   Virtual address fragmentation   {address}% ({ranges} uncommited ranges)"
     )?;
-    let in_virtual: u64 = heap
-        .virtual_blocks
-        .iter()
-        .map(|block| block.committed)
-        .sum();
+    let in_virtual = total(heap.virtual_blocks.iter().map(|block| block.committed));
     writeln!(
         out,
         "   Virtual blocks  {} - total {} KBytes",

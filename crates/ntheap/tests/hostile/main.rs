@@ -1,10 +1,12 @@
 //! Input that is no dump, half a dump, or a dump of a corrupt process: a clear error or a partial
 //! result, never a panic, a hang or a huge allocation.
 
+mod commands;
 #[allow(dead_code)]
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ntheap::{
     Error,
@@ -269,19 +271,24 @@ fn flipped_bits_and_zeroed_pages_never_panic() {
     }
 }
 
-#[test]
-fn damaged_real_dumps_never_panic() {
-    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
-    let mut random = Random(42);
-    let mut dumps = 0;
-    let mut names: Vec<_> = std::fs::read_dir(testdata)
+/// The dumps that come with the project.
+fn testdata() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("testdata")
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.to_string_lossy().ends_with(".dmp.zst"))
         .collect();
-    names.sort();
-    for path in names {
+    paths.sort();
+    paths
+}
+
+#[test]
+fn damaged_real_dumps_never_panic() {
+    let mut random = Random(42);
+    let mut dumps = 0;
+    for path in testdata() {
         let file = DumpFile::open(&path).expect("opens");
         dumps += 1;
         let mut bytes = file.bytes().to_vec();
