@@ -29,6 +29,19 @@ pub enum Architecture {
     Arm64,
 }
 
+impl Architecture {
+    /// An address as a dump writes it. Writers widen addresses of 32-bit processes with their sign,
+    /// which matters above 2 GiB, where programs with large addresses have memory.
+    #[must_use]
+    pub(crate) const fn address(self, written: u64) -> u64 {
+        const SIGN: u64 = 0xffff_ffff_8000_0000;
+        match self {
+            Architecture::X86 if written >= SIGN => written & u32::MAX as u64,
+            _ => written,
+        }
+    }
+}
+
 /// A thread of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thread {
@@ -176,7 +189,7 @@ impl<'a> Dump<'a> {
             &mut problems,
         );
         let regions = match minidump.get_stream::<MinidumpMemoryInfoList<'_>>() {
-            Ok(list) => regions(&list),
+            Ok(list) => regions(&list, architecture),
             Err(MinidumpError::StreamNotFound) => Vec::new(),
             Err(error) => {
                 let reason = error.to_string();
@@ -204,6 +217,9 @@ impl<'a> Dump<'a> {
                 _ => {}
             }
         }
+        for (address, ..) in &mut ranges {
+            *address = architecture.address(*address);
+        }
         let memory = AddressSpace::new(file, ranges);
         let differing = || memory.overlaps().iter().filter(|overlap| overlap.differs);
         if let Some(first) = differing().next() {
@@ -226,8 +242,12 @@ impl<'a> Dump<'a> {
             process_create_time: misc
                 .as_ref()
                 .and_then(|m| m.raw.process_create_time().copied()),
-            modules: modules.as_ref().map(read_modules).unwrap_or_default(),
-            threads: threads.as_ref().map(read_threads).unwrap_or_default(),
+            modules: modules
+                .map(|list| read_modules(&list, architecture))
+                .unwrap_or_default(),
+            threads: threads
+                .map(|list| read_threads(&list, architecture))
+                .unwrap_or_default(),
             regions,
             memory,
             problems,
@@ -307,7 +327,7 @@ fn noted<T>(
     }
 }
 
-fn read_modules(list: &MinidumpModuleList) -> Vec<Module> {
+fn read_modules(list: &MinidumpModuleList, architecture: Architecture) -> Vec<Module> {
     list.iter()
         .take(MAX_MODULES)
         .map(|module| {
@@ -321,7 +341,7 @@ fn read_modules(list: &MinidumpModuleList) -> Vec<Module> {
                 ]
             };
             Module {
-                base: module.raw.base_of_image,
+                base: architecture.address(module.raw.base_of_image),
                 size: u64::from(module.raw.size_of_image),
                 path: module.name.clone(),
                 timestamp: module.raw.time_date_stamp,
@@ -340,25 +360,25 @@ fn read_modules(list: &MinidumpModuleList) -> Vec<Module> {
         .collect()
 }
 
-fn read_threads(list: &MinidumpThreadList<'_>) -> Vec<Thread> {
+fn read_threads(list: &MinidumpThreadList<'_>, architecture: Architecture) -> Vec<Thread> {
     list.threads
         .iter()
         .map(|thread| Thread {
             id: thread.raw.thread_id,
-            teb: thread.raw.teb,
-            stack_base: thread.raw.stack.start_of_memory_range,
+            teb: architecture.address(thread.raw.teb),
+            stack_base: architecture.address(thread.raw.stack.start_of_memory_range),
             stack_size: u64::from(thread.raw.stack.memory.data_size),
         })
         .collect()
 }
 
-fn regions(list: &MinidumpMemoryInfoList<'_>) -> Vec<Region> {
+fn regions(list: &MinidumpMemoryInfoList<'_>, architecture: Architecture) -> Vec<Region> {
     let mut regions: Vec<Region> = list
         .iter()
         .map(|info| Region {
-            base: info.raw.base_address,
+            base: architecture.address(info.raw.base_address),
             size: info.raw.region_size,
-            allocation_base: info.raw.allocation_base,
+            allocation_base: architecture.address(info.raw.allocation_base),
             state: match info.raw.state {
                 0x1000 => RegionState::Commit,
                 0x2000 => RegionState::Reserve,
@@ -376,4 +396,17 @@ fn regions(list: &MinidumpMemoryInfoList<'_>) -> Vec<Region> {
         .collect();
     regions.sort_by_key(|region| region.base);
     regions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_32_bit_processes_lose_their_sign() {
+        let widened = 0xffff_ffff_8012_0000;
+        assert_eq!(Architecture::X86.address(widened), 0x8012_0000);
+        assert_eq!(Architecture::X86.address(0x7012_0000), 0x7012_0000);
+        assert_eq!(Architecture::X64.address(widened), widened);
+    }
 }
