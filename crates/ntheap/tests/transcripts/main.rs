@@ -29,7 +29,7 @@ mod triage;
 mod unreachable;
 mod xp;
 
-use std::{collections::BTreeMap, env, sync::Mutex};
+use std::{collections::BTreeMap, env, fs, path::Path, sync::Mutex};
 
 use ntheap::{
     debugger::{CommandError, Session},
@@ -90,6 +90,12 @@ fn commands_print_what_the_debugger_prints() {
     print("all", &total);
     for (class, count) in &total.excused {
         println!("    {count:5} {class}");
+    }
+    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/fidelity.md");
+    let documents = fs::read_to_string(documents).expect("the document of the classes");
+    for class in total.excused.keys() {
+        let row = format!("\n| {class}");
+        assert!(documents.contains(&row), "docs/fidelity.md lacks {class}");
     }
     assert_eq!(
         (total.failing, total.not_yet),
