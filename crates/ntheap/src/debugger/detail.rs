@@ -41,6 +41,10 @@ impl Session<'_, '_> {
             |heap: &NtHeap<'_, '_>| windbg::entry_detail(process, heap, entry, block.as_ref(), out);
         match Heap::open(process, reference) {
             Heap::Nt(heap) => Ok(show(&heap)?),
+            Heap::Segment(heap) => match &block {
+                Some(block) => Ok(windbg::segment_block(&heap, block, out)?),
+                None => Err(NOT_NT),
+            },
             // A block with a light prefix lies in the normal heap.
             Heap::Page(page) => match page.normal() {
                 Some(Heap::Nt(heap)) => Ok(show(heap)?),

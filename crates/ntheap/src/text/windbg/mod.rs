@@ -39,6 +39,7 @@ pub use modules::{modules, nearest, search};
 pub use p::{address as block_at, blocks, overview};
 pub use report::{ReportOptions, report};
 pub use rows::RowPrinter;
+pub use segment_block::segment_block;
 pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes, heap_sizes};
 pub use summary::{SummaryOptions, summary};
 pub use tags::{global_tags, pseudo_tags};

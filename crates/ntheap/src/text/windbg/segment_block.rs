@@ -14,8 +14,15 @@ const INTERNAL: u8 = 0x4;
 const LFH: u8 = 0x8;
 const VS: u8 = 0xc;
 
-/// Prints the block.
-pub(super) fn write(heap: &SegmentHeap<'_, '_>, block: &Block, out: &mut dyn Write) -> fmt::Result {
+/// Prints a block of this heap.
+///
+/// # Errors
+/// Those of `out`.
+pub fn segment_block(
+    heap: &SegmentHeap<'_, '_>,
+    block: &Block,
+    out: &mut dyn Write,
+) -> fmt::Result {
     let width = digits(heap.bitness());
     let address = block.address;
     writeln!(out)?;

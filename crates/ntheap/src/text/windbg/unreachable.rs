@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use super::{
     format::digits,
     p::frame_name,
-    segment_block,
+    segment_block::segment_block,
     usage::{Usage, UsageMap},
     x::{Line, caption, scan},
 };
@@ -216,7 +216,7 @@ pub fn unreachable(
                     trace(process, heap, block)
                 }
                 Heap::Segment(heap) => {
-                    segment_block::write(heap, block, out)?;
+                    segment_block(heap, block, out)?;
                     block.trace
                 }
                 _ => continue,
