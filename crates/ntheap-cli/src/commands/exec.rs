@@ -26,8 +26,10 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     if let Some(other) = &other {
         session = session.with_other_side(other);
     }
+    let count = args.commands.len();
+    let mut failed = 0;
     for command in &args.commands {
-        if args.commands.len() > 1 {
+        if count > 1 {
             output.text(|out| writeln!(out, "0:000> {command}"))?;
         }
         let mut result = Ok(());
@@ -40,8 +42,19 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
         })?;
         if let Err(error) = result {
             output.flush()?;
-            return Err(Failure::Usage(format!("{command}: {error}")));
+            let failure = Failure::Usage(format!("{command}: {error}"));
+            if count == 1 {
+                return Err(failure);
+            }
+            // As in the debugger, the next command does not wait for this one to be right.
+            eprintln!("ntheap: {failure}");
+            failed += 1;
         }
+    }
+    if failed > 0 {
+        output.flush()?;
+        let text = format!("{failed} of {count} commands could not be carried out");
+        return Err(Failure::Usage(text));
     }
     symbols::report(&dump, input.symbols());
     Ok(status)
