@@ -74,7 +74,8 @@ impl<'o> Pager<'o> {
         };
         self.output.flush()?;
         terminal.write_str("-- more: any key; q stops --")?;
-        let key = terminal.read_key();
+        // Raw: otherwise Ctrl-C comes as a signal too, which may arrive during the next command.
+        let key = terminal.read_key_raw();
         terminal.clear_line()?;
         self.lines = 0;
         let quit = matches!(
