@@ -172,6 +172,22 @@ impl<'a> AddressSpace<'a> {
         self.ranges.get(index).map(|range| range.start)
     }
 
+    /// How many of the `size` bytes at `start` the dump holds: of a full dump, the committed ones.
+    #[must_use]
+    pub fn held(&self, start: u64, size: u64) -> u64 {
+        let end = start.saturating_add(size);
+        let (mut at, mut held) = (start, 0);
+        while at < end {
+            let bytes = self.readable(at, end - at);
+            held += bytes;
+            match self.next_readable(at.saturating_add(bytes.max(1))) {
+                Some(next) if next > at => at = next,
+                _ => break,
+            }
+        }
+        held
+    }
+
     /// `size` bytes at `address` as a slice of the dump, if they lie in one range.
     #[must_use]
     pub fn slice(&self, address: u64, size: u64) -> Option<&'a [u8]> {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{CommandError, Session};
 use crate::{
-    heap::{Heap, find::block_at, nt::NtHeap},
+    heap::{Heap, find::block_at},
     text::windbg,
 };
 
@@ -37,20 +37,18 @@ impl Session<'_, '_> {
         };
         let reference = process.heap(handle).map_err(|_| NOT_NT)?;
         let entry = block.map_or(address, |block| block.entry);
-        let mut show =
-            |heap: &NtHeap<'_, '_>| windbg::entry_detail(process, heap, entry, block.as_ref(), out);
-        match Heap::open(process, reference) {
-            Heap::Nt(heap) => Ok(show(&heap)?),
-            Heap::Segment(heap) => match &block {
-                Some(block) => Ok(windbg::segment_block(&heap, block, out)?),
-                None => Err(NOT_NT),
-            },
-            // A block with a light prefix lies in the normal heap.
-            Heap::Page(page) => match page.normal() {
-                Some(Heap::Nt(heap)) => Ok(show(heap)?),
-                _ => Err(NOT_NT),
-            },
-            _ => Err(NOT_NT),
+        match (Heap::open(process, reference), &block) {
+            (Heap::Segment(heap), Some(block)) => Ok(windbg::segment_block(&heap, block, out)?),
+            (heap, block) => {
+                let heap = heap.nt().ok_or(NOT_NT)?;
+                Ok(windbg::entry_detail(
+                    process,
+                    heap,
+                    entry,
+                    block.as_ref(),
+                    out,
+                )?)
+            }
         }
     }
 }

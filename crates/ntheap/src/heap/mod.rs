@@ -97,6 +97,19 @@ impl<'p, 'a> Heap<'p, 'a> {
         self.reference().handle
     }
 
+    /// The NT heap itself, or the normal one behind a page heap, where blocks with a light prefix lie.
+    #[must_use]
+    pub fn nt(&self) -> Option<&NtHeap<'p, 'a>> {
+        match self {
+            Heap::Nt(heap) => Some(heap),
+            Heap::Page(page) => match page.normal()? {
+                Heap::Nt(heap) => Some(heap),
+                _ => None,
+            },
+            Heap::Segment(_) | Heap::NotWalked(..) => None,
+        }
+    }
+
     /// `_HEAP.Flags`, of a page heap those of its root; 0 where the kind has none.
     #[must_use]
     pub fn flags(&self) -> u32 {

@@ -99,14 +99,7 @@ impl HeapReport {
     #[must_use]
     pub fn new(heap: &Heap<'_, '_>, statistics: &HeapStatistics) -> Self {
         let reference = heap.reference();
-        let row = match heap {
-            Heap::Nt(heap) => Some(SummaryRow::of(heap, false)),
-            Heap::Page(heap) => match heap.normal() {
-                Some(Heap::Nt(normal)) => Some(SummaryRow::of(normal, false)),
-                _ => None,
-            },
-            _ => None,
-        };
+        let row = heap.nt().map(|heap| SummaryRow::of(heap, false));
         let (reserved, committed) = match heap {
             Heap::Segment(heap) => (Some(heap.reserved_bytes()), Some(heap.committed_bytes())),
             _ => (row.map(|row| row.reserved), row.map(|row| row.committed)),

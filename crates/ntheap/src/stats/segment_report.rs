@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::{
-    address_space::AddressSpace,
     blocks::{Block, Kind, State, Visitor},
     heap::{
         Heap,
@@ -209,9 +208,10 @@ impl Counter<'_, '_, '_> {
             }
             let key = ((range.size - 1) / bucket).min(buckets - 1);
             let row = self.report.ranges.entry(key).or_default();
-            let committed = range
-                .committed
-                .unwrap_or_else(|| held(self.heap.memory(), range.start, range.size))
+            let committed = self
+                .heap
+                .committed(segment, &range)
+                .unwrap_or_else(|| self.heap.memory().held(range.start, range.size))
                 .min(range.size);
             let decommitted = range.size - committed;
             row.count += 1;
@@ -237,7 +237,7 @@ impl Counter<'_, '_, '_> {
             let asked = asked(block, self.heap.unit());
             row.unused += block.block_size.saturating_sub(asked);
         } else {
-            let held = held(self.heap.memory(), block.entry, block.block_size);
+            let held = self.heap.memory().held(block.entry, block.block_size);
             row.free_count += 1;
             row.free_committed += held;
             row.free_decommitted += block.block_size - held;
@@ -272,7 +272,7 @@ impl Counter<'_, '_, '_> {
             row.busy += asked;
             row.unused += block.block_size.saturating_sub(asked);
         } else {
-            let held = held(self.heap.memory(), block.entry, block.block_size);
+            let held = self.heap.memory().held(block.entry, block.block_size);
             row.free_committed += held;
             row.free_decommitted += block.block_size - held;
         }
@@ -288,7 +288,7 @@ impl Counter<'_, '_, '_> {
         if let Some(end) = self.ends.get(&subsegment.start) {
             let tail = end.saturating_sub(subsegment.end);
             row.tail += tail;
-            row.tail_committed += held(self.heap.memory(), subsegment.end, tail);
+            row.tail_committed += self.heap.memory().held(subsegment.end, tail);
         }
         let affinity = self.heap.affinity(subsegment.start);
         let (slot, count) = affinity.unwrap_or_default();
@@ -330,21 +330,6 @@ impl Visitor for Counter<'_, '_, '_> {
 fn asked(block: &Block, header: u64) -> u64 {
     let front = block.address.saturating_sub(block.entry);
     front.saturating_sub(header).saturating_add(block.size)
-}
-
-/// How many of these bytes the dump holds: of a full dump, the committed ones.
-fn held(memory: &AddressSpace<'_>, start: u64, size: u64) -> u64 {
-    let end = start.saturating_add(size);
-    let (mut at, mut held) = (start, 0);
-    while at < end {
-        let bytes = memory.readable(at, end - at);
-        held += bytes;
-        match memory.next_readable(at.saturating_add(bytes.max(1))) {
-            Some(next) if next > at => at = next,
-            _ => break,
-        }
-    }
-    held
 }
 
 #[cfg(test)]

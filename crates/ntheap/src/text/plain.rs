@@ -165,17 +165,9 @@ impl Visitor for FreePages<'_, '_, '_> {
         let first = block.entry.saturating_add(2 * self.process.bitness.unit());
         let start = first.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
         let end = block.entry.saturating_add(block.block_size) & !(PAGE - 1);
-        let memory = self.process.memory();
-        let mut at = start;
-        while at < end {
-            let held = memory.readable(at, end - at);
-            self.bytes = self.bytes.saturating_add(held);
-            // Pages inside that were decommitted already are not in the dump.
-            at = match memory.next_readable(at + held.max(1)) {
-                Some(next) => next,
-                None => break,
-            };
-        }
+        // Pages inside that were decommitted already are not in the dump.
+        let held = self.process.memory().held(start, end.saturating_sub(start));
+        self.bytes = self.bytes.saturating_add(held);
     }
 }
 

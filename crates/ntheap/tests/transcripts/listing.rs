@@ -153,14 +153,7 @@ impl<'p, 'd, 'a> Heaps<'p, 'd, 'a> {
     fn of(process: &'p Process<'d, 'a>) -> Self {
         let walks = process.heaps.iter().filter_map(|reference| {
             let opened = Heap::open(process, reference);
-            let heap = match &opened {
-                Heap::Nt(heap) => heap,
-                Heap::Page(page) => match page.normal()? {
-                    Heap::Nt(heap) => heap,
-                    _ => return None,
-                },
-                _ => return None,
-            };
+            let heap = opened.nt()?;
             let mut walk = Walk::of(process, reference);
             walk.blocks.retain(|block| block.kind != Kind::Page);
             Some((heap.handle(), (walk, heap.header.front_end.address)))

@@ -78,7 +78,8 @@ impl Unused {
                     continue;
                 }
                 let row = &mut rows[((range.size - 1) / PAGE).min(LAST_ROW) as usize];
-                let decommitted = range.size - range.committed.unwrap_or(range.size);
+                let decommitted =
+                    range.size - heap.committed(segment, &range).unwrap_or(range.size);
                 row.0 += unit.saturating_sub(range.unused);
                 row.1 += range.unused.saturating_sub(decommitted);
             }

@@ -1,6 +1,6 @@
 //! Which range of pages an address lies in.
 
-use super::{Range, SegmentHeap};
+use super::{Range, SegmentHeap, context::PAGE};
 
 /// A range of pages and its place in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +33,18 @@ impl SegmentHeap<'_, '_> {
         let index = (range.start - segment.base) >> context.unit_shift;
         let array = self.layouts.page_segment.desc_array?;
         let step = u64::from(self.layouts.page_range_descriptor.struct_size);
+        let mut unit = *range;
+        unit.size = 1 << context.unit_shift;
         Some(PageRange {
             segment: segment.base,
-            unit: 1 << context.unit_shift,
+            unit: unit.size,
             index,
             descriptor: segment
                 .base
                 .checked_add(u64::from(array))?
                 .checked_add(index * step)?,
             range: *range,
-            committed_pages: self.committed_pages(segment, index),
+            committed_pages: self.committed(segment, &unit).map(|bytes| bytes / PAGE),
         })
     }
 }

@@ -42,8 +42,6 @@ pub struct Range {
     pub size: u64,
     /// Bytes at its end that the program did not ask for.
     pub unused: u64,
-    /// Committed bytes by the descriptors of its units; `None` before 16299, which have no count.
-    pub committed: Option<u64>,
     extra: bool,
     signed: bool,
 }
@@ -170,7 +168,6 @@ impl<'l> Descriptors<'l> {
             start: base + (index << context.unit_shift),
             size: units << context.unit_shift,
             unused: unused.into(),
-            committed: None,
             extra,
             signed: signature == TREE_SIGNATURE,
         })
@@ -256,7 +253,6 @@ impl SegmentHeap<'_, '_> {
                     start: segment.base + (index << context.unit_shift),
                     size: unit,
                     unused: 0,
-                    committed: None,
                     extra: false,
                     signed: false,
                 });
@@ -272,12 +268,7 @@ impl SegmentHeap<'_, '_> {
                 },
                 _ => range,
             };
-            let units = range.size >> context.unit_shift;
-            let range = Range {
-                committed: descriptors.committed(&mut window, segment.base, index, units),
-                ..range
-            };
-            index += units;
+            index += range.size >> context.unit_shift;
             match ranges.last_mut() {
                 Some(last) if last.kind == RangeKind::None && range.kind == RangeKind::None => {
                     last.size += range.size;
@@ -288,12 +279,19 @@ impl SegmentHeap<'_, '_> {
         ranges
     }
 
-    /// Committed pages of one unit of a segment.
-    pub(super) fn committed_pages(&self, segment: &PageSegment, index: u64) -> Option<u64> {
-        let descriptors = Descriptors::new(&self.layouts);
+    /// Committed bytes of a range, or of a part of it, by the descriptors of its units; `None` before
+    /// 16299, which have no count.
+    #[must_use]
+    pub fn committed(&self, segment: &PageSegment, range: &Range) -> Option<u64> {
+        let shift = self.contexts.get(segment.context)?.unit_shift;
+        let first = range.start.checked_sub(segment.base)? >> shift;
         let mut window = self.memory.window();
-        let bytes = descriptors.committed(&mut window, segment.base, index, 1)?;
-        Some(bytes / PAGE)
+        Descriptors::new(&self.layouts).committed(
+            &mut window,
+            segment.base,
+            first,
+            range.size >> shift,
+        )
     }
 
     /// Walks one segment. Every byte of its reservation is reported exactly once.

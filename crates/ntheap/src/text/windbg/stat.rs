@@ -39,14 +39,7 @@ pub fn heap_sizes(heaps: &[Heap<'_, '_>], bitness: Bitness, out: &mut dyn Write)
     let mut rows: Vec<HeapSizes> = heaps
         .iter()
         .rev()
-        .filter_map(|opened| match opened {
-            Heap::Nt(heap) => Some(row(opened, heap)),
-            Heap::Page(page) => match page.normal()? {
-                Heap::Nt(heap) => Some(row(opened, heap)),
-                _ => None,
-            },
-            _ => None,
-        })
+        .filter_map(|opened| Some(row(opened, opened.nt()?)))
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.committed.saturating_add(row.in_virtual)));
     for row in rows {

@@ -168,7 +168,7 @@ pub fn unreachable(
     heaps.sort_by_key(|heap| matches!(heap, Heap::Segment(_)));
     let mut busy = Busy::default();
     for heap in &heaps {
-        writeln!(out, "Heap {:0width$x}", heap.reference().handle)?;
+        writeln!(out, "Heap {:0width$x}", heap.handle())?;
         let own = busy.own;
         heap.walk(&mut busy);
         match heap {
@@ -208,7 +208,7 @@ pub fn unreachable(
     writeln!(out)?;
     caption(process.bitness, out)?;
     for heap in &heaps {
-        let handle = heap.reference().handle;
+        let handle = heap.handle();
         for block in lost.iter().filter(|block| block.heap == handle) {
             let trace = match heap {
                 Heap::Nt(heap) => {

@@ -105,15 +105,7 @@ impl Line {
         };
         let reference = process.heap(handle).ok()?;
         let opened = Heap::open(process, reference);
-        let heap = match &opened {
-            Heap::Nt(heap) => heap,
-            // A block with a light prefix lies in the normal heap.
-            Heap::Page(page) => match page.normal()? {
-                Heap::Nt(heap) => heap,
-                _ => return None,
-            },
-            _ => return None,
-        };
+        let heap = opened.nt()?;
         match found {
             Found::Block(block) if block.kind == Kind::Page => None,
             Found::Block(block) => Some(Self::of_user_block(process, heap, block)),
