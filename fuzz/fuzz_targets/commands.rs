@@ -5,7 +5,8 @@
 use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
-use ntheap::{debugger::Session, dump::Dump, process::Process, text::ModuleNames};
+use ntheap::{dump::Dump, names::ModuleNames, process::Process};
+use ntheap_windbg::Session;
 
 /// Of the whole process.
 const OF_PROCESS: &[&str] = &[

@@ -2,10 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntheap::umdh::{Diff, Log};
+use ntheap_report::umdh::{Diff, Log};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok((log, _)) = Log::parse(bytes) else { return };
+    let Ok((log, _)) = Log::parse(bytes) else {
+        return;
+    };
     assert!(Diff::between(&log, &log).entries().is_empty());
     let _ = log.write(Vec::new());
 });

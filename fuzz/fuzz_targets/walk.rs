@@ -6,7 +6,9 @@ use ntheap::{dump::Dump, process::Process, stats, traces::Traces};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(dump) = Dump::parse(bytes) else { return };
-    let Ok(process) = Process::of(&dump) else { return };
+    let Ok(process) = Process::of(&dump) else {
+        return;
+    };
     let traces = Traces::of(&process);
     for heap in stats::collect(&process) {
         for finding in &heap.findings {
@@ -14,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     for heap in stats::collect_by(&ntheap::heap::Heap::all(&process), |block| block.trace) {
-        heap.iter().for_each(|(trace, _)| drop(traces.frames(*trace)));
+        heap.iter()
+            .for_each(|(trace, _)| drop(traces.frames(*trace)));
     }
 });

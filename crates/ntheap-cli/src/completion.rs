@@ -1,6 +1,7 @@
 //! What Tab offers at the prompt.
 
-use ntheap::{debugger::COMMANDS, text::NameSource};
+use ntheap::names::NameSource;
+use ntheap_windbg::COMMANDS;
 use rustyline::{
     Context, Helper, completion::Completer, highlight::Highlighter, hint::Hinter,
     validate::Validator,
@@ -105,7 +106,7 @@ impl Helper for Completion<'_> {}
 
 #[cfg(test)]
 mod tests {
-    use ntheap::text::{Name, NamedAddress};
+    use ntheap::names::{Name, NamedAddress};
 
     use super::*;
 

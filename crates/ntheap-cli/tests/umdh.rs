@@ -12,7 +12,7 @@ use std::{
     process::{Command, Output},
 };
 
-use ntheap::umdh::{Frame, Log};
+use ntheap_report::umdh::{Frame, Log};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

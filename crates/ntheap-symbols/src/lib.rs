@@ -5,7 +5,7 @@
 //! are printed as Windows debuggers print them.
 //!
 //! ```
-//! use ntheap::dump::{Module, PdbReference};
+//! use ntheap::{dump::Module, dump::PdbReference};
 //! use ntheap_symbols::{ModuleStatus, SymbolPath, Symbols};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,7 +3,7 @@
 use ntheap::{
     dump::{Dump, Module},
     layout::TypeCatalogue,
-    text::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState},
+    names::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState},
 };
 
 use crate::{ModuleStatus, Resolution, Symbol, SymbolDetail, Symbols, public_name};

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
-use ntheap::text::matches_pattern;
+use ntheap::names::matches_pattern;
 
 use crate::names::{public_name, public_signature};
 

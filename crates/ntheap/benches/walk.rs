@@ -3,8 +3,7 @@
 //! `cargo bench -p ntheap --bench walk`; sizes of the generated dump in MiB with `NTHEAP_BENCH_MIB`.
 
 #[allow(dead_code)]
-#[path = "../tests/support/mod.rs"]
-mod support;
+use ntheap_synth as synth;
 
 use std::{
     env,
@@ -81,7 +80,7 @@ fn generated(mebibytes: u64) -> Vec<u8> {
     for index in 0..4 {
         let base = (index + 1) << 36;
         let mut state = index + 1;
-        let (ranges, _) = support::heap(base, SEGMENT, (mebibytes / 64).max(1), |_| {
+        let (ranges, _) = synth::heap(base, SEGMENT, (mebibytes / 64).max(1), |_| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
@@ -90,7 +89,7 @@ fn generated(mebibytes: u64) -> Vec<u8> {
         heaps.push(base);
         memory.extend(ranges);
     }
-    support::dump(&heaps, memory)
+    synth::dump(&heaps, memory)
 }
 
 fn main() {

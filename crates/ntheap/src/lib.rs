@@ -7,11 +7,14 @@
 //! 3. [`layout`]: where each field of ntdll's structures lies, per build;
 //! 4. [`process`]: bitness, build, PEB, flags and the list of heaps;
 //! 5. [`heap`]: one heap, walked block by block without allocation per block;
-//! 6. [`blocks`]: what a walk reports; [`traces`]: the call stacks of blocks;
+//! 6. [`blocks`]: what a walk reports; [`traces`]: the call stacks of blocks; [`names`]: what
+//!    addresses are called;
 //! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
-//! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote;
-//! 9. [`text`] and [`json`]: reports; [`umdh`] and [`profile`]: files of other tools;
-//! 10. [`debugger`]: the debugger's command language over all of it.
+//! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote.
+//!
+//! Above it stand crates that do not know each other: `ntheap-report` (text, JSON, files of other
+//! tools), `ntheap-windbg` (the debugger's commands) and `ntheap-symbols` (names from PDBs). They
+//! meet in [`names::NameSource`].
 //!
 //! ```no_run
 //! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};
@@ -31,20 +34,16 @@
 
 pub mod address_space;
 pub mod blocks;
-pub mod debugger;
 pub mod diff;
 pub mod dump;
 mod error;
 pub mod heap;
-pub mod json;
 pub mod layout;
+pub mod names;
 pub mod process;
-pub mod profile;
 pub mod stats;
-pub mod text;
 pub mod time;
 pub mod traces;
-pub mod umdh;
 pub mod usage;
 pub mod verify;
 

@@ -1,9 +1,6 @@
 //! Page heaps whose structures are damaged: nothing panics, nothing runs forever, and what is lost
 //! is reported.
 
-#[path = "support/oracle.rs"]
-mod finder;
-
 use std::{collections::BTreeSet, path::Path};
 
 use ntheap::{
@@ -32,7 +29,7 @@ fn read(path: &Path) -> Vec<u8> {
 /// The dumps to mutate: those of `testdata/`, and XP's where the unpacked oracle is at hand.
 fn dumps() -> Vec<Vec<u8>> {
     let mut dumps = vec![load(X64_FULL), load(X86_LIGHT)];
-    if let Some(oracle) = finder::oracle() {
+    if let Some(oracle) = ntheap_synth::oracle::oracle() {
         let path = oracle
             .unpacked
             .join("x86-2600.5512-pageheapmixed/snap1.dmp");

@@ -1,9 +1,6 @@
 //! The use of the address space: every byte has one owner, heaps have what their segments say, and a
 //! leak outside the heaps is named as one.
 
-#[path = "support/oracle.rs"]
-mod finder;
-
 use std::path::{Path, PathBuf};
 
 use ntheap::{
@@ -90,7 +87,7 @@ fn every_byte_has_one_owner() {
 /// this does (it leaves the part of a virtual block's reservation out that a random start skips).
 #[test]
 fn the_debugger_finds_the_same() {
-    let Some(oracle) = finder::oracle() else {
+    let Some(oracle) = ntheap_synth::oracle::oracle() else {
         return;
     };
     let mut compared = 0;

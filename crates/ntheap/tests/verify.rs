@@ -1,8 +1,5 @@
 //! Verification: healthy heaps have no damage, and each sort of damage is found where it was done.
 
-#[path = "support/oracle.rs"]
-mod finder;
-
 use std::path::{Path, PathBuf};
 
 use ntheap::{
@@ -88,7 +85,7 @@ fn healthy_heaps_have_no_damage() {
 
 #[test]
 fn healthy_heaps_of_the_oracle_have_no_damage() {
-    if let Some(oracle) = finder::oracle() {
+    if let Some(oracle) = ntheap_synth::oracle::oracle() {
         assert_healthy("oracle", &dumps(&oracle.unpacked));
     }
 }

@@ -9,9 +9,9 @@ use std::{env, path::Path, process::ExitCode};
 use ntheap::{
     diff::{self, Grouping, Snapshot},
     dump::{Dump, DumpFile},
-    json::Address,
     process::Process,
 };
+use ntheap_report::json::Address;
 use serde_json::{Value, json};
 
 /// Growth in bytes below which nobody is to be woken.

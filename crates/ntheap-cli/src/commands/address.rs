@@ -1,9 +1,9 @@
 //! `ntheap address`: who uses the address space.
 
-use ntheap::{
+use ntheap::usage::Usage;
+use ntheap_report::{
     json::{ProcessReport, UsageReport},
     text::address,
-    usage::Usage,
 };
 use serde::Serialize;
 

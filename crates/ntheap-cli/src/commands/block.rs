@@ -8,15 +8,19 @@ use ntheap::{
         find,
         references::{Reference, references},
     },
-    json::{Address, BlockReport, CrtReport, StackReport},
+    names::NameSource,
     process::Process,
-    text::{NameSource, stacks::frame_texts, windbg},
     traces::Traces,
 };
+use ntheap_report::{
+    json::{Address, BlockReport, CrtReport, StackReport},
+    text::stacks::frame_texts,
+};
 use ntheap_symbols::DumpNames;
+use ntheap_windbg::Session;
 use serde::Serialize;
 
-use super::{document, document_format};
+use super::{debugger, document, document_format};
 use crate::{
     args::{Block, Common, Format},
     failure::{Failure, Status},
@@ -58,6 +62,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
     let mut status = input.report_problems(&process);
     let names = input.names(&dump);
     let traces = Traces::named(&process, |name| names.address_of(name));
+    let mut session = Session::new(&process, &names);
     let mut report = Report {
         addresses: Vec::new(),
     };
@@ -78,8 +83,8 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
         };
         if format == Format::Text {
             output.text(|out| {
-                windbg::block_at(&process, &traces, &names, address, out)?;
-                windbg::find(&process, address, false, out)?;
+                debugger(&mut session, &format!("!heap -p -a {address:x}"), out)?;
+                debugger(&mut session, &format!("!heap -x {address:x}"), out)?;
                 let Some(block) = block else { return Ok(()) };
                 if let Some(crt) = CrtReport::of(&process, &block) {
                     let file = crt.file.as_deref().unwrap_or("unknown file");

@@ -5,11 +5,13 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 use ntheap::{
     blocks::{Block, Finding, State, Trace, Visitor},
     heap::Heap,
-    json::{Address, BlockReport, CrtReport, FindingReport, StackReport},
     layout::Bitness,
     process::Process,
-    text::stacks::{frame_texts, write_stack},
     traces::Traces,
+};
+use ntheap_report::{
+    json::{Address, BlockReport, CrtReport, FindingReport, StackReport},
+    text::stacks::{frame_texts, write_stack},
 };
 use ntheap_symbols::DumpNames;
 
@@ -71,7 +73,7 @@ pub(crate) fn write_blocks(
             write!(
                 out,
                 "{{\"schema\":{},\"command\":\"{command}\",\"blocks\":[",
-                ntheap::json::SCHEMA
+                ntheap_report::json::SCHEMA
             )
         })?;
     }

@@ -4,10 +4,12 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use ntheap::{
     blocks::{Finding, Trace},
-    json::{Address, FindingReport},
     stats::{self, Count},
-    text::stacks::{frame_texts, write_stack},
     traces::Traces,
+};
+use ntheap_report::{
+    json::{Address, FindingReport},
+    text::stacks::{frame_texts, write_stack},
 };
 use serde::Serialize;
 

@@ -2,11 +2,11 @@
 
 use ntheap::{
     diff::{self, Grouping, Snapshot},
+    names::NameSource,
+};
+use ntheap_report::{
     json::{DiffReport, Naming},
-    text::{
-        NameSource,
-        comparison::{self, Options, Show},
-    },
+    text::comparison::{self, Options, Show},
 };
 
 use super::{document, document_format};

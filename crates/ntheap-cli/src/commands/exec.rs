@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use ntheap::debugger::{CommandError, Session};
 use ntheap_symbols::DumpNames;
+use ntheap_windbg::{CommandError, Session};
 
 use super::text_only;
 use crate::{

@@ -1,6 +1,6 @@
 //! `ntheap filter`: `!heap -flt`.
 
-use ntheap::text::windbg;
+use ntheap_windbg as windbg;
 
 use super::blocks::{Selection, write_blocks};
 use crate::{

@@ -16,6 +16,9 @@ mod symbol;
 pub(crate) mod umdh;
 mod verify;
 
+use std::fmt;
+
+use ntheap_windbg::Session;
 use serde::Serialize;
 
 use crate::{
@@ -69,10 +72,15 @@ struct Document<T> {
 
 fn document<T: Serialize>(command: &'static str, report: T) -> Document<T> {
     Document {
-        schema: ntheap::json::SCHEMA,
+        schema: ntheap_report::json::SCHEMA,
         command,
         report,
     }
+}
+
+/// Carries out one of the debugger's commands, for a command of ours that shows the same.
+fn debugger(session: &mut Session<'_, '_>, command: &str, out: &mut dyn fmt::Write) -> fmt::Result {
+    session.execute(command, out).map_err(|_| fmt::Error)
 }
 
 /// Commands that print what the debugger prints have no other form.

@@ -7,15 +7,13 @@ use std::{
 };
 
 use ntheap::{
-    debugger::{COMMANDS, CommandError, Session},
     diff::{self, Grouping, Snapshot},
+    names::NameSource,
     process::Process,
-    text::{
-        NameSource,
-        comparison::{self, Options, Show},
-    },
 };
+use ntheap_report::text::comparison::{self, Options, Show};
 use ntheap_symbols::DumpNames;
+use ntheap_windbg::{COMMANDS, CommandError, Session};
 use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::DefaultHistory};
 
 use super::text_only;

@@ -10,11 +10,11 @@ use clap::{Args, ValueEnum};
 use ntheap::{
     blocks::{Finding, Trace},
     dump::Dump,
-    profile::{self, Columns, Frame, Mapping, PprofOptions, Sample},
+    names::{Name, NameSource},
     stats::{self, Count, Groups},
-    text::{Name, NameSource},
     traces::Traces,
 };
+use ntheap_report::profile::{self, Columns, Frame, Mapping, PprofOptions, Sample};
 
 use crate::{
     args::{Common, Format},

@@ -1,10 +1,8 @@
 //! `ntheap stat`: `!heap -stat -h`.
 
-use ntheap::{
-    json::{Address, FindingReport},
-    stats::{self, HeapStatistics, Order},
-    text::windbg,
-};
+use ntheap::stats::{self, HeapStatistics, Order};
+use ntheap_report::json::{Address, FindingReport};
+use ntheap_windbg as windbg;
 use serde::Serialize;
 
 use super::{by_stack, document, document_format};

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use ntheap::{
-    heap::Heap,
-    json::{HeapReport, ProcessReport},
     layout::Bitness,
     process::{Process, ProcessOptions},
     stats,
-    text::{plain, windbg},
 };
+use ntheap_report::{
+    json::{HeapReport, ProcessReport},
+    text::plain,
+};
+use ntheap_windbg as windbg;
 use serde::Serialize;
 
 use super::{document, document_format};
@@ -80,14 +82,6 @@ pub(crate) fn run(
                     }
                     Ok(())
                 })?;
-                let unwalked = heaps.iter().filter_map(|heap| match heap {
-                    Heap::NotWalked(heap, reason) => Some((heap.handle, reason)),
-                    _ => None,
-                });
-                for (handle, reason) in unwalked {
-                    eprintln!("heap {handle:x}: {reason}");
-                    status = Status::Partial;
-                }
             }
             Format::Json | Format::Jsonl => {
                 let statistics = stats::collect_heaps(&heaps);

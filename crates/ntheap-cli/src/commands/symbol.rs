@@ -1,12 +1,11 @@
 //! `ntheap symbol`: `ln`.
 
-use ntheap::{
-    json::Address,
-    text::{NameSource, NamedAddress, windbg},
-};
+use ntheap::names::{NameSource, NamedAddress};
+use ntheap_report::json::Address;
+use ntheap_windbg::Session;
 use serde::Serialize;
 
-use super::{document, document_format};
+use super::{debugger, document, document_format};
 use crate::{
     args::{Common, Format, Symbol},
     failure::{Failure, Status},
@@ -55,6 +54,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
     let process = input.process(&dump, common)?;
     let names = input.names(&dump);
     let mut status = Status::Complete;
+    let mut session = Session::new(&process, &names).with_source_lines();
     let mut report = Report {
         addresses: Vec::new(),
     };
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
         let (below, above) = names.neighbours(address);
         match format {
             Format::Text if below.is_some() || above.is_some() => {
-                output.text(|out| windbg::nearest(&process, &names, address, true, out))?;
+                output.text(|out| debugger(&mut session, &format!("ln {address:x}"), out))?;
             }
             // No PDB: the export or the offset is what is known.
             Format::Text => output.text(|out| match &name {

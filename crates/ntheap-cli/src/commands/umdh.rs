@@ -6,10 +6,8 @@ mod side;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ntheap::{
-    process::Process,
-    umdh::{self, Diff, Radix, ReportOptions, Snapshot},
-};
+use ntheap::process::Process;
+use ntheap_report::umdh::{self, Diff, Radix, ReportOptions, Snapshot};
 
 use self::{names::Names, side::Source};
 use crate::{

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use ntheap::{
+use ntheap::{traces::Traces, verify};
+use ntheap_report::{
     json::{ProcessReport, VerificationReport},
     text,
-    traces::Traces,
-    verify,
 };
 use serde::Serialize;
 

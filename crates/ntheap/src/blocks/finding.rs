@@ -27,11 +27,6 @@ pub enum FindingKind {
         /// Its name.
         structure: &'static str,
     },
-    /// The heap is of a kind that is not walked.
-    NotWalked {
-        /// Which.
-        reason: &'static str,
-    },
     /// No valid entry is at this address; the walk went on at the next provable one.
     CorruptEntry {
         /// The entry's eight bytes as they are in the dump.
@@ -128,7 +123,6 @@ impl fmt::Display for Finding {
             FindingKind::MissingStructure { structure } => {
                 write!(f, "{structure} at {at:x} is not in the dump")
             }
-            FindingKind::NotWalked { reason } => write!(f, "not walked: {reason}"),
             FindingKind::CorruptEntry { raw } => write!(
                 f,
                 "no valid entry at {at:x} (raw {raw:016x}); {:#x} bytes skipped",

@@ -34,7 +34,7 @@ pub use flags::{class_name, debug_options, flag_words};
 pub use lock::LockState;
 
 use crate::{
-    blocks::{Finding, FindingKind, Visitor},
+    blocks::Visitor,
     process::{HeapKind, HeapRef, Process},
 };
 use nt::NtHeap;
@@ -42,8 +42,9 @@ use page::PageHeap;
 use segment::SegmentHeap;
 
 /// A heap that was opened: its header is read, its segments are listed.
+///
+/// A fourth kind would be news to everyone who matches on it, so the list is closed on purpose.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Heap<'p, 'a> {
     /// NT heap, of any Windows.
     Nt(Box<NtHeap<'p, 'a>>),
@@ -51,8 +52,6 @@ pub enum Heap<'p, 'a> {
     Page(Box<PageHeap<'p, 'a>>),
     /// Segment heap (Windows 10 and later).
     Segment(Box<SegmentHeap<'p, 'a>>),
-    /// A heap of a kind that is not walked, with the reason.
-    NotWalked(HeapRef, &'static str),
 }
 
 /// A part of a heap that can be walked by itself, in any order and in parallel with the others.
@@ -87,7 +86,6 @@ impl<'p, 'a> Heap<'p, 'a> {
             Heap::Nt(heap) => &heap.reference,
             Heap::Page(heap) => &heap.reference,
             Heap::Segment(heap) => &heap.reference,
-            Heap::NotWalked(reference, _) => reference,
         }
     }
 
@@ -106,7 +104,7 @@ impl<'p, 'a> Heap<'p, 'a> {
                 Heap::Nt(heap) => Some(heap),
                 _ => None,
             },
-            Heap::Segment(_) | Heap::NotWalked(..) => None,
+            Heap::Segment(_) => None,
         }
     }
 
@@ -117,7 +115,6 @@ impl<'p, 'a> Heap<'p, 'a> {
             Heap::Nt(heap) => heap.header.flags,
             Heap::Page(heap) => heap.root.heap_flags,
             Heap::Segment(_) => 0,
-            Heap::NotWalked(..) => 0,
         }
     }
 
@@ -127,7 +124,7 @@ impl<'p, 'a> Heap<'p, 'a> {
         match self {
             Heap::Nt(heap) => heap.lock_state(),
             Heap::Page(heap) => heap.lock_state(),
-            Heap::Segment(_) | Heap::NotWalked(..) => None,
+            Heap::Segment(_) => None,
         }
     }
 
@@ -137,7 +134,6 @@ impl<'p, 'a> Heap<'p, 'a> {
             Heap::Nt(heap) => heap.parts(),
             Heap::Page(heap) => heap.parts(),
             Heap::Segment(heap) => heap.parts(),
-            Heap::NotWalked(..) => 1,
         };
         (0..count).map(Part)
     }
@@ -148,12 +144,6 @@ impl<'p, 'a> Heap<'p, 'a> {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
             Heap::Page(heap) => heap.walk_part(part.0, visitor),
             Heap::Segment(heap) => heap.walk_part(part.0, visitor),
-            Heap::NotWalked(reference, reason) => visitor.finding(Finding {
-                heap: reference.handle,
-                address: reference.handle,
-                bytes: 0,
-                kind: FindingKind::NotWalked { reason },
-            }),
         }
     }
 

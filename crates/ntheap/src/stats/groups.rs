@@ -5,7 +5,8 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 /// The sum of sizes, any of which a corrupt heap may have made up.
-pub(crate) fn total(sizes: impl IntoIterator<Item = u64>) -> u64 {
+#[must_use]
+pub fn total(sizes: impl IntoIterator<Item = u64>) -> u64 {
     sizes.into_iter().fold(0, u64::saturating_add)
 }
 

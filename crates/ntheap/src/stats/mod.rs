@@ -22,16 +22,14 @@ mod groups;
 mod segment_report;
 mod summary_row;
 
-pub use groups::{Count, Groups, Order, SizeCounts};
+pub use groups::{Count, Groups, Order, SizeCounts, total};
 pub use segment_report::{BUCKETS, Bucket, Chunks, LargeBlocks, Ranges, SegmentReport, Slots};
 pub use summary_row::SummaryRow;
-
-pub(crate) use groups::total;
 
 use rayon::prelude::*;
 
 use crate::{
-    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Visitor},
+    blocks::{Block, Finding, Kind, Span, SpanKind, State, Visitor},
     heap::Heap,
     process::{HeapKind, Process},
 };
@@ -134,15 +132,6 @@ impl HeapStatistics {
         self.findings
             .iter()
             .all(|finding| !finding.kind.loses_blocks())
-    }
-
-    /// Whether the heap is of a kind that was not walked at all.
-    #[must_use]
-    pub fn not_walked(&self) -> Option<&'static str> {
-        self.findings.iter().find_map(|finding| match finding.kind {
-            FindingKind::NotWalked { reason } => Some(reason),
-            _ => None,
-        })
     }
 }
 

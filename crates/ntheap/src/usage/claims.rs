@@ -218,7 +218,6 @@ impl Claims {
                     self.allocated(dump, block.node & !(PAGE - 1), PAGE, owner);
                 }
             }
-            Heap::NotWalked(..) => {}
         }
     }
 }

@@ -4,8 +4,6 @@
 //! they are unpacked below `target/` once and walked too. A dump that differs fails the test.
 
 mod compare;
-#[path = "../support/oracle.rs"]
-mod finder;
 mod page;
 mod transcript;
 mod truth;
@@ -19,7 +17,7 @@ use ntheap::dump::{Dump, DumpFile};
 use rayon::prelude::*;
 
 use compare::Outcome;
-use finder::{oracle, workspace};
+use ntheap_synth::oracle::{oracle, workspace};
 use truth::Truth;
 
 /// Dumps below `folder` (not deeper than one level) as (dump, truth) pairs.
@@ -92,13 +90,12 @@ fn run(name: &str, pairs: &[(PathBuf, PathBuf)]) {
     }
     let sum = |count: fn(&Outcome) -> usize| outcomes.iter().map(|(_, o)| count(o)).sum::<usize>();
     println!(
-        "{name}: {} dumps exact of {}; {} heaps walked, {} not yet; {} busy blocks ({} of them in \
+        "{name}: {} dumps exact of {}; {} heaps walked; {} busy blocks ({} of them in \
          the LFH), {} free blocks, {} uncommitted ranges, {} virtual blocks, {} heap totals, \
          {} stacks compared; {} wrong",
         outcomes.len() - wrong.len(),
         outcomes.len(),
         sum(|o| o.heaps),
-        sum(|o| o.not_walked),
         sum(|o| o.busy),
         sum(|o| o.lfh),
         sum(|o| o.free),

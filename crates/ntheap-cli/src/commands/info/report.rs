@@ -3,12 +3,12 @@
 use ntheap::{
     dump::{self, Dump},
     heap::{self, Heap},
-    json::{Address, ProcessReport},
     process::{Process, global_flags},
     stats::HeapStatistics,
     time::UtcTime,
     traces::Traces,
 };
+use ntheap_report::json::{Address, ProcessReport};
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ntheap::{
     dump::{Module, PdbReference},
-    text::ModuleNames,
-    umdh::{
-        Diff, Frame, Log, LogModule, ModuleIndex, ResolvedFrame, Side, SourceLine, SymbolStatus,
-        Symbols as UmdhSymbols,
-    },
+    names::ModuleNames,
+};
+use ntheap_report::umdh::{
+    Diff, Frame, Log, LogModule, ModuleIndex, ResolvedFrame, Side, SourceLine, SymbolStatus,
+    Symbols as UmdhSymbols,
 };
 use ntheap_symbols::{ModuleStatus, SymbolDetail, Symbols};
 

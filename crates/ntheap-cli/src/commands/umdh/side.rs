@@ -1,6 +1,7 @@
 //! A dump or a log, whichever the file is.
 
-use ntheap::{dump::Dump, umdh::Log};
+use ntheap::dump::Dump;
+use ntheap_report::umdh::Log;
 
 use super::report_snapshot;
 use crate::{

@@ -136,7 +136,8 @@ impl NtHeap<'_, '_> {
 
     /// The trace in the database of an entry that has a place for one. Debug heaps with traces keep
     /// one there besides the record in front of the user area.
-    pub(crate) fn database_trace(&self, entry: &RawEntry) -> Trace {
+    #[must_use]
+    pub fn database_trace(&self, entry: &RawEntry) -> Trace {
         match self.extra(entry) {
             Some(extra) if entry.entry.flags & EXTRA_PRESENT != 0 => {
                 self.trace_index(extra, Some(0))

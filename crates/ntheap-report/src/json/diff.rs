@@ -1,0 +1,229 @@
+//! The comparison of two dumps.
+
+use serde::Serialize;
+
+use super::{Address, CountReport, FindingReport, UsageChangeReport};
+use crate::text::stacks::frame_texts;
+use ntheap::{
+    diff::{Change, Comparison, GroupChange, HeapChange, HeapStatus},
+    layout::Bitness,
+    names::NameSource,
+};
+
+/// A number of blocks and bytes before and after.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChangeReport {
+    /// In the first dump.
+    pub before: CountReport,
+    /// In the second.
+    pub after: CountReport,
+    /// Growth in bytes.
+    pub delta_bytes: i64,
+    /// Growth in blocks.
+    pub delta_blocks: i64,
+}
+
+impl From<Change> for ChangeReport {
+    fn from(change: Change) -> Self {
+        ChangeReport {
+            before: change.before.into(),
+            after: change.after.into(),
+            delta_bytes: change.bytes(),
+            delta_blocks: change.blocks(),
+        }
+    }
+}
+
+/// A group of blocks.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupReport {
+    /// Requested size; left out when sizes are not told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Return addresses, innermost first; left out when stacks are not told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Vec<Address>>,
+    /// The stack's frames by name; left out where they are not resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<Vec<String>>,
+    /// What changed.
+    #[serde(flatten)]
+    pub change: ChangeReport,
+    /// Of a size: its stacks, in order of growth; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<GroupReport>,
+}
+
+impl GroupReport {
+    fn new(group: &GroupChange, naming: &Naming<'_>) -> Self {
+        GroupReport {
+            stacks: Vec::new(),
+            size: group.key.size,
+            stack: group
+                .key
+                .stack
+                .as_ref()
+                .map(|s| s.iter().map(|&f| Address(f)).collect()),
+            frames: group
+                .key
+                .stack
+                .as_deref()
+                .and_then(|stack| naming.frames(stack)),
+            change: group.change.into(),
+        }
+    }
+}
+
+/// A heap of either dump.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeapDiffReport {
+    /// Handle.
+    pub heap: Address,
+    /// Kind.
+    pub kind: &'static str,
+    /// `_HEAP.Flags`.
+    pub flags: u32,
+    /// `survived`, `new` or `gone`.
+    pub status: &'static str,
+    /// What the program holds.
+    #[serde(flatten)]
+    pub change: ChangeReport,
+    /// Blocks only in the second dump.
+    pub new_blocks: CountReport,
+    /// Blocks only in the first dump.
+    pub gone_blocks: CountReport,
+    /// Blocks in both, by address, size and trace.
+    pub survived_blocks: CountReport,
+    /// By size or stack, in order of growth.
+    pub groups: Vec<GroupReport>,
+    /// Sum of the groups that were left out.
+    pub others: Option<ChangeReport>,
+    /// Bytes of either heap that could not be read or proved.
+    pub unread_bytes: u64,
+    /// What was missing or inconsistent, in either dump.
+    pub findings: Vec<FindingReport>,
+}
+
+/// How stacks are named, and which groups a report has.
+pub struct Naming<'n> {
+    /// Names for frames; stacks are addresses alone without.
+    pub names: Option<&'n dyn NameSource>,
+    /// Width of the process.
+    pub bitness: Bitness,
+    /// Whether stacks are listed under sizes, instead of each group by itself.
+    pub nested: bool,
+}
+
+impl std::fmt::Debug for Naming<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Naming")
+            .field("nested", &self.nested)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Naming<'_> {
+    fn frames(&self, stack: &[u64]) -> Option<Vec<String>> {
+        Some(frame_texts(stack, self.bitness, self.names?))
+    }
+}
+
+impl HeapDiffReport {
+    /// The report of a heap with its `top` groups.
+    #[must_use]
+    pub fn new(heap: &HeapChange, top: usize, naming: &Naming<'_>) -> Self {
+        let all = if naming.nested {
+            heap.by_size()
+        } else {
+            heap.groups.clone()
+        };
+        let report = |group: &GroupChange| {
+            let mut report = GroupReport::new(group, naming);
+            if naming.nested && heap.has_stacks() {
+                let stacks = heap.stacks_of(group.key.size);
+                let changed = stacks.filter(|stack| !stack.change.is_zero()).take(top);
+                report.stacks = changed
+                    .map(|stack| GroupReport::new(stack, naming))
+                    .collect();
+            }
+            report
+        };
+        let changed = || all.iter().filter(|group| !group.change.is_zero());
+        let mut others = Change::default();
+        changed()
+            .skip(top)
+            .for_each(|group| others.merge(group.change));
+        HeapDiffReport {
+            heap: Address(heap.handle),
+            kind: heap.kind.name(),
+            flags: heap.flags,
+            status: match heap.status {
+                HeapStatus::Survived => "survived",
+                HeapStatus::New => "new",
+                HeapStatus::Gone => "gone",
+            },
+            change: heap.busy.into(),
+            new_blocks: heap.blocks.new.into(),
+            gone_blocks: heap.blocks.gone.into(),
+            survived_blocks: heap.blocks.survived.into(),
+            groups: changed().take(top).map(report).collect(),
+            others: (changed().count() > top).then(|| others.into()),
+            unread_bytes: heap.unread_bytes,
+            findings: heap
+                .details
+                .iter()
+                .flatten()
+                .map(FindingReport::from)
+                .collect(),
+        }
+    }
+}
+
+/// New allocations that are listed.
+const NEW_ALLOCATIONS: usize = 10;
+
+/// The comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiffReport {
+    /// The result in words.
+    pub verdict: String,
+    /// Whether both dumps hold the same blocks.
+    pub identical: bool,
+    /// Whether everything of every heap was read.
+    pub complete: bool,
+    /// Seconds between the dumps.
+    pub seconds: i64,
+    /// What makes the comparison doubtful.
+    pub warnings: Vec<String>,
+    /// What became of the address space.
+    pub address_space: UsageChangeReport,
+    /// Sum over all heaps.
+    pub total: ChangeReport,
+    /// Heaps in order of growth.
+    pub heaps: Vec<HeapDiffReport>,
+}
+
+impl DiffReport {
+    /// The report of a comparison with the `top` groups of each heap.
+    #[must_use]
+    pub fn new(comparison: &Comparison, top: usize, naming: &Naming<'_>) -> Self {
+        DiffReport {
+            verdict: comparison.verdict().to_string(),
+            identical: comparison.identical,
+            complete: comparison.is_complete(),
+            seconds: comparison.seconds,
+            warnings: comparison
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            address_space: UsageChangeReport::new(&comparison.usage, NEW_ALLOCATIONS),
+            total: comparison.total.into(),
+            heaps: comparison
+                .heaps
+                .iter()
+                .map(|heap| HeapDiffReport::new(heap, top, naming))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What was overwritten.
+
+use serde::Serialize;
+
+use super::{Address, BlockReport, FindingReport};
+use ntheap::{
+    blocks::Block,
+    layout::Bitness,
+    names::{NameSource, unnamed},
+    traces::Traces,
+    verify::{Damage, Verification},
+};
+
+/// A damage.
+#[derive(Debug, Clone, Serialize)]
+pub struct DamageReport {
+    /// Handle of the heap.
+    pub heap: Address,
+    /// Where.
+    pub address: Address,
+    /// What was checked: `header`, `tail-fill`, `free-list`, ...
+    pub check: &'static str,
+    /// What should be there.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+    /// The block that holds the address.
+    pub block: Option<BlockReport>,
+    /// The block before.
+    pub before: Option<BlockReport>,
+    /// The block behind.
+    pub after: Option<BlockReport>,
+    /// Address of the block from which the damage most likely came.
+    pub suspect: Option<Address>,
+    /// The stack that allocated it, innermost first.
+    pub suspect_frames: Vec<String>,
+}
+
+/// The result of a verification.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerificationReport {
+    /// Number of heaps.
+    pub heaps: u64,
+    /// Blocks and slots whose headers were checked.
+    pub blocks: u64,
+    /// Entries of free lists.
+    pub free_list_entries: u64,
+    /// Slots of the low fragmentation heap whose code was checked.
+    pub slot_headers: u64,
+    /// Containers of the low fragmentation heap whose free count was compared.
+    pub depths: u64,
+    /// Fills behind blocks.
+    pub tail_fills: u64,
+    /// Fills of free blocks.
+    pub free_fills: u64,
+    /// What is wrong.
+    pub damages: Vec<DamageReport>,
+    /// What could not be checked because the dump does not hold it.
+    pub missing: Vec<FindingReport>,
+}
+
+impl VerificationReport {
+    /// The report of a verification.
+    #[must_use]
+    pub fn new(
+        verification: &Verification,
+        traces: &Traces<'_, '_>,
+        names: &dyn NameSource,
+        bitness: Bitness,
+    ) -> Self {
+        let block = |block: &Option<Block>| {
+            let block = block.as_ref()?;
+            Some(BlockReport::new(block, traces.address(block.trace)))
+        };
+        let frames = |damage: &Damage| {
+            let frames = damage
+                .suspect()
+                .and_then(|block| traces.frames(block.trace));
+            let named = |frame| match names.name(frame) {
+                Some(name) => name.to_string(),
+                None => unnamed(frame, bitness),
+            };
+            frames.unwrap_or_default().into_iter().map(named).collect()
+        };
+        let checked = &verification.checked;
+        VerificationReport {
+            heaps: checked.heaps,
+            blocks: checked.blocks,
+            free_list_entries: checked.free_list_entries,
+            slot_headers: checked.slot_headers,
+            depths: checked.depths,
+            tail_fills: checked.tail_fills,
+            free_fills: checked.free_fills,
+            damages: verification
+                .damages
+                .iter()
+                .map(|damage| DamageReport {
+                    heap: Address(damage.heap),
+                    address: Address(damage.address),
+                    check: damage.check.name(),
+                    expected: damage.expected.clone(),
+                    found: damage.found.clone(),
+                    block: block(&damage.block),
+                    before: block(&damage.before),
+                    after: block(&damage.after),
+                    suspect: damage.suspect().map(|block| Address(block.address)),
+                    suspect_frames: frames(damage),
+                })
+                .collect(),
+            missing: verification.missing.iter().map(Into::into).collect(),
+        }
+    }
+}

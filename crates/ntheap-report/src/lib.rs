@@ -1,0 +1,26 @@
+//! What the library found, for people and for other programs.
+//!
+//! * [`text`]: reports in words; [`json`]: the same as data, documented in `docs/json.md`;
+//! * [`umdh`]: umdh's logs and comparisons, read and written;
+//! * [`profile`]: collapsed stacks and pprof profiles.
+//!
+//! ```no_run
+//! use ntheap::{dump::{Dump, DumpFile}, process::Process, usage::Usage};
+//! use ntheap_report::text::address;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = DumpFile::open("app.dmp".as_ref())?;
+//! let dump = Dump::parse(file.bytes())?;
+//! let process = Process::of(&dump)?;
+//! let mut out = String::new();
+//! address::write(&process, &Usage::of(&process), &mut out)?;
+//! # Ok(())
+//! # }
+//! ```
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod json;
+pub mod profile;
+pub mod text;
+pub mod umdh;

@@ -1,0 +1,7 @@
+//! Reports as text. Analysis is done elsewhere: here numbers become lines.
+
+pub mod address;
+pub mod comparison;
+pub mod plain;
+pub mod stacks;
+pub mod verify;

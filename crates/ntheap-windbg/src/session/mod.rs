@@ -1,0 +1,130 @@
+//! The debugger's own command language, over one dump.
+//!
+//! A [`Session`] takes the commands that are typed at the debugger's prompt and prints what the
+//! debugger would print.
+
+mod command;
+mod detail;
+mod dt;
+mod memory;
+mod parse;
+
+use std::fmt::{self, Write};
+
+pub use command::COMMANDS;
+pub use parse::{SymbolLookup, evaluate};
+
+use ntheap::{names::NameSource, process::Process, traces::Traces};
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// No such command.
+    Unknown {
+        /// What was typed.
+        typed: String,
+        /// The known command that is most like it.
+        nearest: &'static str,
+    },
+    /// An operand can't be understood.
+    Operand {
+        /// The operand.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The command is known but can't be carried out on this dump.
+    Unavailable {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The output could not be written.
+    Output,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CommandError::Unknown { typed, nearest } => {
+                write!(f, "unknown command {typed}; the nearest one is {nearest}")
+            }
+            CommandError::Operand { text, reason } => write!(f, "{text}: {reason}"),
+            CommandError::Unavailable { reason } => f.write_str(reason),
+            CommandError::Output => write!(f, "the output could not be written"),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<fmt::Error> for CommandError {
+    fn from(_: fmt::Error) -> Self {
+        CommandError::Output
+    }
+}
+
+/// A process, names for its addresses, and what commands remember.
+pub struct Session<'p, 'a> {
+    process: &'p Process<'p, 'a>,
+    /// The other side of a 32-bit process on 64-bit Windows.
+    other_side: Option<&'p Process<'p, 'a>>,
+    names: &'p dyn NameSource,
+    traces: Traces<'p, 'a>,
+    /// Whether `.lines` switched source lines on.
+    lines: bool,
+    /// The heap that `!heap -i` set.
+    assumed_heap: Option<u64>,
+    /// Behind the memory that was shown last.
+    next_address: Option<u64>,
+}
+
+impl fmt::Debug for Session<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+impl<'p, 'a> Session<'p, 'a> {
+    /// A session over a process.
+    #[must_use]
+    pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn NameSource) -> Self {
+        Session {
+            process,
+            other_side: None,
+            names,
+            traces: Traces::of(process),
+            lines: false,
+            assumed_heap: None,
+            next_address: None,
+        }
+    }
+
+    /// The session with the other side of the process, which `.effmach` switches to.
+    #[must_use]
+    pub fn with_other_side(mut self, other: &'p Process<'p, 'a>) -> Self {
+        self.other_side = Some(other);
+        self
+    }
+
+    /// The session with source lines switched on, as `.lines` does.
+    #[must_use]
+    pub fn with_source_lines(mut self) -> Self {
+        self.lines = true;
+        self
+    }
+
+    /// The side of the process that commands speak of.
+    #[must_use]
+    pub fn process(&self) -> &'p Process<'p, 'a> {
+        self.process
+    }
+
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn execute(&mut self, command: &str, out: &mut dyn Write) -> Result<(), CommandError> {
+        self.dispatch(command.trim(), out)
+    }
+}

@@ -1,0 +1,79 @@
+//! `!heap -flt s N` and `!heap -flt r A B`: the rows of blocks of some sizes.
+
+use std::{
+    fmt::{self, Write},
+    ops::RangeInclusive,
+};
+
+use super::{page, rows::RowPrinter};
+use ntheap::{
+    blocks::{Block, Finding, Visitor},
+    heap::Heap,
+    names::NameSource,
+    process::Process,
+};
+
+/// Writes a caption for every heap and a row for every block, busy or free, whose size is in the
+/// range (of `r A B` the debugger takes A in, but not B). Returns what the walk found missing.
+///
+/// # Errors
+/// Those of `out`.
+pub fn filter(
+    process: &Process<'_, '_>,
+    heaps: &[Heap<'_, '_>],
+    sizes: RangeInclusive<u64>,
+    names: &dyn NameSource,
+    out: &mut dyn Write,
+) -> Result<Vec<Finding>, fmt::Error> {
+    let mut rows = Rows {
+        printer: RowPrinter::new(process, names),
+        sizes,
+        out,
+        result: Ok(()),
+        findings: Vec::new(),
+    };
+    for heap in heaps {
+        if let Heap::Page(page) = heap {
+            let printer = &rows.printer;
+            let mut vtable =
+                |address, size, out: &mut dyn Write| printer.vtable_line(address, size, out);
+            page::blocks(
+                page,
+                process.bitness,
+                &rows.sizes,
+                &mut vtable,
+                &mut *rows.out,
+            )?;
+            writeln!(rows.out, "    _HEAP @ {:x}", page.normal_heap())?;
+            // The first part is that of the full blocks.
+            for part in heap.parts().skip(1) {
+                heap.walk_part(part, &mut rows);
+            }
+        } else {
+            writeln!(rows.out, "    _HEAP @ {:x}", heap.handle())?;
+            heap.walk(&mut rows);
+        }
+        rows.result?;
+    }
+    Ok(rows.findings)
+}
+
+struct Rows<'r, 'p> {
+    printer: RowPrinter<'p>,
+    sizes: RangeInclusive<u64>,
+    out: &'r mut dyn Write,
+    result: fmt::Result,
+    findings: Vec<Finding>,
+}
+
+impl Visitor for Rows<'_, '_> {
+    fn block(&mut self, block: &Block) {
+        if !block.internal && self.sizes.contains(&block.size) && self.result.is_ok() {
+            self.result = self.printer.block(block, self.out);
+        }
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+}

@@ -1,0 +1,105 @@
+//! `!heap -triage`: heaps one after the other, and what was found wrong in them.
+
+use std::fmt::{self, Write};
+
+use super::{format::digits, list::listed};
+use ntheap::{
+    blocks::{Block, Finding, Visitor},
+    heap::Heap,
+    process::{HeapKind, HeapRef, Process},
+};
+
+const RULE: &str = "**********************************************************";
+const ADVICE: &str = "** !heap: You can try:
+          -- !heap <no arguments>: Search all heaps for
+             failures.
+          -- !heap <heap address>: Analyze a specific
+             heap for failures. Try this if searching for an
+             address in a heap segment did not find any errors.
+          -- !heap <other address>: Search for a heap
+             segment that contains a given address; if one
+             exists, search it for failures.
+
+          You can also try:
+          -- !heap: View this process's heap list.
+          -- !heap -x <address>: Search for a heap allocation
+             containing a particular address. This can be used
+             to verify that an address can be validly freed or
+             passed to HeapSize.
+";
+
+/// Prints the report.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+    let width = digits(process.bitness);
+    for reference in &process.heaps {
+        if reference.kind == HeapKind::Segment {
+            segment_heap(process, reference, out)?;
+        }
+    }
+    writeln!(
+        out,
+        "{RULE}\n** !heap: Searching all heaps for errors...               \n{RULE}\n"
+    )?;
+    let mut findings = Findings::default();
+    for reference in listed(process) {
+        if reference.kind == HeapKind::Segment {
+            continue;
+        }
+        let handle = reference.handle;
+        writeln!(out, "** !heap: Analyzing heap at {handle:0width$x}...")?;
+        Heap::open(process, reference).walk(&mut findings);
+    }
+    writeln!(out, "\n\n")?;
+    if findings.0.is_empty() {
+        writeln!(
+            out,
+            "** !heap: The extension did not find any heap errors.\n"
+        )?;
+    } else {
+        writeln!(out, "** !heap: {} errors were found:\n", findings.0.len())?;
+        for finding in &findings.0 {
+            writeln!(out, "          {finding}")?;
+        }
+        writeln!(out)?;
+    }
+    out.write_str(ADVICE)
+}
+
+/// The report on a segment heap, which comes before those on NT heaps.
+fn segment_heap(
+    process: &Process<'_, '_>,
+    reference: &HeapRef,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let width = digits(process.bitness);
+    let handle = reference.handle;
+    writeln!(
+        out,
+        "\n** Starting segment heap triage on 0x{handle:0width$x}\n"
+    )?;
+    let mut findings = Findings::default();
+    Heap::open(process, reference).walk(&mut findings);
+    let errors = match findings.0.len() {
+        0 => "no errors.".to_owned(),
+        count => format!("{count} errors:"),
+    };
+    writeln!(out, "** Segment heap triage ended with {errors}")?;
+    for finding in &findings.0 {
+        writeln!(out, "          {finding}")?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Visitor for Findings {
+    fn block(&mut self, _: &Block) {}
+
+    fn finding(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+}

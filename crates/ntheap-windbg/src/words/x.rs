@@ -1,0 +1,300 @@
+//! `!heap -x`: the entry that holds an address, and what points to it.
+
+use std::fmt::{self, Write};
+
+use super::{format::digits, x_segment};
+use ntheap::{
+    address_space::AddressSpace,
+    blocks::{Block, Kind, SpanKind, State},
+    heap::{
+        Heap,
+        find::{Found, at},
+        nt::{NtHeap, RawEntry},
+    },
+    layout::Bitness,
+    process::Process,
+};
+
+/// `HEAP_ENTRY_EXTRA_PRESENT`.
+const EXTRA: u8 = 0x02;
+/// `HEAP_ENTRY_FILL_PATTERN`.
+const FILL: u8 = 0x04;
+/// The flag of virtual blocks and of the heap's own.
+const INTERNAL: u8 = 0x08;
+/// `HEAP_ENTRY_LAST_ENTRY`; the entry in front of an uncommitted range counts as one.
+const LAST: u8 = 0x10;
+/// The three settable user flags.
+const USER_FLAGS: u8 = 0xe0;
+/// The build from which on an entry no longer says that it has a trace.
+const TRACE_UNMARKED: u32 = 10240;
+/// Segments lie at multiples of this.
+const SEGMENT_ALIGNMENT: u64 = 0x1_0000;
+
+/// Prints the entry that holds `address`. With `verbose`, also every pointer into it.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn find(
+    process: &Process<'_, '_>,
+    address: u64,
+    verbose: bool,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    if verbose {
+        pointers(process, address, address, out)?;
+    }
+    let found = at(process, address).and_then(|found| Line::of(process, &found));
+    if let Some(line) = found {
+        caption(process.bitness, out)?;
+        line.write(process.bitness, out)?;
+        writeln!(out)?;
+        if verbose {
+            pointers(
+                process,
+                line.entry,
+                line.entry + line.size.saturating_sub(1),
+                out,
+            )?;
+        }
+    } else if !x_segment::find(process, address, out)? && verbose {
+        pointers(process, address, address, out)?;
+    }
+    Ok(())
+}
+
+/// Prints the caption of the rows.
+pub(super) fn caption(bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
+    let (columns, dashes) = match bitness {
+        Bitness::X64 => (
+            "Entry             User              Heap              Segment               Size  \
+             PrevSize  Unused    Flags",
+            109,
+        ),
+        Bitness::X86 => (
+            "Entry     User      Heap      Segment       Size  PrevSize  Unused    Flags",
+            77,
+        ),
+    };
+    writeln!(out, "{columns}\n{:-<dashes$}", "")
+}
+
+/// The numbers of a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub(super) entry: u64,
+    user: u64,
+    heap: u64,
+    segment: u64,
+    pub(super) size: u64,
+    /// `None` for slots of the LFH.
+    previous: Option<u64>,
+    unused: u64,
+    flags: u8,
+    internal: bool,
+    virtual_block: bool,
+    lookaside: bool,
+    /// Whether the flag of blocks with a trace is shown.
+    traced: bool,
+}
+
+impl Line {
+    fn of(process: &Process<'_, '_>, found: &Found) -> Option<Self> {
+        let handle = match found {
+            Found::Block(block) => block.heap,
+            Found::Span(span) => span.heap,
+        };
+        let reference = process.heap(handle).ok()?;
+        let opened = Heap::open(process, reference);
+        let heap = opened.nt()?;
+        match found {
+            Found::Block(block) if block.kind == Kind::Page => None,
+            Found::Block(block) => Some(Self::of_user_block(process, heap, block)),
+            Found::Span(span) if matches!(span.kind, SpanKind::Marker | SpanKind::Header) => {
+                let raw = heap.raw_entry_at(span.start)?;
+                Some(Self::of_entry(heap, &raw, span.start))
+            }
+            Found::Span(_) => None,
+        }
+    }
+
+    /// The row of a block of an NT heap, with the mark of a trace.
+    pub(super) fn of_user_block(
+        process: &Process<'_, '_>,
+        heap: &NtHeap<'_, '_>,
+        block: &Block,
+    ) -> Self {
+        let mut line = Self::of_block(heap, block);
+        // Marked in the entry by the builds from Vista to 8.1 alone.
+        let marks = process.build < TRACE_UNMARKED && process.layouts.heap.encoding.is_some();
+        line.traced = marks
+            && !line.virtual_block
+            && line.flags & (1 | EXTRA) == 1
+            && line.user.wrapping_sub(line.entry) > heap.unit();
+        line
+    }
+
+    /// The row of a block of an NT heap.
+    fn of_block(heap: &NtHeap<'_, '_>, block: &Block) -> Self {
+        if block.kind == Kind::Lfh {
+            let busy = block.state == State::Busy;
+            return Line {
+                entry: block.entry,
+                user: block.address,
+                heap: block.heap,
+                segment: block.container,
+                size: block.block_size,
+                previous: None,
+                unused: if busy {
+                    block.block_size - block.size.min(block.block_size)
+                } else {
+                    0
+                },
+                flags: u8::from(busy),
+                internal: false,
+                virtual_block: false,
+                lookaside: false,
+                traced: false,
+            };
+        }
+        let Some(raw) = heap.raw_entry_at(block.entry) else {
+            return Self::bare(block);
+        };
+        let mut line = Self::of_entry(heap, &raw, block.container);
+        if block.kind == Kind::Virtual {
+            // Its size field holds the unused bytes, and no segment holds it: what the debugger
+            // shows for one is computed as for any other entry.
+            let offset = u64::from(raw.entry.segment_offset) * SEGMENT_ALIGNMENT;
+            line.segment = match offset {
+                0 => heap.handle(),
+                _ => (block.entry / SEGMENT_ALIGNMENT * SEGMENT_ALIGNMENT).wrapping_sub(offset),
+            };
+            line.user = block.entry + heap.unit();
+            line.size = block.block_size;
+            line.previous = Some(0);
+            line.unused = block.block_size.saturating_sub(block.size);
+            line.virtual_block = true;
+        }
+        line.lookaside = block.kind == Kind::Lookaside;
+        line
+    }
+
+    /// The row of an entry of a segment.
+    pub(super) fn of_entry(heap: &NtHeap<'_, '_>, raw: &RawEntry, segment: u64) -> Self {
+        Line {
+            entry: raw.address,
+            user: raw.user,
+            heap: heap.handle(),
+            segment,
+            size: raw.size,
+            previous: Some(raw.previous_size),
+            unused: raw.unused,
+            flags: raw.entry.flags & !INTERNAL | if raw.marker { LAST } else { 0 },
+            internal: raw.entry.flags & INTERNAL != 0 && raw.is_busy(),
+            virtual_block: false,
+            lookaside: false,
+            traced: false,
+        }
+    }
+
+    fn bare(block: &Block) -> Self {
+        Line {
+            entry: block.entry,
+            user: block.address,
+            heap: block.heap,
+            segment: block.container,
+            size: block.block_size,
+            previous: Some(0),
+            unused: block.block_size.saturating_sub(block.size),
+            flags: block.flags,
+            internal: block.internal,
+            virtual_block: block.kind == Kind::Virtual,
+            lookaside: false,
+            traced: false,
+        }
+    }
+
+    /// Writes the row.
+    pub(super) fn write(&self, bitness: Bitness, out: &mut dyn Write) -> fmt::Result {
+        let width = digits(bitness);
+        write!(
+            out,
+            "{:0width$x}  {:0width$x}  {:0width$x}  {:0width$x}  {:8x}  ",
+            self.entry, self.user, self.heap, self.segment, self.size,
+        )?;
+        let busy = self.flags & 1 != 0;
+        let Some(previous) = self.previous else {
+            let state = if busy { "busy" } else { "free" };
+            let trace = if self.traced { "stack_trace" } else { "" };
+            return writeln!(out, "    -     {:8x}  LFH;{state} {trace}", self.unused);
+        };
+        write!(out, "{previous:8x}  {:8x}  ", self.unused)?;
+        out.write_str(if busy { "busy " } else { "free " })?;
+        for (flag, name) in [(EXTRA, "extra "), (FILL, "fill ")] {
+            if self.flags & flag != 0 {
+                out.write_str(name)?;
+            }
+        }
+        if self.virtual_block {
+            out.write_str("virtual ")?;
+        }
+        for (flag, name) in [(LAST, "last "), (USER_FLAGS, "user_flag ")] {
+            if self.flags & flag != 0 {
+                out.write_str(name)?;
+            }
+        }
+        if self.lookaside {
+            out.write_str(" - lookaside ")?;
+        }
+        if self.traced {
+            out.write_str(" stack_trace")?;
+        }
+        if self.internal {
+            out.write_str(" internal")?;
+        }
+        writeln!(out)
+    }
+}
+
+/// Prints every aligned pointer of the dump whose value lies in a range.
+fn pointers(process: &Process<'_, '_>, first: u64, last: u64, out: &mut dyn Write) -> fmt::Result {
+    let width = digits(process.bitness);
+    write!(
+        out,
+        "Search VM for address range {first:0width$x} - {last:0width$x} : "
+    )?;
+    let mut result = Ok(());
+    scan(process.memory(), process.bitness, &mut |at, value| {
+        if (first..=last).contains(&value) && !(first..=last).contains(&at) && result.is_ok() {
+            result = write!(out, "{at:08x} ({value:08x}), ");
+        }
+    });
+    result?;
+    writeln!(out)
+}
+
+/// Calls `visit` for every aligned pointer-sized number of the dump.
+pub(super) fn scan(memory: &AddressSpace<'_>, bitness: Bitness, visit: &mut dyn FnMut(u64, u64)) {
+    for range in memory.ranges() {
+        let size = bitness.pointer_size();
+        let skip = (range.start.wrapping_neg() % size) as usize;
+        let Some(bytes) = range.bytes.get(skip..) else {
+            continue;
+        };
+        let start = range.start + skip as u64;
+        match bitness {
+            Bitness::X64 => {
+                for (index, bytes) in bytes.as_chunks::<8>().0.iter().enumerate() {
+                    visit(start + index as u64 * size, u64::from_le_bytes(*bytes));
+                }
+            }
+            Bitness::X86 => {
+                for (index, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
+                    visit(
+                        start + index as u64 * size,
+                        u32::from_le_bytes(*bytes).into(),
+                    );
+                }
+            }
+        }
+    }
+}
