@@ -6,7 +6,7 @@ use std::{
 };
 
 use ntheap::{
-    blocks::{Block, Visitor},
+    blocks::{Block, CONTINUE, Flow, Visitor},
     dump::{Dump, DumpFile},
     heap::Heap,
     names::ModuleNames,
@@ -91,17 +91,18 @@ impl Write for Screen {
 struct Addresses(Vec<u64>);
 
 impl Visitor for Addresses {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         let behind = block.entry.wrapping_add(block.block_size);
         let inside = block.address.wrapping_add(block.size / 2);
         self.0.extend([block.entry, inside, behind]);
+        CONTINUE
     }
 }
 
 fn addresses(process: &Process<'_, '_>) -> Vec<u64> {
     let mut found = Addresses(vec![0, u64::MAX, 1 << 63]);
     for heap in Heap::all(process) {
-        heap.walk(&mut found);
+        let _ = heap.walk(&mut found);
     }
     found.0
 }

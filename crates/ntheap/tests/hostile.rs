@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ntheap::{
     Error,
-    blocks::{Block, Finding, FindingKind, Visitor},
+    blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Visitor},
     dump::{Dump, DumpFile, Problem},
     heap::Heap,
     layout::{Bitness, Layouts},
@@ -22,14 +22,16 @@ struct Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.is_user_block() {
             self.busy.push((block.address, block.size));
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.findings.push(finding);
+        CONTINUE
     }
 }
 
@@ -38,9 +40,9 @@ fn walk(bytes: &[u8]) -> Result<(Walk, Vec<Problem>), Error> {
     let dump = Dump::parse(bytes)?;
     let process = Process::of(&dump)?;
     let mut walk = Walk::default();
-    Heap::all(&process)
-        .iter()
-        .for_each(|heap| heap.walk(&mut walk));
+    Heap::all(&process).iter().for_each(|heap| {
+        let _ = heap.walk(&mut walk);
+    });
     assert_eq!(stats::collect(&process).len(), process.heaps.len());
     let _ = ntheap::verify::verify(&process, &Heap::all(&process));
     let _ = ntheap::usage::Usage::of(&process);

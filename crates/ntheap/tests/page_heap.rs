@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use ntheap::{
     address_space::AddressSpace,
-    blocks::{Block, Finding, FindingKind, Kind, State, Visitor},
+    blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Kind, State, Visitor},
     dump::{Dump, DumpFile},
     heap::{Heap, page::PageHeap},
     layout::Bitness,
@@ -47,14 +47,16 @@ struct Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         assert!(block.address.checked_add(block.size).is_some());
         self.blocks.push(*block);
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         assert!(!finding.to_string().is_empty());
         self.findings.push(finding);
+        CONTINUE
     }
 }
 
@@ -77,7 +79,7 @@ fn walk(bytes: &[u8]) -> Walk {
     if let Ok(process) = Process::of(&dump) {
         for heap in Heap::all(&process) {
             let _ = (heap.lock_state(), heap.flags());
-            heap.walk(&mut walk);
+            let _ = heap.walk(&mut walk);
             if let Heap::Page(heap) = &heap {
                 for block in heap.blocks() {
                     assert!(heap.block_at(block.address).is_some());
@@ -263,7 +265,7 @@ fn mutated_structures_do_not_panic() {
                     addresses.push(block.virtual_block);
                 }
                 let mut walk = Walk::default();
-                Heap::open(&process, &heap.reference).walk(&mut walk);
+                let _ = Heap::open(&process, &heap.reference).walk(&mut walk);
                 let light = walk
                     .blocks
                     .iter()

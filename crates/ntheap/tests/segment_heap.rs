@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io::Read, path::Path};
 
 use ntheap::{
     address_space::AddressSpace,
-    blocks::{Block, Finding, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Visitor},
     dump::Dump,
     heap::Heap,
     process::Process,
@@ -36,17 +36,20 @@ struct Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.is_user_block() {
             self.busy.insert((block.address, block.size));
         }
         self.accounted += block.block_size;
+        CONTINUE
     }
-    fn span(&mut self, span: &ntheap::blocks::Span) {
+    fn span(&mut self, span: &ntheap::blocks::Span) -> Flow {
         self.accounted += span.size;
+        CONTINUE
     }
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.findings.push(finding);
+        CONTINUE
     }
 }
 
@@ -59,7 +62,7 @@ fn walk(dump: &Dump<'_>) -> Vec<Walk> {
         .filter(|heap| matches!(heap, Heap::Segment(_)))
         .map(|heap| {
             let mut walk = Walk::default();
-            heap.walk(&mut walk);
+            let _ = heap.walk(&mut walk);
             // Each byte of a segment is reported once, whatever its state is.
             if let Heap::Segment(heap) = heap {
                 let segments = heap.segments.iter().map(|segment| segment.size);
@@ -135,7 +138,7 @@ fn targets(bytes: &[u8]) -> Vec<usize> {
         targets.extend(heap.segments.iter().map(|segment| segment.base));
         targets.extend(heap.large_blocks.iter().map(|block| block.node));
         let mut containers = Containers::default();
-        Heap::open(&process, &heap.reference).walk(&mut containers);
+        let _ = Heap::open(&process, &heap.reference).walk(&mut containers);
         targets.extend(containers.0);
     }
     targets.into_iter().filter_map(offset_of).collect()
@@ -145,8 +148,9 @@ fn targets(bytes: &[u8]) -> Vec<usize> {
 struct Containers(BTreeSet<u64>);
 
 impl Visitor for Containers {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         self.0.insert(block.container);
+        CONTINUE
     }
 }
 
@@ -232,7 +236,9 @@ fn a_corrupt_chunk_costs_only_its_neighbourhood() {
     let process = Process::of(&dump).expect("the process");
     let heaps = Heap::all(&process);
     let mut chunks = Chunks::default();
-    heaps.iter().for_each(|heap| heap.walk(&mut chunks));
+    heaps.iter().for_each(|heap| {
+        let _ = heap.walk(&mut chunks);
+    });
     let victim = chunks.0[chunks.0.len() / 2];
     let slice = dump.memory.slice(victim, 8).expect("the chunk");
     let at = slice.as_ptr() as usize - original.as_ptr() as usize;
@@ -249,9 +255,10 @@ fn a_corrupt_chunk_costs_only_its_neighbourhood() {
 struct Chunks(Vec<u64>);
 
 impl Visitor for Chunks {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.kind == ntheap::blocks::Kind::Vs && block.is_user_block() {
             self.0.push(block.entry);
         }
+        CONTINUE
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ntheap::{
-    blocks::{Block, Kind, State, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
     dump::{Dump, DumpFile},
     heap::Heap,
     layout::Bitness,
@@ -100,8 +100,9 @@ struct Patient {
 struct Collector(Vec<Block>);
 
 impl Visitor for Collector {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         self.0.push(*block);
+        CONTINUE
     }
 }
 
@@ -113,9 +114,9 @@ impl Patient {
         {
             let dump = Dump::parse(&bytes).expect("it parses");
             let process = Process::of(&dump).expect("it has heaps");
-            Heap::all(&process)
-                .iter()
-                .for_each(|heap| heap.walk(&mut blocks));
+            Heap::all(&process).iter().for_each(|heap| {
+                let _ = heap.walk(&mut blocks);
+            });
         }
         Patient {
             bytes,

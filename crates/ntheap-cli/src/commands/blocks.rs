@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use ntheap::{
-    blocks::{Block, Finding, State, Trace, Visitor},
+    blocks::{Block, Finding, State, Trace, TryVisitor},
     heap::Heap,
     layout::Bitness,
     process::Process,
@@ -114,15 +114,11 @@ pub(crate) fn write_blocks(
                 stacks: &mut stacks,
                 width: process.bitness.pointer_size() as usize * 2,
                 output,
-                result: Ok(()),
                 findings: &mut findings,
                 written: &mut written,
             };
-            for part in heap.parts() {
-                heap.walk_part(part, &mut writer);
-                // A closed pipe ends the walk here instead of at the end of the dump.
-                std::mem::replace(&mut writer.result, Ok(()))?;
-            }
+            // A closed pipe ends the walk at the next block.
+            heap.try_walk(&mut writer)?;
         }
     }
     if format == Format::Json {
@@ -169,7 +165,6 @@ struct Writer<'w, 'p, 'a, 's> {
     stacks: &'w mut Stacks<'p, 'a, 's>,
     width: usize,
     output: &'w mut Output,
-    result: Result<(), Failure>,
     findings: &'w mut Vec<Finding>,
     written: &'w mut u64,
 }
@@ -230,17 +225,22 @@ impl Writer<'_, '_, '_, '_> {
     }
 }
 
-impl Visitor for Writer<'_, '_, '_, '_> {
-    fn block(&mut self, block: &Block) {
-        if self.result.is_ok() && self.selection.takes(block) {
-            self.result = self.write(block);
-            *self.written += 1;
+impl TryVisitor for Writer<'_, '_, '_, '_> {
+    type Error = Failure;
+
+    fn block(&mut self, block: &Block) -> Result<(), Failure> {
+        if !self.selection.takes(block) {
+            return Ok(());
         }
+        self.write(block)?;
+        *self.written += 1;
+        Ok(())
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Result<(), Failure> {
         if self.findings.len() < ntheap::stats::MAX_FINDINGS {
             self.findings.push(finding);
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use ntheap::{
-    blocks::{Block, Kind, State, Trace, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, State, Trace, Visitor},
     diff::human_bytes,
     heap::{Heap, nt::FrontEndKind},
     process::Process,
@@ -156,9 +156,9 @@ struct FreePages<'c, 'p, 'a> {
 }
 
 impl Visitor for FreePages<'_, '_, '_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.state != State::Free || !matches!(block.kind, Kind::Backend | Kind::Vs) {
-            return;
+            return CONTINUE;
         }
         // The links of the free list lie behind the header and stay.
         let first = block.entry.saturating_add(2 * self.process.bitness.unit());
@@ -167,6 +167,7 @@ impl Visitor for FreePages<'_, '_, '_> {
         // Pages inside that were decommitted already are not in the dump.
         let held = self.process.memory().held(start, end.saturating_sub(start));
         self.bytes = self.bytes.saturating_add(held);
+        CONTINUE
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     write::LogWriter,
 };
 use ntheap::{
-    blocks::{Block, Finding, Trace, Visitor},
+    blocks::{Block, Finding, Trace, TryVisitor},
     dump::Dump,
     heap::Heap,
     process::Process,
@@ -191,32 +191,25 @@ fn walk(
     snapshot: &mut Snapshot,
     sink: Sink<'_>,
 ) -> Result<(), Error> {
-    let mut walker = Walker {
+    heap.try_walk(&mut Walker {
         ids,
         snapshot,
         sink,
-        result: Ok(()),
-    };
-    for part in heap.parts() {
-        heap.walk_part(part, &mut walker);
-        if walker.result.is_err() {
-            break;
-        }
-    }
-    walker.result
+    })
 }
 
 struct Walker<'w, 's, 't, 'p, 'a> {
     ids: &'w mut Ids<'t, 'p, 'a>,
     snapshot: &'w mut Snapshot,
     sink: Sink<'s>,
-    result: Result<(), Error>,
 }
 
-impl Visitor for Walker<'_, '_, '_, '_, '_> {
-    fn block(&mut self, block: &Block) {
-        if !block.is_user_block() || self.result.is_err() {
-            return;
+impl TryVisitor for Walker<'_, '_, '_, '_, '_> {
+    type Error = Error;
+
+    fn block(&mut self, block: &Block) -> Result<(), Error> {
+        if !block.is_user_block() {
+            return Ok(());
         }
         let (id, known) = match block.trace {
             Trace::None => (None, true),
@@ -224,7 +217,7 @@ impl Visitor for Walker<'_, '_, '_, '_, '_> {
         };
         let Some(trace) = id else {
             self.snapshot.without_stack += 1;
-            return;
+            return Ok(());
         };
         self.snapshot.allocations += 1;
         let allocation = Allocation {
@@ -233,12 +226,13 @@ impl Visitor for Walker<'_, '_, '_, '_, '_> {
             overhead: block.block_size.saturating_sub(block.size),
             trace,
         };
-        self.result = (self.sink)(&allocation, (!known).then_some(block.trace));
+        (self.sink)(&allocation, (!known).then_some(block.trace))
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Result<(), Error> {
         if self.snapshot.findings.len() < MAX_FINDINGS {
             self.snapshot.findings.push(finding);
         }
+        Ok(())
     }
 }

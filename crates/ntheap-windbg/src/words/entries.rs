@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{format::digits, header::indent};
 use ntheap::{
-    blocks::{Block, Kind, State, Visitor},
+    blocks::{Block, Kind, State, TryVisitor, try_visit},
     heap::nt::{NtHeap, Piece, RawEntry, Segment},
     layout::Bitness,
 };
@@ -138,11 +138,11 @@ fn slots(
         width: digits(heap.bitness()),
         user_blocks: entry.user,
         any: false,
-        result: Ok(()),
         out,
     };
-    heap.walk_entry(segment, entry.address, &mut printer);
-    printer.result?;
+    try_visit(&mut printer, |visitor| {
+        heap.walk_entry(segment, entry.address, visitor)
+    })?;
     if printer.any {
         writeln!(out)?;
     }
@@ -153,7 +153,6 @@ struct Slots<'o> {
     width: usize,
     user_blocks: u64,
     any: bool,
-    result: fmt::Result,
     out: &'o mut dyn Write,
 }
 
@@ -180,10 +179,13 @@ impl Slots<'_> {
     }
 }
 
-impl Visitor for Slots<'_> {
-    fn block(&mut self, block: &Block) {
-        if block.kind == Kind::Lfh && self.result.is_ok() {
-            self.result = self.row(block);
+impl TryVisitor for Slots<'_> {
+    type Error = fmt::Error;
+
+    fn block(&mut self, block: &Block) -> fmt::Result {
+        match block.kind {
+            Kind::Lfh => self.row(block),
+            _ => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{page, rows::RowPrinter};
 use ntheap::{
-    blocks::{Block, Finding, Visitor},
+    blocks::{Block, Finding, TryVisitor, try_visit},
     heap::Heap,
     names::NameSource,
     process::Process,
@@ -29,7 +29,6 @@ pub fn filter(
         printer: RowPrinter::new(process, names),
         sizes,
         out,
-        result: Ok(()),
         findings: Vec::new(),
     };
     for heap in heaps {
@@ -46,14 +45,14 @@ pub fn filter(
             )?;
             writeln!(rows.out, "    _HEAP @ {:x}", page.normal_heap())?;
             // The first part is that of the full blocks.
-            for part in heap.parts().skip(1) {
-                heap.walk_part(part, &mut rows);
-            }
+            try_visit(&mut rows, |visitor| {
+                let mut parts = heap.parts().skip(1);
+                parts.try_for_each(|part| heap.walk_part(part, visitor))
+            })?;
         } else {
             writeln!(rows.out, "    _HEAP @ {:x}", heap.handle())?;
-            heap.walk(&mut rows);
+            heap.try_walk(&mut rows)?;
         }
-        rows.result?;
     }
     Ok(rows.findings)
 }
@@ -62,18 +61,21 @@ struct Rows<'r, 'p> {
     printer: RowPrinter<'p>,
     sizes: RangeInclusive<u64>,
     out: &'r mut dyn Write,
-    result: fmt::Result,
     findings: Vec<Finding>,
 }
 
-impl Visitor for Rows<'_, '_> {
-    fn block(&mut self, block: &Block) {
-        if !block.internal && self.sizes.contains(&block.size) && self.result.is_ok() {
-            self.result = self.printer.block(block, self.out);
+impl TryVisitor for Rows<'_, '_> {
+    type Error = fmt::Error;
+
+    fn block(&mut self, block: &Block) -> fmt::Result {
+        if block.internal || !self.sizes.contains(&block.size) {
+            return Ok(());
         }
+        self.printer.block(block, self.out)
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> fmt::Result {
         self.findings.push(finding);
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{flags, format::digits, page, rows::RowPrinter};
 use ntheap::{
-    blocks::{Block, Span, SpanKind, State, Trace, Visitor},
+    blocks::{Block, Span, SpanKind, State, Trace, TryVisitor, try_visit},
     heap::{
         Heap, Part, find,
         nt::{FrontEndKind, NtHeap},
@@ -133,12 +133,11 @@ fn nt_blocks(
         rows,
         out,
         run: true,
-        result: Ok(()),
     };
     for (index, part) in parts.iter().enumerate() {
         // The part behind the segments is that of the virtual blocks.
         if let Some(segment) = heap.segments.get(index) {
-            lister.text(format_args!("      _HEAP_SEGMENT @ {:x}\n", segment.header))?;
+            writeln!(lister.out, "      _HEAP_SEGMENT @ {:x}", segment.header)?;
             lister.run = true;
         } else {
             let head = process
@@ -147,12 +146,12 @@ fn nt_blocks(
                 .virtual_allocd_blocks
                 .map_or(0, u64::from);
             let head = heap.handle() + head;
-            lister.text(format_args!("       VirtualAllocdBlocks @ {head:x}\n"))?;
+            writeln!(lister.out, "       VirtualAllocdBlocks @ {head:x}")?;
             lister.run = false;
         }
-        opened.walk_part(*part, &mut lister);
+        try_visit(&mut lister, |visitor| opened.walk_part(*part, visitor))?;
     }
-    lister.result
+    Ok(())
 }
 
 /// Prints what a walk meets, with a caption where a committed run begins.
@@ -161,43 +160,35 @@ struct Lister<'o, 'r, 'a> {
     out: &'o mut dyn Write,
     /// Whether the next row begins a committed run.
     run: bool,
-    result: fmt::Result,
 }
 
 impl Lister<'_, '_, '_> {
-    fn text(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        self.result?;
-        self.result = self.out.write_fmt(text);
-        self.result
-    }
-
-    fn caption(&mut self, at: u64) {
-        if self.run {
-            self.run = false;
-            let _ = self.text(format_args!("       CommittedRange @ {at:x}\n"));
+    fn caption(&mut self, at: u64) -> fmt::Result {
+        if std::mem::take(&mut self.run) {
+            writeln!(self.out, "       CommittedRange @ {at:x}")?;
         }
+        Ok(())
     }
 }
 
-impl Visitor for Lister<'_, '_, '_> {
-    fn block(&mut self, block: &Block) {
-        self.caption(block.entry);
-        if self.result.is_ok() {
-            self.result = self.rows.block(block, self.out);
-        }
+impl TryVisitor for Lister<'_, '_, '_> {
+    type Error = fmt::Error;
+
+    fn block(&mut self, block: &Block) -> fmt::Result {
+        self.caption(block.entry)?;
+        self.rows.block(block, self.out)
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> fmt::Result {
         match span.kind {
             SpanKind::Uncommitted => self.run = true,
             SpanKind::Marker => {
-                self.caption(span.start);
-                if self.result.is_ok() {
-                    self.result = self.rows.span(span, self.out);
-                }
+                self.caption(span.start)?;
+                self.rows.span(span, self.out)?;
             }
             _ => {}
         }
+        Ok(())
     }
 }
 

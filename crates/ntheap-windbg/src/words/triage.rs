@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{format::digits, list::listed};
 use ntheap::{
-    blocks::{Block, Finding, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Visitor},
     heap::Heap,
     process::{HeapKind, HeapRef, Process},
 };
@@ -50,7 +50,7 @@ pub(crate) fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Res
         }
         let handle = reference.handle;
         writeln!(out, "** !heap: Analyzing heap at {handle:0width$x}...")?;
-        Heap::open(process, reference).walk(&mut findings);
+        let _ = Heap::open(process, reference).walk(&mut findings);
     }
     writeln!(out, "\n\n")?;
     if findings.0.is_empty() {
@@ -81,7 +81,7 @@ fn segment_heap(
         "\n** Starting segment heap triage on 0x{handle:0width$x}\n"
     )?;
     let mut findings = Findings::default();
-    Heap::open(process, reference).walk(&mut findings);
+    let _ = Heap::open(process, reference).walk(&mut findings);
     let errors = match findings.0.len() {
         0 => "no errors.".to_owned(),
         count => format!("{count} errors:"),
@@ -97,9 +97,12 @@ fn segment_heap(
 struct Findings(Vec<Finding>);
 
 impl Visitor for Findings {
-    fn block(&mut self, _: &Block) {}
+    fn block(&mut self, _: &Block) -> Flow {
+        CONTINUE
+    }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.0.push(finding);
+        CONTINUE
     }
 }

@@ -14,7 +14,7 @@ use super::{
     x::{Line, caption, scan},
 };
 use ntheap::{
-    blocks::{Block, Kind, Span, SpanKind, Trace, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, Span, SpanKind, Trace, Visitor},
     heap::{Heap, nt::NtHeap},
     layout::Bitness,
     names::NameSource,
@@ -42,7 +42,7 @@ struct Busy {
 }
 
 impl Visitor for Busy {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.is_user_block() {
             self.blocks.push(*block);
         }
@@ -50,11 +50,13 @@ impl Visitor for Busy {
         self.own -= usize::from(self.unmarked && block.kind == Kind::Lfh);
         self.unmarked = block.internal && block.flags & INTERNAL == 0;
         self.own += usize::from(self.unmarked);
+        CONTINUE
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         self.unmarked = false;
         self.own += usize::from(matches!(span.kind, SpanKind::Header | SpanKind::Marker));
+        CONTINUE
     }
 }
 
@@ -170,7 +172,7 @@ pub(crate) fn unreachable(
     for heap in &heaps {
         writeln!(out, "Heap {:0width$x}", heap.handle())?;
         let own = busy.own;
-        heap.walk(&mut busy);
+        let _ = heap.walk(&mut busy);
         match heap {
             // XP's heaps have an entry for the header of their first segment, too.
             Heap::Nt(heap) => busy.own += usize::from(heap.is_xp()),

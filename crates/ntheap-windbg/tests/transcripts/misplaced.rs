@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use ntheap::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::Heap,
     process::Process,
 };
@@ -25,12 +25,13 @@ struct Blocks {
 }
 
 impl Visitor for Blocks {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.kind != Kind::Lfh {
             self.blocks.push(*block);
         } else if block.is_user_block() {
             self.busy_slots += 1;
         }
+        CONTINUE
     }
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn excuse(
     let mut all = Blocks::default();
     let mut misplaced = BTreeSet::new();
     for reference in &process.heaps {
-        Heap::open(process, reference).walk(&mut all);
+        let _ = Heap::open(process, reference).walk(&mut all);
         let mut listed = String::new();
         let command = format!("!heap -hl {:x}", reference.handle);
         session.execute(&command, &mut listed).ok()?;

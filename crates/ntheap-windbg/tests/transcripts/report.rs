@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ntheap::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::{
         Heap,
         nt::{NtHeap, Piece, RawEntry},
@@ -274,7 +274,7 @@ struct FrontEnd {
 }
 
 impl Visitor for FrontEnd {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         match block.kind {
             Kind::Lfh if self.containers.last() != Some(&self.entry) => {
                 self.containers.push(self.entry);
@@ -283,13 +283,14 @@ impl Visitor for FrontEnd {
             Kind::Lookaside => self.cached.push(block.entry),
             _ => self.entry = block.entry,
         }
+        CONTINUE
     }
 }
 
 impl Counted {
     fn of(opened: &Heap<'_, '_>, heap: &NtHeap<'_, '_>, bucket: u64) -> Counted {
         let mut front_end = FrontEnd::default();
-        opened.walk(&mut front_end);
+        let _ = opened.walk(&mut front_end);
         let mut rows = BTreeMap::<u64, Backend>::new();
         let mut count = |entry: &RawEntry| {
             if !entry.is_busy() || front_end.cached.contains(&entry.address) {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ntheap::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::{
         Heap,
         segment::{Extra, PageRange, RangeKind},
@@ -38,10 +38,11 @@ pub(crate) struct Segments {
 struct Program(Vec<Block>);
 
 impl Visitor for Program {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.is_user_block() {
             self.0.push(*block);
         }
+        CONTINUE
     }
 }
 
@@ -84,7 +85,7 @@ impl Segments {
                 continue;
             };
             let mut program = Program::default();
-            opened.walk(&mut program);
+            let _ = opened.walk(&mut program);
             for block in program.0 {
                 segments.counted += usize::from(block.kind != Kind::Large);
                 let place = heap.page_range_at(block.entry);

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use ntheap::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::Heap,
     process::{HeapRef, Process},
 };
@@ -30,7 +30,7 @@ impl Walk {
     /// Walks a heap; of a page heap the full blocks, too.
     pub(crate) fn of(process: &Process<'_, '_>, reference: &HeapRef) -> Self {
         let mut walk = Walk::default();
-        Heap::open(process, reference).walk(&mut walk);
+        let _ = Heap::open(process, reference).walk(&mut walk);
         walk.end_container();
         walk
     }
@@ -62,7 +62,7 @@ impl Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.kind == Kind::Lfh {
             self.last = Some(*block);
         } else {
@@ -70,5 +70,6 @@ impl Visitor for Walk {
             self.container = Some(*block);
         }
         self.blocks.push(*block);
+        CONTINUE
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ntheap::{
-    blocks::{Block, Kind, State, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
     heap::{Heap, nt::NtHeap},
     layout::Bitness,
     process::Process,
@@ -46,7 +46,7 @@ struct Slots {
 }
 
 impl Visitor for Slots {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.kind != Kind::Page {
             let used = block.state == State::Busy && block.is_user_block();
             self.blocks.insert(block.entry, (block.block_size, used));
@@ -74,6 +74,7 @@ impl Visitor for Slots {
             }
             _ => {}
         }
+        CONTINUE
     }
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn excuse(
     let mut slots = Slots::default();
     for reference in process.heaps.iter().chain(&process.normal_heaps) {
         let heap = Heap::open(process, reference);
-        heap.walk(&mut slots);
+        let _ = heap.walk(&mut slots);
         if let Heap::Segment(heap) = heap {
             let segments = heap.segments.iter().map(|s| s.base..s.base + s.size);
             slots.segment_heaps.extend(segments);

@@ -1,7 +1,7 @@
 //! What the debugger makes of Windows XP, whose structures it takes for those of Vista.
 
 use ntheap::{
-    blocks::{Block, Kind, State, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
     heap::Heap,
     process::Process,
 };
@@ -85,15 +85,16 @@ pub(crate) fn without_lookaside(process: &Process<'_, '_>, text: &str) -> String
     #[derive(Default)]
     struct Cached(std::collections::BTreeMap<u64, u64>);
     impl Visitor for Cached {
-        fn block(&mut self, block: &Block) {
+        fn block(&mut self, block: &Block) -> Flow {
             if block.kind == Kind::Lookaside {
                 self.0.insert(block.entry, block.block_size);
             }
+            CONTINUE
         }
     }
     let mut cached = Cached::default();
     for reference in &process.heaps {
-        Heap::open(process, reference).walk(&mut cached);
+        let _ = Heap::open(process, reference).walk(&mut cached);
     }
     let known = |line: &str| {
         let words: Vec<&str> = line

@@ -4,22 +4,27 @@
 //! the slots of an LFH container right behind the container. Nothing is allocated per block.
 //!
 //! ```
-//! use ntheap::blocks::{Block, State, Visitor};
+//! use ntheap::blocks::{Block, CONTINUE, Flow, State, Visitor};
 //!
 //! #[derive(Default)]
 //! struct BusyBytes(u64);
 //!
 //! impl Visitor for BusyBytes {
-//!     fn block(&mut self, block: &Block) {
+//!     fn block(&mut self, block: &Block) -> Flow {
 //!         if block.is_user_block() {
 //!             self.0 += block.size;
 //!         }
+//!         CONTINUE
 //!     }
 //! }
 //! ```
 
+mod fallible;
 mod finding;
 
+use std::ops::ControlFlow;
+
+pub use fallible::{TryVisitor, try_visit};
 pub use finding::{Finding, FindingKind};
 
 /// Whether a block is in use.
@@ -188,18 +193,27 @@ pub struct Span {
     pub kind: SpanKind,
 }
 
-/// Receives what a walk meets.
+/// Whether a walk goes on: [`CONTINUE`], or `Flow::Break(())` to end it at once.
+pub type Flow = ControlFlow<()>;
+
+/// The walk goes on.
+pub const CONTINUE: Flow = ControlFlow::Continue(());
+
+/// Receives what a walk meets. Each answer says whether the walk goes on; why it was stopped is the
+/// visitor's to keep.
 pub trait Visitor {
     /// A block, busy or free.
-    fn block(&mut self, block: &Block);
+    fn block(&mut self, block: &Block) -> Flow;
 
     /// A part of a segment without blocks.
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         let _ = span;
+        CONTINUE
     }
 
     /// Something that is missing, inconsistent or corrupt.
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         let _ = finding;
+        CONTINUE
     }
 }

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use super::{Change, Grouping, HeapSnapshot, Snapshot};
 use crate::{
-    blocks::{Block, Finding, Span, SpanKind, Trace, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Span, SpanKind, Trace, Visitor},
     heap::Heap,
     process::HeapKind,
     stats::{Count, visit_parts},
@@ -237,9 +237,9 @@ struct Collector {
 }
 
 impl Visitor for Collector {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if !block.is_user_block() {
-            return;
+            return CONTINUE;
         }
         let by = self.by.unwrap_or(Grouping {
             size: true,
@@ -254,19 +254,22 @@ impl Visitor for Collector {
             .entry((size, trace))
             .or_default()
             .add(block.size);
+        CONTINUE
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
             self.unread_bytes = self.unread_bytes.saturating_add(span.size);
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.lossy_findings += u64::from(finding.kind.loses_blocks());
         if self.findings.len() < crate::stats::MAX_FINDINGS {
             self.findings.push(finding);
         }
+        CONTINUE
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Heap;
 use crate::{
-    blocks::{Block, Span, SpanKind, Visitor},
+    blocks::{Block, CONTINUE, Flow, Span, SpanKind, Visitor},
     process::Process,
 };
 
@@ -33,10 +33,12 @@ pub fn at(process: &Process<'_, '_>, address: u64) -> Option<Found> {
                 // The part behind the segments is that of the virtual blocks.
                 let part = segment.unwrap_or(nt.segments.len());
                 if let Some(part) = heap.parts().nth(part) {
-                    heap.walk_part(part, &mut finder);
+                    let _ = heap.walk_part(part, &mut finder);
                 }
             }
-            _ => heap.walk(&mut finder),
+            _ => {
+                let _ = heap.walk(&mut finder);
+            }
         }
         finder.found
     })
@@ -57,19 +59,21 @@ struct Finder {
 }
 
 impl Visitor for Finder {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         // Slots follow their container.
         let (start, end) = block.extent();
         if (start..end).contains(&self.address) {
             self.found = Some(Found::Block(*block));
         }
+        CONTINUE
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         if self.address.wrapping_sub(span.start) < span.size
             && span.kind != SpanKind::ContainerHeader
         {
             self.found.get_or_insert(Found::Span(*span));
         }
+        CONTINUE
     }
 }

@@ -1,12 +1,13 @@
 //! Heaps: opening one and walking it.
 //!
 //! ```no_run
-//! use ntheap::{blocks::{Block, Visitor}, dump::{Dump, DumpFile}, heap::Heap, process::Process};
+//! use ntheap::{blocks::{Block, CONTINUE, Flow, Visitor}, dump::{Dump, DumpFile}, heap::Heap, process::Process};
 //!
 //! struct Print;
 //! impl Visitor for Print {
-//!     fn block(&mut self, block: &Block) {
+//!     fn block(&mut self, block: &Block) -> Flow {
 //!         println!("{:x} {:x}", block.address, block.size);
+//!         CONTINUE
 //!     }
 //! }
 //!
@@ -15,7 +16,7 @@
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
 //! for heap in Heap::all(&process) {
-//!     heap.walk(&mut Print);
+//!     let _ = heap.walk(&mut Print);
 //! }
 //! # Ok(())
 //! # }
@@ -34,7 +35,7 @@ pub use flags::{class_name, debug_options, flag_words};
 pub use lock::LockState;
 
 use crate::{
-    blocks::Visitor,
+    blocks::{Flow, TryVisitor, Visitor, try_visit},
     process::{HeapKind, HeapRef, Process},
 };
 use nt::NtHeap;
@@ -138,8 +139,8 @@ impl<'p, 'a> Heap<'p, 'a> {
         (0..count).map(Part)
     }
 
-    /// Walks one part.
-    pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) {
+    /// Walks one part; answers whether the visitor let it go to the end.
+    pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) -> Flow {
         match self {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
             Heap::Page(heap) => heap.walk_part(part.0, visitor),
@@ -147,8 +148,17 @@ impl<'p, 'a> Heap<'p, 'a> {
         }
     }
 
-    /// Walks the whole heap.
-    pub fn walk(&self, visitor: &mut dyn Visitor) {
-        self.parts().for_each(|part| self.walk_part(part, visitor));
+    /// Walks the whole heap for a visitor whose work can fail.
+    ///
+    /// # Errors
+    /// The visitor's first; the walk ended there.
+    pub fn try_walk<V: TryVisitor>(&self, visitor: &mut V) -> Result<(), V::Error> {
+        try_visit(visitor, |visitor| self.walk(visitor))
+    }
+
+    /// Walks the whole heap; answers whether the visitor let it go to the end.
+    pub fn walk(&self, visitor: &mut dyn Visitor) -> Flow {
+        self.parts()
+            .try_for_each(|part| self.walk_part(part, visitor))
     }
 }

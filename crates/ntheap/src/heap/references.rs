@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Heap;
 use crate::{
     address_space::Range,
-    blocks::{Block, Visitor},
+    blocks::{Block, CONTINUE, Flow, Visitor},
     layout::Bitness,
     process::Process,
     stats::visit_parts,
@@ -110,7 +110,7 @@ struct Holders<'h> {
 }
 
 impl Visitor for Holders<'_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         let (start, end) = block.extent();
         let first = self.places.partition_point(|&place| place < start);
         for index in first..self.places.len() {
@@ -119,5 +119,6 @@ impl Visitor for Holders<'_> {
             }
             self.held.push((index, *block));
         }
+        CONTINUE
     }
 }

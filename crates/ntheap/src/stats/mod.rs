@@ -29,7 +29,7 @@ pub use summary_row::SummaryRow;
 use rayon::prelude::*;
 
 use crate::{
-    blocks::{Block, Finding, Kind, Span, SpanKind, State, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, SpanKind, State, Visitor},
     heap::Heap,
     process::{HeapKind, Process},
 };
@@ -137,7 +137,7 @@ impl HeapStatistics {
 
 impl Visitor for HeapStatistics {
     #[inline]
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         let slot = matches!(block.kind, Kind::Lfh | Kind::SegmentLfh);
         match block.state {
             State::Busy if block.internal => self.internal.add(block.block_size),
@@ -159,19 +159,22 @@ impl Visitor for HeapStatistics {
             }
             State::Freed => self.quarantine.add(block.size),
         }
+        CONTINUE
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
             self.unread_bytes = self.unread_bytes.saturating_add(span.size);
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.finding_count += 1;
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
         }
+        CONTINUE
     }
 }
 
@@ -202,7 +205,7 @@ pub fn behind_page_heap(process: &Process<'_, '_>, handle: u64) -> Option<HeapSt
         let mut totals = HeapStatistics::new(&heap);
         // The first part is that of the full blocks.
         for part in heap.parts().skip(1) {
-            heap.walk_part(part, &mut totals);
+            let _ = heap.walk_part(part, &mut totals);
         }
         totals.handle = handle;
         Some(totals)
@@ -220,10 +223,11 @@ pub fn collect_by<K: std::hash::Hash + Eq + Send>(
         key: &'k F,
     }
     impl<K: std::hash::Hash + Eq, F: Fn(&Block) -> K> Visitor for Counter<'_, K, F> {
-        fn block(&mut self, block: &Block) {
+        fn block(&mut self, block: &Block) -> Flow {
             if block.is_user_block() {
                 self.groups.add((self.key)(block), block.size);
             }
+            CONTINUE
         }
     }
     fn join<'k, K: std::hash::Hash + Eq, F>(
@@ -260,7 +264,7 @@ pub fn visit_parts<V: Visitor + Send>(
                 .into_par_iter()
                 .map(|part| {
                     let mut visitor = new(heap);
-                    heap.walk_part(part, &mut visitor);
+                    let _ = heap.walk_part(part, &mut visitor);
                     visitor
                 })
                 .reduce_with(&merge)

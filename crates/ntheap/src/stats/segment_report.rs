@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::{
-    blocks::{Block, Kind, State, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
     heap::{
         Heap,
         segment::{PageSegment, RangeKind, SegmentHeap},
@@ -176,7 +176,7 @@ impl SegmentReport {
         for segment in &heap.segments {
             counter.ranges(segment, bucket.max(1), buckets.max(1));
         }
-        opened.walk(&mut counter);
+        let _ = opened.walk(&mut counter);
         counter.finish_subsegment();
         counter.report
     }
@@ -307,7 +307,7 @@ impl Counter<'_, '_, '_> {
 }
 
 impl Visitor for Counter<'_, '_, '_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         match block.kind {
             Kind::Large => {
                 let large = &mut self.report.large;
@@ -322,6 +322,7 @@ impl Visitor for Counter<'_, '_, '_> {
             Kind::SegmentLfh => self.slot(block),
             _ => {}
         }
+        CONTINUE
     }
 }
 

@@ -1,7 +1,7 @@
 //! The blocks around a damage.
 
 use crate::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::Heap,
 };
 
@@ -21,7 +21,7 @@ fn extent(block: &Block) -> (u64, u64) {
 /// one behind. `damages` is sorted by address.
 pub(super) fn find(heap: &Heap<'_, '_>, damages: &mut [Damage]) {
     let mut finder = Finder { damages };
-    heap.walk(&mut finder);
+    let _ = heap.walk(&mut finder);
     // A block was noted at the nearest damage alone; it is the neighbour of further ones as well
     // where nothing lies nearer to them.
     for index in 1..damages.len() {
@@ -61,7 +61,7 @@ struct Finder<'d> {
 }
 
 impl Visitor for Finder<'_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         let (start, end) = extent(block);
         let first = self.damages.partition_point(|d| d.address < start);
         let behind = self.damages.partition_point(|d| d.address < end);
@@ -80,5 +80,6 @@ impl Visitor for Finder<'_> {
         if let Some(damage) = first.checked_sub(1).and_then(|i| self.damages.get_mut(i)) {
             nearer_after(damage, block);
         }
+        CONTINUE
     }
 }

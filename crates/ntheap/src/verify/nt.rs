@@ -2,7 +2,7 @@
 
 use super::{Check, Checked, Damage, MAX_DAMAGES, lfh::Depth};
 use crate::{
-    blocks::{Block, Finding, Kind, Span, SpanKind, State, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, SpanKind, State, Visitor},
     heap::nt::NtHeap,
     process::Process,
 };
@@ -96,14 +96,14 @@ impl<'c, 'p, 'a> Checker<'c, 'p, 'a> {
 }
 
 impl Visitor for Checker<'_, '_, '_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         self.checked.blocks += 1;
         if self.heap.is_none() {
-            return;
+            return CONTINUE;
         }
         if block.kind == Kind::Lfh {
             self.check_slot(block);
-            return;
+            return CONTINUE;
         }
         self.finish_depth();
         match (block.state, block.kind) {
@@ -114,20 +114,23 @@ impl Visitor for Checker<'_, '_, '_> {
             }
             _ => {}
         }
+        CONTINUE
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         if matches!(span.kind, SpanKind::Corrupt | SpanKind::Unreadable) {
             self.gaps
                 .push((span.start, span.start.saturating_add(span.size)));
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         match Damage::of_finding(&finding) {
             Some(damage) => self.damage(damage),
             None if self.missing.len() < MAX_DAMAGES => self.missing.push(finding),
             None => {}
         }
+        CONTINUE
     }
 }

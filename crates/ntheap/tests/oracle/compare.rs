@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use ntheap::{
-    blocks::{Block, Finding, Kind, Span, SpanKind, State, Trace, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, SpanKind, State, Trace, Visitor},
     dump::Dump,
     heap::{Heap, segment::SegmentHeap},
     process::Process,
@@ -57,7 +57,7 @@ struct Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         let pair = (block.address, block.size);
         let new = match (block.state, block.kind) {
             (State::Busy, _) if block.internal => self.internal.insert(pair),
@@ -84,17 +84,20 @@ impl Visitor for Walk {
         if !matches!(block.kind, Kind::Lfh | Kind::Virtual | Kind::Large) {
             self.accounted += block.block_size;
         }
+        CONTINUE
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         self.accounted += span.size;
         if span.kind == SpanKind::Uncommitted {
             self.uncommitted.insert((span.start, span.size));
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.findings.push(finding);
+        CONTINUE
     }
 }
 
@@ -164,7 +167,7 @@ pub(crate) fn compare_heap(
 ) {
     let expected = &truth.heaps[index];
     let mut walk = Walk::default();
-    heap.walk(&mut walk);
+    let _ = heap.walk(&mut walk);
     outcome.heaps += 1;
     outcome.busy += walk.busy.len();
     outcome.lfh += walk.lfh;

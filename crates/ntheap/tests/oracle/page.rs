@@ -6,7 +6,7 @@ use std::{
 };
 
 use ntheap::{
-    blocks::{Block, Finding, Kind, State, Trace, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Kind, State, Trace, Visitor},
     heap::{Heap, page::PageHeap},
     process::{HeapKind, Process},
     traces::Traces,
@@ -82,14 +82,16 @@ struct Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.is_user_block() || block.state == State::Freed {
             self.blocks.push(*block);
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.findings.push(finding);
+        CONTINUE
     }
 }
 
@@ -178,7 +180,7 @@ fn compare_page_heap(
 ) {
     let handle = heap.handle();
     let mut walk = Walk::default();
-    Heap::open(process, &heap.reference).walk(&mut walk);
+    let _ = Heap::open(process, &heap.reference).walk(&mut walk);
     outcome.heaps += 1;
     let index = page
         .heaps

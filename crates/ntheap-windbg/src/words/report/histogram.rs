@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use ntheap::{
-    blocks::{Block, Kind, State, Visitor},
+    blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
     heap::{
         Heap,
         nt::{NtHeap, Piece, RawEntry},
@@ -72,7 +72,7 @@ impl<'h, 'p, 'a> Histogram<'h, 'p, 'a> {
             });
         }
         histogram.rows[BUCKETS - 1].busy += heap.virtual_blocks.len() as u64;
-        opened.walk(&mut histogram);
+        let _ = opened.walk(&mut histogram);
         histogram.finish_container();
         histogram
     }
@@ -147,7 +147,7 @@ fn counts(row: &Counts, out: &mut dyn Write) -> fmt::Result {
 }
 
 impl Visitor for Histogram<'_, '_, '_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         match block.kind {
             Kind::Lfh => {}
             Kind::Lookaside => {
@@ -157,11 +157,11 @@ impl Visitor for Histogram<'_, '_, '_> {
                 let row = self.row(block.block_size);
                 row.front_free += 1;
                 row.unused += unit;
-                return;
+                return CONTINUE;
             }
             _ => {
                 self.entry = block.entry;
-                return;
+                return CONTINUE;
             }
         }
         let busy = block.state == State::Busy;
@@ -184,5 +184,6 @@ impl Visitor for Histogram<'_, '_, '_> {
             }
         }
         self.slots[units].blocks += 1;
+        CONTINUE
     }
 }

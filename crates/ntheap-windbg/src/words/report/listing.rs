@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::words::{format::digits, x::Line};
 use ntheap::{
-    blocks::{Block, Kind, Visitor},
+    blocks::{Block, Kind, TryVisitor, try_visit},
     heap::nt::{NtHeap, Piece, Segment},
     process::Process,
 };
@@ -32,16 +32,13 @@ pub(super) fn write(
         heap.pieces(segment, &mut |piece| match piece {
             Piece::Entry(entry) => {
                 Line::of_entry(heap, &entry, segment.header).write(heap.bitness(), out)?;
-                let mut slots = Slots {
-                    process,
-                    heap,
-                    result: Ok(()),
-                    out,
-                };
-                if entry.is_busy() {
-                    heap.walk_entry(segment, entry.address, &mut slots);
+                let mut slots = Slots { process, heap, out };
+                if !entry.is_busy() {
+                    return Ok(());
                 }
-                slots.result
+                try_visit(&mut slots, |visitor| {
+                    heap.walk_entry(segment, entry.address, visitor)
+                })
             }
             Piece::Uncommitted { start, size } => {
                 range("Uncommitted range", start, size, heap, out)
@@ -112,15 +109,17 @@ fn range(
 struct Slots<'o, 'h, 'd, 'p, 'a> {
     process: &'h Process<'d, 'a>,
     heap: &'h NtHeap<'p, 'a>,
-    result: fmt::Result,
     out: &'o mut dyn Write,
 }
 
-impl Visitor for Slots<'_, '_, '_, '_, '_> {
-    fn block(&mut self, block: &Block) {
-        if block.kind == Kind::Lfh && self.result.is_ok() {
-            self.result = Line::of_user_block(self.process, self.heap, block)
-                .write(self.heap.bitness(), self.out);
+impl TryVisitor for Slots<'_, '_, '_, '_, '_> {
+    type Error = fmt::Error;
+
+    fn block(&mut self, block: &Block) -> fmt::Result {
+        match block.kind {
+            Kind::Lfh => Line::of_user_block(self.process, self.heap, block)
+                .write(self.heap.bitness(), self.out),
+            _ => Ok(()),
         }
     }
 }

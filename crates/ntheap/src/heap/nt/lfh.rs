@@ -5,13 +5,15 @@
 //! 24H2), so its header lies behind the trace prefix: a walk that looks right behind the entry finds
 //! no LFH block at all in a dump of a +ust process.
 
+use std::ops::ControlFlow;
+
 use super::{
     NtHeap,
     entry::{BUSY, UNUSED_LFH, user_area},
 };
 use crate::{
     address_space::Window,
-    blocks::{Block, FindingKind, Kind, State, Trace, Visitor},
+    blocks::{Block, CONTINUE, FindingKind, Flow, Kind, State, Trace, Visitor},
 };
 
 /// `_HEAP_USERDATA_HEADER.Signature`.
@@ -80,7 +82,7 @@ impl NtHeap<'_, '_> {
         window: &mut Window<'_, '_>,
         container: &Container,
         visitor: &mut dyn Visitor,
-    ) {
+    ) -> Flow {
         let skipped = |reason| {
             let bytes = container.end.saturating_sub(container.user_blocks);
             self.finding(
@@ -90,33 +92,33 @@ impl NtHeap<'_, '_> {
             )
         };
         let Some(first) = self.first_slot(window, container) else {
-            visitor.finding(skipped("the place of its first slot could not be proved"));
-            return;
+            return visitor.finding(skipped("the place of its first slot could not be proved"));
         };
         let fitting = container.end.saturating_sub(first) / container.stride;
         if fitting < container.count {
-            visitor.finding(skipped("its slots do not fit into its block"));
+            visitor.finding(skipped("its slots do not fit into its block"))?;
         }
         let bitmap = self.busy_bitmap(container);
         let mut disagreeing = 0;
         for index in 0..container.count.min(fitting) {
             let at = first + index * container.stride;
-            match self.slot(window, container, at, visitor) {
+            match self.slot(window, container, at, visitor)? {
                 Some(block) => {
                     let busy = block.state == State::Busy;
                     let marked = bitmap.and_then(|bitmap| self.bit(window, bitmap, index));
                     disagreeing += u32::from(marked.is_some_and(|marked| marked != busy));
-                    visitor.block(&block);
+                    visitor.block(&block)?;
                 }
                 None => {
-                    visitor.finding(self.finding(at, container.stride, FindingKind::Unreadable));
+                    visitor.finding(self.finding(at, container.stride, FindingKind::Unreadable))?;
                 }
             }
         }
         if disagreeing > 0 {
             let kind = FindingKind::LfhBitmap { slots: disagreeing };
-            visitor.finding(self.finding(container.user_blocks, 0, kind));
+            visitor.finding(self.finding(container.user_blocks, 0, kind))?;
         }
+        CONTINUE
     }
 
     fn slot(
@@ -125,10 +127,12 @@ impl NtHeap<'_, '_> {
         container: &Container,
         at: u64,
         visitor: &mut dyn Visitor,
-    ) -> Option<Block> {
+    ) -> ControlFlow<(), Option<Block>> {
         let unit = self.unit();
         let codec = &self.header.codec;
-        let raw = window.u64(at + codec.header_offset())?;
+        let Some(raw) = window.u64(at + codec.header_offset()) else {
+            return ControlFlow::Continue(None);
+        };
         let busy = if codec.xp {
             codec.decode(raw).flags & BUSY != 0
         } else {
@@ -151,15 +155,17 @@ impl NtHeap<'_, '_> {
             trace: Trace::None,
         };
         if busy {
-            let area = user_area(window, codec, at, container.stride, raw, true)?;
+            let Some(area) = user_area(window, codec, at, container.stride, raw, true) else {
+                return ControlFlow::Continue(None);
+            };
             block.state = State::Busy;
             block.address = area.address;
-            block.size = self.requested(at, container.stride, area.unused, visitor);
+            block.size = self.requested(at, container.stride, area.unused, visitor)?;
             if area.trace != 0 {
                 block.trace = Trace::Record(area.trace);
             }
         }
-        Some(block)
+        ControlFlow::Continue(Some(block))
     }
 
     /// Address of a container's first slot.

@@ -33,7 +33,7 @@ pub use virtual_blocks::VirtualBlock;
 use super::{Heap, LockState};
 use crate::{
     address_space::AddressSpace,
-    blocks::{Finding, Visitor},
+    blocks::{Finding, Flow, Visitor},
     layout::{Bitness, Layouts},
     process::{HeapKind, HeapRef, Process},
 };
@@ -125,15 +125,15 @@ impl<'p, 'a> NtHeap<'p, 'a> {
         self.segments.len() + 1
     }
 
-    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) {
+    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
         match self.segments.get(part) {
             Some(segment) => self.walk_segment(segment, visitor),
             None => {
-                self.walk_virtual_blocks(visitor);
+                self.walk_virtual_blocks(visitor)?;
                 self.findings
                     .iter()
                     .cloned()
-                    .for_each(|finding| visitor.finding(finding));
+                    .try_for_each(|finding| visitor.finding(finding))
             }
         }
     }

@@ -4,7 +4,7 @@ use super::{
     NtHeap, Segment,
     entry::{BUSY, EXTRA_PRESENT, Entry, UNUSED_MARKER, UNUSED_OWN, user_area},
 };
-use crate::blocks::{Trace, Visitor};
+use crate::blocks::{CONTINUE, Flow, Trace, Visitor};
 
 /// A piece of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,10 +118,11 @@ impl NtHeap<'_, '_> {
     }
 
     /// Walks one entry of a segment: its block and, of an LFH container, its slots.
-    pub fn walk_entry(&self, segment: &Segment, at: u64, visitor: &mut dyn Visitor) {
+    pub fn walk_entry(&self, segment: &Segment, at: u64, visitor: &mut dyn Visitor) -> Flow {
         let mut window = self.memory.window();
-        if let Some(Some(entry)) = self.entry_at(&mut window, at, segment.end) {
-            self.visit_entry(&mut window, segment, at, &entry, visitor);
+        match self.entry_at(&mut window, at, segment.end) {
+            Some(Some(entry)) => self.visit_entry(&mut window, segment, at, &entry, visitor),
+            _ => CONTINUE,
         }
     }
 

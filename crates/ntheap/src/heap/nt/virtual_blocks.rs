@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     address_space::{END, ListEnd},
-    blocks::{Block, FindingKind, Kind, State, Trace, Visitor},
+    blocks::{Block, FindingKind, Flow, Kind, State, Trace, Visitor},
 };
 
 /// More virtual blocks than fit an address space.
@@ -75,13 +75,13 @@ impl NtHeap<'_, '_> {
         }
     }
 
-    pub(super) fn walk_virtual_blocks(&self, visitor: &mut dyn Visitor) {
-        for block in &self.virtual_blocks {
-            match self.virtual_block(block) {
+    pub(super) fn walk_virtual_blocks(&self, visitor: &mut dyn Visitor) -> Flow {
+        self.virtual_blocks
+            .iter()
+            .try_for_each(|block| match self.virtual_block(block) {
                 Ok(block) => visitor.block(&block),
                 Err(kind) => visitor.finding(self.finding(block.element, block.committed, kind)),
-            }
-        }
+            })
     }
 
     fn virtual_block(&self, block: &VirtualBlock) -> Result<Block, FindingKind> {

@@ -1,5 +1,7 @@
 //! Stepping through a segment, entry by entry.
 
+use std::ops::ControlFlow;
+
 use super::{
     NtHeap, Segment,
     entry::{BUSY, EXTRA_PRESENT, Entry, INTERNAL, UNUSED_MARKER, UNUSED_OWN, user_area},
@@ -8,7 +10,9 @@ use super::{
 };
 use crate::{
     address_space::Window,
-    blocks::{Block, Finding, FindingKind, Kind, Span, SpanKind, State, Trace, Visitor},
+    blocks::{
+        Block, CONTINUE, Finding, FindingKind, Flow, Kind, Span, SpanKind, State, Trace, Visitor,
+    },
 };
 
 impl NtHeap<'_, '_> {
@@ -21,22 +25,29 @@ impl NtHeap<'_, '_> {
         }
     }
 
-    pub(super) fn span(&self, start: u64, end: u64, kind: SpanKind, visitor: &mut dyn Visitor) {
-        if end > start {
-            visitor.span(&Span {
-                heap: self.handle(),
-                start,
-                size: end - start,
-                kind,
-            });
+    pub(super) fn span(
+        &self,
+        start: u64,
+        end: u64,
+        kind: SpanKind,
+        visitor: &mut dyn Visitor,
+    ) -> Flow {
+        if end <= start {
+            return CONTINUE;
         }
+        visitor.span(&Span {
+            heap: self.handle(),
+            start,
+            size: end - start,
+            kind,
+        })
     }
 
     /// Walks one segment. Every byte of its reservation is reported exactly once.
-    pub(super) fn walk_segment(&self, segment: &Segment, visitor: &mut dyn Visitor) {
+    pub(super) fn walk_segment(&self, segment: &Segment, visitor: &mut dyn Visitor) -> Flow {
         let mut window = self.memory.window();
         let mut ranges = segment.ranges.iter().peekable();
-        self.span(segment.base, segment.first_entry, SpanKind::Header, visitor);
+        self.span(segment.base, segment.first_entry, SpanKind::Header, visitor)?;
         let mut at = segment.first_entry;
         // Size of the entry before in units; 0 behind a hole, unknown after corruption.
         let mut previous: Option<u16> = None;
@@ -44,7 +55,7 @@ impl NtHeap<'_, '_> {
             while ranges.next_if(|range| range.end() <= at).is_some() {}
             let limit = match ranges.peek() {
                 Some(range) if range.start <= at => {
-                    self.span(at, range.end(), SpanKind::Uncommitted, visitor);
+                    self.span(at, range.end(), SpanKind::Uncommitted, visitor)?;
                     at = range.end();
                     previous = Some(0);
                     continue;
@@ -61,33 +72,34 @@ impl NtHeap<'_, '_> {
                         let expected = u64::from(previous) * self.unit();
                         let found = u64::from(entry.previous_size) * self.unit();
                         let kind = FindingKind::PreviousSize { expected, found };
-                        visitor.finding(self.finding(at, 0, kind));
+                        visitor.finding(self.finding(at, 0, kind))?;
                     }
-                    self.visit_entry(&mut window, segment, at, &entry, visitor);
+                    self.visit_entry(&mut window, segment, at, &entry, visitor)?;
                     previous = Some(entry.size);
                     at += u64::from(entry.size) * self.unit();
                 }
                 other => {
                     let next = self.resynchronise(&mut window, at + self.unit(), limit);
-                    self.skip(at, next, other.is_some(), visitor);
+                    self.skip(at, next, other.is_some(), visitor)?;
                     previous = None;
                     at = next;
                 }
             }
         }
-        self.span(at, segment.base + segment.reserved, SpanKind::Tail, visitor);
+        self.span(at, segment.base + segment.reserved, SpanKind::Tail, visitor)?;
         let accounted = at - segment.base;
         if accounted > segment.reserved {
             let kind = FindingKind::Accounting {
                 reserved: segment.reserved,
                 accounted,
             };
-            visitor.finding(self.finding(segment.base, 0, kind));
+            visitor.finding(self.finding(segment.base, 0, kind))?;
         }
+        CONTINUE
     }
 
     /// Reports a stretch without provable entries, its unreadable parts apart.
-    fn skip(&self, from: u64, to: u64, readable: bool, visitor: &mut dyn Visitor) {
+    fn skip(&self, from: u64, to: u64, readable: bool, visitor: &mut dyn Visitor) -> Flow {
         let mut at = from;
         while at < to {
             let held = self.memory.readable(at, to - at);
@@ -96,10 +108,10 @@ impl NtHeap<'_, '_> {
                     .memory
                     .u64(at + self.header.codec.header_offset())
                     .unwrap_or(0);
-                self.span(at, at + held, SpanKind::Corrupt, visitor);
+                self.span(at, at + held, SpanKind::Corrupt, visitor)?;
                 // A few readable bytes around an unreadable page are not a finding of their own.
                 if readable || at == from {
-                    visitor.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }));
+                    visitor.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }))?;
                 }
                 at += held;
             } else {
@@ -107,11 +119,12 @@ impl NtHeap<'_, '_> {
                     .memory
                     .next_readable(at)
                     .map_or(to, |next| next.min(to));
-                self.span(at, next, SpanKind::Unreadable, visitor);
-                visitor.finding(self.finding(at, next - at, FindingKind::Unreadable));
+                self.span(at, next, SpanKind::Unreadable, visitor)?;
+                visitor.finding(self.finding(at, next - at, FindingKind::Unreadable))?;
                 at = next;
             }
         }
+        CONTINUE
     }
 
     pub(super) fn visit_entry(
@@ -121,7 +134,7 @@ impl NtHeap<'_, '_> {
         at: u64,
         entry: &Entry,
         visitor: &mut dyn Visitor,
-    ) {
+    ) -> Flow {
         let unit = self.unit();
         let size = u64::from(entry.size) * unit;
         let xp = self.header.codec.xp;
@@ -140,20 +153,17 @@ impl NtHeap<'_, '_> {
             trace: Trace::None,
         };
         if entry.flags & BUSY == 0 {
-            visitor.block(&block);
-            return;
+            return visitor.block(&block);
         }
         if !xp && entry.unused == UNUSED_MARKER {
-            self.span(at, at + size, SpanKind::Marker, visitor);
-            return;
+            return self.span(at, at + size, SpanKind::Marker, visitor);
         }
         let raw = window
             .u64(at + self.header.codec.header_offset())
             .unwrap_or(0);
         let Some(area) = user_area(window, &self.header.codec, at, size, raw, false) else {
-            visitor.finding(self.finding(at, size, FindingKind::Unreadable));
-            self.span(at, at + size, SpanKind::Unreadable, visitor);
-            return;
+            visitor.finding(self.finding(at, size, FindingKind::Unreadable))?;
+            return self.span(at, at + size, SpanKind::Unreadable, visitor);
         };
         block.state = State::Busy;
         block.address = area.address;
@@ -167,7 +177,7 @@ impl NtHeap<'_, '_> {
         block.size = if own {
             size - unit
         } else {
-            self.requested(at, size, area.unused, visitor)
+            self.requested(at, size, area.unused, visitor)?
         };
         block.trace = if area.trace != 0 {
             Trace::Record(area.trace)
@@ -187,9 +197,8 @@ impl NtHeap<'_, '_> {
                 Contents::Idle => block.internal = true,
                 Contents::Live(container) => {
                     block.internal = true;
-                    visitor.block(&block);
-                    self.walk_container(window, &container, visitor);
-                    return;
+                    visitor.block(&block)?;
+                    return self.walk_container(window, &container, visitor);
                 }
             }
         }
@@ -197,7 +206,7 @@ impl NtHeap<'_, '_> {
             block.state = State::Free;
             block.kind = Kind::Lookaside;
         }
-        visitor.block(&block);
+        visitor.block(&block)
     }
 
     /// Requested size of a block with so many unused bytes.
@@ -208,16 +217,17 @@ impl NtHeap<'_, '_> {
         size: u64,
         unused: u64,
         visitor: &mut dyn Visitor,
-    ) -> u64 {
+    ) -> ControlFlow<(), u64> {
         // On x64 a block lends the first eight bytes of the next header.
-        size.checked_sub(unused).unwrap_or_else(|| {
-            let kind = FindingKind::UnusedBytes {
-                unused,
-                block: size,
-            };
-            visitor.finding(self.finding(at, 0, kind));
-            0
-        })
+        if let Some(requested) = size.checked_sub(unused) {
+            return ControlFlow::Continue(requested);
+        }
+        let kind = FindingKind::UnusedBytes {
+            unused,
+            block: size,
+        };
+        visitor.finding(self.finding(at, 0, kind))?;
+        ControlFlow::Continue(0)
     }
 
     /// The tag of an entry: only heaps without encoding have room for one.

@@ -2,7 +2,9 @@
 //! program's data.
 
 use super::{BlockInformation, PageHeap, information::information_size};
-use crate::blocks::{Block, Finding, FindingKind, Kind, Span, State, Trace, Visitor};
+use crate::blocks::{
+    Block, CONTINUE, Finding, FindingKind, Flow, Kind, Span, State, Trace, Visitor,
+};
 
 /// What page heap fills the bytes behind a busy light block with.
 const LIGHT_SUFFIX: u8 = 0xa0;
@@ -14,37 +16,37 @@ pub(super) struct LightVisitor<'v, 'h, 'p, 'a> {
 }
 
 impl Visitor for LightVisitor<'_, '_, '_, '_> {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         let mut block = *block;
         block.heap = self.heap.handle();
         // A busy block that page heap did not make stays what it is: the program could only have it
         // from the normal heap's handle. None was seen.
         if block.is_user_block() {
-            self.light(&mut block);
+            self.light(&mut block)?;
         }
-        self.visitor.block(&block);
+        self.visitor.block(&block)
     }
 
-    fn span(&mut self, span: &Span) {
+    fn span(&mut self, span: &Span) -> Flow {
         let heap = self.heap.handle();
-        self.visitor.span(&Span { heap, ..*span });
+        self.visitor.span(&Span { heap, ..*span })
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         let heap = self.heap.handle();
-        self.visitor.finding(Finding { heap, ..finding });
+        self.visitor.finding(Finding { heap, ..finding })
     }
 }
 
 impl LightVisitor<'_, '_, '_, '_> {
     /// Makes the light block of a busy block of the normal heap, if it is one.
-    fn light(&mut self, block: &mut Block) {
+    fn light(&mut self, block: &mut Block) -> Flow {
         let heap = self.heap;
         let own = heap.root.address;
         let Some(information) = BlockInformation::read(heap.memory, heap.layouts, block.address)
             .filter(|information| !information.stamp.full && information.root == own)
         else {
-            return;
+            return CONTINUE;
         };
         let prefix = information_size(heap.layouts);
         let room = block.size.saturating_sub(prefix);
@@ -66,7 +68,7 @@ impl LightVisitor<'_, '_, '_, '_> {
         };
         if let Some(part) = damage {
             self.visitor
-                .finding(heap.finding(address, 0, FindingKind::PageHeapDamage { part }));
+                .finding(heap.finding(address, 0, FindingKind::PageHeapDamage { part }))?;
         }
         block.address = address;
         block.size = information.requested.min(room);
@@ -75,5 +77,6 @@ impl LightVisitor<'_, '_, '_, '_> {
         if information.trace != Trace::None {
             block.trace = information.trace;
         }
+        CONTINUE
     }
 }

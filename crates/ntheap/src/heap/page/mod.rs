@@ -35,7 +35,7 @@ pub use root::Root;
 use super::{Heap, LockState};
 use crate::{
     address_space::AddressSpace,
-    blocks::{Finding, FindingKind, State, Trace, Visitor},
+    blocks::{CONTINUE, Finding, FindingKind, Flow, State, Trace, Visitor},
     layout::Layouts,
     process::{HeapKind, HeapRef, Process},
 };
@@ -192,28 +192,28 @@ impl<'p, 'a> PageHeap<'p, 'a> {
         1 + self.normal.as_ref().map_or(0, |heap| heap.parts().count())
     }
 
-    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) {
+    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
         if let Some(part) = part.checked_sub(1) {
-            if let Some(normal) = &self.normal {
-                let mut visitor = LightVisitor {
-                    heap: self,
-                    visitor,
-                };
-                normal.walk_part(super::Part(part), &mut visitor);
-            }
-            return;
+            let Some(normal) = &self.normal else {
+                return CONTINUE;
+            };
+            let mut visitor = LightVisitor {
+                heap: self,
+                visitor,
+            };
+            return normal.walk_part(super::Part(part), &mut visitor);
         }
         for block in self.blocks() {
             if let Some(part) = self.damage(block) {
                 let kind = FindingKind::PageHeapDamage { part };
-                visitor.finding(self.finding(block.address, 0, kind));
+                visitor.finding(self.finding(block.address, 0, kind))?;
             }
-            visitor.block(&block.block(self.handle()));
+            visitor.block(&block.block(self.handle()))?;
         }
         self.findings
             .iter()
             .cloned()
-            .for_each(|finding| visitor.finding(finding));
+            .try_for_each(|finding| visitor.finding(finding))
     }
 
     fn finding(&self, address: u64, bytes: u64, kind: FindingKind) -> Finding {

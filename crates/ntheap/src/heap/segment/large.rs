@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     address_space::END,
-    blocks::{FindingKind, Kind, State},
+    blocks::{FindingKind, Flow, Kind, State},
 };
 
 /// More large blocks than fit an address space.
@@ -111,8 +111,8 @@ impl SegmentHeap<'_, '_> {
         })
     }
 
-    pub(super) fn walk_large_blocks<S: Sink>(&self, sink: &mut S) {
-        for block in &self.large_blocks {
+    pub(super) fn walk_large_blocks<S: Sink>(&self, sink: &mut S) -> Flow {
+        self.large_blocks.iter().try_for_each(|block| {
             sink.raw(RawBlock {
                 container: block.node,
                 entry: block.start,
@@ -126,8 +126,8 @@ impl SegmentHeap<'_, '_> {
                     bytes: Some(block.unused),
                     extra: block.extra,
                 },
-            });
-        }
+            })
+        })
     }
 }
 

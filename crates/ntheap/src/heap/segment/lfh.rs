@@ -1,5 +1,7 @@
 //! Ranges of slots of one size: the low fragmentation heap of segment heaps.
 
+use std::ops::ControlFlow;
+
 use super::{
     SegmentHeap,
     ranges::Range,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::{
     address_space::Window,
-    blocks::{FindingKind, Kind, SpanKind, State},
+    blocks::{CONTINUE, FindingKind, Flow, Kind, SpanKind, State},
 };
 
 /// Bits of a slot in the bitmap of a subsegment.
@@ -114,7 +116,7 @@ impl SegmentHeap<'_, '_> {
         Some(((!of_bucket && slot < count).then_some(slot), count))
     }
 
-    pub(super) fn walk_lfh<S: Sink>(&self, range: &Range, sink: &mut S) {
+    pub(super) fn walk_lfh<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
         let subsegment = self.subsegment(range);
         let slots = subsegment
             .zip(self.keys.lfh)
@@ -125,27 +127,23 @@ impl SegmentHeap<'_, '_> {
                 (Some(_), None) => "the key of its offsets could not be proved",
                 (Some(_), Some(_)) => "its offsets are not those of slots in this range",
             };
-            self.idle(range.start, range.end(), SpanKind::Corrupt, sink);
+            self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
             let kind = FindingKind::LfhContainer { reason };
-            sink.finding(self.finding(range.start, range.size, kind));
-            return;
+            return sink.finding(self.finding(range.start, range.size, kind));
         };
         let first = range.start + slots.first;
-        self.span(range.start, first, SpanKind::ContainerHeader, sink);
-        self.walk_slots(&subsegment, slots, sink);
+        self.span(range.start, first, SpanKind::ContainerHeader, sink)?;
+        self.walk_slots(&subsegment, slots, sink)?;
         let end = first + subsegment.count * slots.size;
-        self.idle(end, range.end(), SpanKind::Tail, sink);
+        self.idle(end, range.end(), SpanKind::Tail, sink)
     }
 
-    fn walk_slots<S: Sink>(&self, subsegment: &Subsegment, slots: Slots, sink: &mut S) {
+    fn walk_slots<S: Sink>(&self, subsegment: &Subsegment, slots: Slots, sink: &mut S) -> Flow {
         let mut window = self.memory.window();
         let mut map = self.memory.window();
-        let freed = self.freed_slots(subsegment, slots, sink);
+        let freed = self.freed_slots(subsegment, slots, sink)?;
         let mut missing = 0;
         for index in 0..subsegment.count {
-            if sink.done() {
-                return;
-            }
             let at = subsegment.start + slots.first + index * slots.size;
             let Some(bits) = self.slot_bits(&mut map, subsegment, index) else {
                 missing += 1;
@@ -173,7 +171,7 @@ impl SegmentHeap<'_, '_> {
                 kind: Kind::SegmentLfh,
                 internal: false,
                 unused,
-            });
+            })?;
         }
         if missing > 0 {
             let kind = FindingKind::LfhContainer {
@@ -181,9 +179,10 @@ impl SegmentHeap<'_, '_> {
             };
             let bytes = missing * slots.size;
             let first = subsegment.start + slots.first;
-            self.span(first, first + bytes, SpanKind::Unreadable, sink);
-            sink.finding(self.finding(subsegment.start, bytes, kind));
+            self.span(first, first + bytes, SpanKind::Unreadable, sink)?;
+            sink.finding(self.finding(subsegment.start, bytes, kind))?;
         }
+        CONTINUE
     }
 
     /// What the bitmap says of a slot.
@@ -222,10 +221,10 @@ impl SegmentHeap<'_, '_> {
         subsegment: &Subsegment,
         slots: Slots,
         sink: &mut S,
-    ) -> Vec<u64> {
+    ) -> ControlFlow<(), Vec<u64>> {
         let mut freed = Vec::new();
         let Some(state) = self.layouts.segment_lfh_subsegment.state else {
-            return freed;
+            return ControlFlow::Continue(freed);
         };
         let state = subsegment.start + u64::from(state);
         let read = |at: u64| self.memory.u16(at).map(u64::from);
@@ -248,9 +247,9 @@ impl SegmentHeap<'_, '_> {
         freed.dedup();
         if next != 0 || listed != count || freed.len() as u64 != listed {
             let list = "list of freed LFH slots";
-            sink.finding(self.finding(subsegment.start, 0, FindingKind::BrokenList { list }));
+            sink.finding(self.finding(subsegment.start, 0, FindingKind::BrokenList { list }))?;
         }
-        freed
+        ControlFlow::Continue(freed)
     }
 }
 

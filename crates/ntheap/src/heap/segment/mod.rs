@@ -35,7 +35,7 @@ pub use ranges::{Range, RangeKind};
 
 use crate::{
     address_space::AddressSpace,
-    blocks::{Finding, FindingKind, Span, SpanKind, Visitor},
+    blocks::{CONTINUE, Finding, FindingKind, Flow, Span, SpanKind, Visitor},
     layout::{Bitness, Layouts, SegmentLfhSubsegmentLayout},
     process::{HeapRef, Process},
 };
@@ -195,16 +195,16 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         self.segments.len() + 1
     }
 
-    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) {
+    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
         let mut sink = Emit::new(self, visitor);
         match self.segments.get(part) {
             Some(segment) => self.walk_segment(segment, &mut sink),
             None => {
-                self.walk_large_blocks(&mut sink);
+                self.walk_large_blocks(&mut sink)?;
                 self.findings
                     .iter()
                     .cloned()
-                    .for_each(|finding| sink.finding(finding));
+                    .try_for_each(|finding| sink.finding(finding))
             }
         }
     }
@@ -222,32 +222,34 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         }
     }
 
-    fn span<S: Sink>(&self, start: u64, end: u64, kind: SpanKind, sink: &mut S) {
-        if end > start {
-            sink.span(Span {
-                heap: self.handle(),
-                start,
-                size: end - start,
-                kind,
-            });
+    fn span<S: Sink>(&self, start: u64, end: u64, kind: SpanKind, sink: &mut S) -> Flow {
+        if end <= start {
+            return CONTINUE;
         }
+        sink.span(Span {
+            heap: self.handle(),
+            start,
+            size: end - start,
+            kind,
+        })
     }
 
     /// Reports a stretch that holds no blocks: what the dump has of it as `kind`, the rest as not
     /// committed.
-    fn idle<S: Sink>(&self, start: u64, end: u64, kind: SpanKind, sink: &mut S) {
+    fn idle<S: Sink>(&self, start: u64, end: u64, kind: SpanKind, sink: &mut S) -> Flow {
         let mut at = start;
         while at < end {
             let held = self.memory.readable(at, end - at);
             if held > 0 {
-                self.span(at, at + held, kind, sink);
+                self.span(at, at + held, kind, sink)?;
                 at += held;
             } else {
                 let next = self.memory.next_readable(at).map_or(end, |n| n.min(end));
-                self.span(at, next, SpanKind::Uncommitted, sink);
+                self.span(at, next, SpanKind::Uncommitted, sink)?;
                 at = next;
             }
         }
+        CONTINUE
     }
 
     /// The heap can't have reserved less than its segments take.

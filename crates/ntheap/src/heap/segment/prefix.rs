@@ -9,7 +9,7 @@ use super::{
     sink::{RawBlock, Sink},
 };
 use crate::{
-    blocks::{Kind, State},
+    blocks::{CONTINUE, Flow, Kind, State},
     process::{HeapKind, Process},
 };
 
@@ -144,14 +144,12 @@ fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
         seen: usize,
     }
     impl Sink for Sample<'_, '_, '_> {
-        fn raw(&mut self, raw: RawBlock) {
-            if raw.state == State::Busy && !raw.internal && !self.done() {
+        fn raw(&mut self, raw: RawBlock) -> Flow {
+            if raw.state == State::Busy && !raw.internal {
                 self.seen += 1;
                 self.with += usize::from(stored(self.heap, raw.start).is_some());
             }
-        }
-        fn done(&self) -> bool {
-            self.seen >= STORED_SAMPLE
+            enough(self.seen >= STORED_SAMPLE)
         }
     }
     let mut sample = Sample {
@@ -159,14 +157,19 @@ fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
         with: 0,
         seen: 0,
     };
-    for segment in &heap.segments {
-        if sample.done() {
-            break;
+    let mut walk = || {
+        for segment in &heap.segments {
+            heap.walk_segment(segment, &mut sample)?;
         }
-        heap.walk_segment(segment, &mut sample);
-    }
-    heap.walk_large_blocks(&mut sample);
+        heap.walk_large_blocks(&mut sample)
+    };
+    let _ = walk();
     (sample.with, sample.seen)
+}
+
+/// Ends a walk once enough was seen.
+fn enough(seen: bool) -> Flow {
+    if seen { Flow::Break(()) } else { CONTINUE }
 }
 
 /// The smallest number of bytes in use of a heap's blocks, and how many were looked at.
@@ -177,7 +180,7 @@ fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (u64, usize) {
         seen: usize,
     }
     impl Sink for Sample {
-        fn raw(&mut self, raw: RawBlock) {
+        fn raw(&mut self, raw: RawBlock) -> Flow {
             if let Some(unused) = raw.unused.bytes
                 && raw.state == State::Busy
                 && !raw.internal
@@ -187,9 +190,7 @@ fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (u64, usize) {
                 let used = raw.usable.checked_sub(unused).unwrap_or(self.smallest);
                 self.smallest = self.smallest.min(used);
             }
-        }
-        fn done(&self) -> bool {
-            self.seen >= UNIT_SAMPLE || self.smallest < self.unit
+            enough(self.seen >= UNIT_SAMPLE || self.smallest < self.unit)
         }
     }
     let mut sample = Sample {
@@ -197,11 +198,9 @@ fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (u64, usize) {
         smallest: u64::MAX,
         seen: 0,
     };
-    for segment in &heap.segments {
-        if sample.done() {
-            break;
-        }
-        heap.walk_segment(segment, &mut sample);
-    }
+    let _ = heap
+        .segments
+        .iter()
+        .try_for_each(|segment| heap.walk_segment(segment, &mut sample));
     (sample.smallest, sample.seen)
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     address_space::{AddressSpace, Window},
-    blocks::{FindingKind, Kind, SpanKind, State},
+    blocks::{FindingKind, Flow, Kind, SpanKind, State},
     layout::Layouts,
 };
 
@@ -295,21 +295,18 @@ impl SegmentHeap<'_, '_> {
     }
 
     /// Walks one segment. Every byte of its reservation is reported exactly once.
-    pub(super) fn walk_segment<S: Sink>(&self, segment: &PageSegment, sink: &mut S) {
+    pub(super) fn walk_segment<S: Sink>(&self, segment: &PageSegment, sink: &mut S) -> Flow {
         let ranges = self.ranges(segment);
         let first = ranges
             .first()
             .map_or(segment.base + segment.size, |range| range.start);
-        self.span(segment.base, first, SpanKind::Header, sink);
-        for range in &ranges {
-            if sink.done() {
-                return;
-            }
-            self.walk_range(range, sink);
-        }
+        self.span(segment.base, first, SpanKind::Header, sink)?;
+        ranges
+            .iter()
+            .try_for_each(|range| self.walk_range(range, sink))
     }
 
-    fn walk_range<S: Sink>(&self, range: &Range, sink: &mut S) {
+    fn walk_range<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
         match range.kind {
             RangeKind::Free => self.idle(range.start, range.end(), SpanKind::FreePages, sink),
             RangeKind::User | RangeKind::Internal => sink.raw(RawBlock {
@@ -329,12 +326,12 @@ impl SegmentHeap<'_, '_> {
             RangeKind::Lfh => self.walk_lfh(range, sink),
             RangeKind::Vs => self.walk_vs(range, sink),
             RangeKind::None => {
-                self.idle(range.start, range.end(), SpanKind::Corrupt, sink);
+                self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
                 let kind = FindingKind::BrokenStructure {
                     structure: "_HEAP_PAGE_RANGE_DESCRIPTOR",
                     reason: "no range begins here",
                 };
-                sink.finding(self.finding(range.start, range.size, kind));
+                sink.finding(self.finding(range.start, range.size, kind))
             }
         }
     }

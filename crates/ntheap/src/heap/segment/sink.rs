@@ -2,7 +2,7 @@
 //! program sees.
 
 use super::{SegmentHeap, extra};
-use crate::blocks::{Block, Finding, FindingKind, Kind, Span, State, Visitor};
+use crate::blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Kind, Span, State, Visitor};
 
 /// A block as the heap's structures describe it.
 #[derive(Debug, Clone, Copy)]
@@ -39,19 +39,16 @@ impl Unused {
 
 /// Receives what a walk meets, before the prefix of blocks is taken off.
 pub(super) trait Sink {
-    fn raw(&mut self, raw: RawBlock);
+    fn raw(&mut self, raw: RawBlock) -> Flow;
 
-    fn span(&mut self, span: Span) {
+    fn span(&mut self, span: Span) -> Flow {
         let _ = span;
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         let _ = finding;
-    }
-
-    /// Whether enough was seen and the walk can end.
-    fn done(&self) -> bool {
-        false
+        CONTINUE
     }
 }
 
@@ -68,7 +65,7 @@ impl<'h, 'p, 'a, 'v> Emit<'h, 'p, 'a, 'v> {
 }
 
 impl Sink for Emit<'_, '_, '_, '_> {
-    fn raw(&mut self, raw: RawBlock) {
+    fn raw(&mut self, raw: RawBlock) -> Flow {
         let heap = self.heap;
         let mut block = Block {
             heap: heap.handle(),
@@ -109,7 +106,7 @@ impl Sink for Emit<'_, '_, '_, '_> {
                                 unused: lost,
                                 block: raw.block_size,
                             };
-                            self.visitor.finding(heap.finding(raw.entry, 0, kind));
+                            self.visitor.finding(heap.finding(raw.entry, 0, kind))?;
                         }
                     }
                 }
@@ -117,18 +114,18 @@ impl Sink for Emit<'_, '_, '_, '_> {
                     block.size = raw.usable.saturating_sub(taken);
                     let structure = "the unused byte count of a block";
                     let kind = FindingKind::MissingStructure { structure };
-                    self.visitor.finding(heap.finding(raw.entry, 0, kind));
+                    self.visitor.finding(heap.finding(raw.entry, 0, kind))?;
                 }
             }
         }
-        self.visitor.block(&block);
+        self.visitor.block(&block)
     }
 
-    fn span(&mut self, span: Span) {
-        self.visitor.span(&span);
+    fn span(&mut self, span: Span) -> Flow {
+        self.visitor.span(&span)
     }
 
-    fn finding(&mut self, finding: Finding) {
-        self.visitor.finding(finding);
+    fn finding(&mut self, finding: Finding) -> Flow {
+        self.visitor.finding(finding)
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     address_space::Window,
-    blocks::{FindingKind, Kind, SpanKind, State},
+    blocks::{CONTINUE, FindingKind, Flow, Kind, SpanKind, State},
     layout::Bitness,
 };
 
@@ -153,7 +153,7 @@ impl SegmentHeap<'_, '_> {
         done > 0
     }
 
-    pub(super) fn walk_vs<S: Sink>(&self, range: &Range, sink: &mut S) {
+    pub(super) fn walk_vs<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
         let chunks = self.chunks(range).filter(|chunks| chunks.signed);
         let (Some(chunks), Some(key)) = (chunks, self.keys.vs) else {
             let (structure, reason) = match (chunks, self.keys.vs) {
@@ -165,25 +165,31 @@ impl SegmentHeap<'_, '_> {
             };
             // Without the subsegment's own header its chunks can still be found by their chain.
             if let Some(key) = self.keys.vs {
-                self.walk_chunks(range, range.start, range.end(), key, sink);
+                self.walk_chunks(range, range.start, range.end(), key, sink)?;
             } else {
-                self.idle(range.start, range.end(), SpanKind::Corrupt, sink);
+                self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
             }
             let kind = FindingKind::BrokenStructure { structure, reason };
-            sink.finding(self.finding(range.start, range.size, kind));
-            return;
+            return sink.finding(self.finding(range.start, range.size, kind));
         };
-        self.span(range.start, chunks.start, SpanKind::ContainerHeader, sink);
-        self.walk_chunks(range, chunks.start, chunks.end, key, sink);
-        self.idle(chunks.end, range.end(), SpanKind::Tail, sink);
+        self.span(range.start, chunks.start, SpanKind::ContainerHeader, sink)?;
+        self.walk_chunks(range, chunks.start, chunks.end, key, sink)?;
+        self.idle(chunks.end, range.end(), SpanKind::Tail, sink)
     }
 
-    fn walk_chunks<S: Sink>(&self, range: &Range, start: u64, end: u64, key: u64, sink: &mut S) {
+    fn walk_chunks<S: Sink>(
+        &self,
+        range: &Range,
+        start: u64,
+        end: u64,
+        key: u64,
+        sink: &mut S,
+    ) -> Flow {
         let unit = self.unit();
         let mut window = self.memory.window();
         let mut at = start;
         let mut previous = (start != range.start).then_some(0);
-        while at < end && !sink.done() {
+        while at < end {
             let chunk = self.chunk(&mut window, key, at, end);
             let next = chunk.map(|chunk| at + u64::from(chunk.size) * unit);
             // A header that the one before does not agree with has to be proved by the next ones.
@@ -193,7 +199,7 @@ impl SegmentHeap<'_, '_> {
             });
             let (Some(chunk), Some(next)) = (sound, next) else {
                 let next = self.resynchronise(&mut window, key, at + unit, end);
-                self.skip(at, next, sink);
+                self.skip(at, next, sink)?;
                 previous = None;
                 at = next;
                 continue;
@@ -205,12 +211,13 @@ impl SegmentHeap<'_, '_> {
                     expected: u64::from(previous) * unit,
                     found: u64::from(chunk.previous) * unit,
                 };
-                sink.finding(self.finding(at, 0, kind));
+                sink.finding(self.finding(at, 0, kind))?;
             }
-            sink.raw(self.raw_chunk(&mut window, range, at, &chunk));
+            sink.raw(self.raw_chunk(&mut window, range, at, &chunk))?;
             previous = Some(chunk.size);
             at = next;
         }
+        CONTINUE
     }
 
     fn raw_chunk(
@@ -283,21 +290,22 @@ impl SegmentHeap<'_, '_> {
     }
 
     /// Reports a stretch without provable chunks, its unreadable parts apart.
-    fn skip<S: Sink>(&self, from: u64, to: u64, sink: &mut S) {
+    fn skip<S: Sink>(&self, from: u64, to: u64, sink: &mut S) -> Flow {
         let mut at = from;
         while at < to {
             let held = self.memory.readable(at, to - at);
             if held > 0 {
                 let raw = self.memory.u64(at).unwrap_or(0);
-                self.span(at, at + held, SpanKind::Corrupt, sink);
-                sink.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }));
+                self.span(at, at + held, SpanKind::Corrupt, sink)?;
+                sink.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }))?;
                 at += held;
             } else {
                 let next = self.memory.next_readable(at).map_or(to, |n| n.min(to));
-                self.span(at, next, SpanKind::Unreadable, sink);
-                sink.finding(self.finding(at, next - at, FindingKind::Unreadable));
+                self.span(at, next, SpanKind::Unreadable, sink)?;
+                sink.finding(self.finding(at, next - at, FindingKind::Unreadable))?;
                 at = next;
             }
         }
+        CONTINUE
     }
 }
