@@ -60,7 +60,6 @@ mod store;
 mod symbols;
 mod table;
 mod types;
-mod undecorate;
 
 pub use error::Error;
 pub use lines::SourceLine;

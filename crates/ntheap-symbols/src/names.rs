@@ -1,6 +1,6 @@
 //! Names as Windows debuggers print them: undecorated, without return type and argument list.
 
-use crate::undecorate::undecorate;
+use ntheap::undecorate::undecorate;
 
 /// The name that a debugger prints for a public symbol.
 ///

@@ -10,7 +10,8 @@
 //! 6. [`blocks`]: what a walk reports; [`traces`]: the call stacks of blocks; [`names`]: what
 //!    addresses are called;
 //! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
-//! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote.
+//! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote;
+//! 9. [`types`]: what blocks are, from run-time type information and shapes ([`undecorate`]).
 //!
 //! Above it stand crates that do not know each other: `ntheap-report` (text, JSON, files of other
 //! tools), `ntheap-windbg` (the debugger's commands) and `ntheap-symbols` (names from PDBs). They
@@ -44,6 +45,8 @@ pub mod process;
 pub mod stats;
 pub mod time;
 pub mod traces;
+pub mod types;
+pub mod undecorate;
 pub mod usage;
 pub mod verify;
 
