@@ -10,12 +10,12 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let traces = Traces::of(&process);
-    for heap in stats::collect(&process) {
+    for heap in stats::collect(&Heaps::of(&process)) {
         for finding in &heap.findings {
             let _ = finding.to_string();
         }
     }
-    for heap in stats::collect_by(&ntheap::heap::Heap::all(&process), |block| block.trace) {
+    for heap in stats::collect_by(&Heaps::of(&process), |block| block.trace) {
         heap.iter()
             .for_each(|(trace, _)| drop(traces.frames(*trace)));
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf, process::ExitCode};
 
+use ntheap::losses::Losses;
+
 /// Why the program could not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -71,6 +73,14 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// The status of a run that lost this much: the one place where it is decided.
+    pub(crate) fn of(losses: &Losses) -> Self {
+        match losses.complete() {
+            true => Status::Complete,
+            false => Status::Partial,
+        }
+    }
+
     pub(crate) fn exit_code(self) -> ExitCode {
         match self {
             Status::Complete => ExitCode::SUCCESS,

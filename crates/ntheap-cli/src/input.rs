@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 use ntheap::{
     Error,
-    blocks::Finding,
     dump::{Dump, DumpFile, OpenOptions, Problem},
-    heap::Heap,
+    heap::Heaps,
     layout::Bitness,
-    process::{Process, ProcessOptions},
+    losses::Losses,
+    process::{HeapRef, Process, ProcessOptions},
 };
 
 use ntheap_symbols::{DumpNames, Symbols};
@@ -161,44 +161,11 @@ impl Input {
         process.wow64.then(open).flatten()
     }
 
-    /// Says on stderr what of the dump and the process could not be read.
-    pub(crate) fn report_problems(&self, process: &Process<'_, '_>) -> Status {
+    /// Says on stderr what could not be read, and makes the exit status of it.
+    pub(crate) fn report(&self, losses: &Losses) -> Status {
         let name = self.name();
-        for problem in &process.dump.problems {
-            eprintln!("{name}: {problem}");
-        }
-        for problem in &process.problems {
-            eprintln!("{name}: {problem}");
-        }
-        let lost = |problem: &ntheap::process::Problem| problem.loses_heaps();
-        if process.dump.problems.is_empty() && !process.problems.iter().any(lost) {
-            Status::Complete
-        } else {
-            Status::Partial
-        }
-    }
-
-    /// Says on stderr what a walk could not read, shortened.
-    pub(crate) fn report_findings<'f>(
-        &self,
-        findings: impl IntoIterator<Item = &'f Finding>,
-    ) -> Status {
-        const SHOWN: usize = 20;
-        let name = self.name();
-        let (mut count, mut status) = (0, Status::Complete);
-        for finding in findings {
-            if finding.kind.loses_blocks() {
-                status = Status::Partial;
-            }
-            count += 1;
-            if count <= SHOWN {
-                eprintln!("{name}: {finding}");
-            }
-        }
-        if count > SHOWN {
-            eprintln!("{name}: ... and {} more", count - SHOWN);
-        }
-        status
+        losses.lines().for_each(|line| eprintln!("{name}: {line}"));
+        Status::of(losses)
     }
 
     pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
@@ -209,25 +176,52 @@ impl Input {
     }
 }
 
+/// Says what could not be read while the debugger's commands are carried out: once, however many
+/// commands lose it.
+pub(crate) struct Reporter<'i, 'l> {
+    input: &'i Input,
+    said: Vec<&'l Losses>,
+    status: Status,
+}
+
+impl<'i, 'l> Reporter<'i, 'l> {
+    /// Begins with what the dump and the process lack, whatever the commands look into.
+    pub(crate) fn new(input: &'i Input, process: &Process<'_, '_>) -> Self {
+        Reporter {
+            input,
+            said: Vec::new(),
+            status: input.report(&Losses::of(process)),
+        }
+    }
+
+    /// Says what a command that looked into heaps could not read.
+    pub(crate) fn report(&mut self, losses: Option<&'l Losses>) {
+        let Some(losses) = losses else { return };
+        if !self.said.iter().any(|said| std::ptr::eq(*said, losses)) {
+            self.said.push(losses);
+            self.status = self.status.and(self.input.report(&losses.of_walks()));
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+}
+
 /// The heaps of a process that the options ask for.
 pub(crate) fn heaps<'p, 'a>(
     input: &Input,
-    process: &'p Process<'_, 'a>,
+    process: &'p Process<'p, 'a>,
     common: &Common,
-) -> Result<Vec<Heap<'p, 'a>>, Failure> {
+) -> Result<Heaps<'p, 'a>, Failure> {
     let Some(text) = &common.heap else {
-        return Ok(Heap::all(process));
+        return Ok(Heaps::of(process));
     };
     let address = numbers::parse_address(text)?;
     // A heap can also be named in decimal, as JSON readers may have turned it.
     let decimal = text.parse().ok();
-    let named = |handle: u64| handle == address || Some(handle) == decimal;
-    let heaps: Vec<_> = process
-        .heaps
-        .iter()
-        .filter(|heap| named(heap.handle))
-        .map(|heap| Heap::open(process, heap))
-        .collect();
+    let named = |heap: &HeapRef| heap.handle == address || Some(heap.handle) == decimal;
+    let heaps = Heaps::only(process, named);
     if heaps.is_empty() {
         return Err(input.failure(Error::NoSuchHeap { handle: address }));
     }

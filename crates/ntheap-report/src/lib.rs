@@ -5,7 +5,7 @@
 //! * [`profile`]: collapsed stacks and pprof profiles.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, process::Process, usage::Usage};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, usage::Usage};
 //! use ntheap_report::text::address;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +13,7 @@
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
 //! let mut out = String::new();
-//! address::write(&process, &Usage::of(&process), &mut out)?;
+//! address::write(&process, &Usage::of(&Heaps::of(&process)), 10, &mut out)?;
 //! # Ok(())
 //! # }
 //! ```

@@ -5,16 +5,16 @@
 //! (`!heap -stat -h`) and [`filter`] (`!heap -flt s`).
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, names::ModuleNames, process::Process};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, names::ModuleNames, process::Process};
 //! use ntheap_windbg::Session;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! let names = ModuleNames::new(&dump);
+//! let (heaps, names) = (Heaps::of(&process), ModuleNames::new(&dump));
 //! let mut text = String::new();
-//! Session::new(&process, &names).execute("!heap -s", &mut text)?;
+//! Session::new(&heaps, &names).execute("!heap -s", &mut text)?;
 //! print!("{text}");
 //! # Ok(())
 //! # }
@@ -29,6 +29,4 @@ mod session;
 mod words;
 
 pub use session::{COMMANDS, CommandError, Session, SymbolLookup, evaluate};
-pub use words::{
-    DEFAULT_ROWS, SummaryOptions, all_block_sizes, block_sizes, filter, listed_heaps, summary,
-};
+pub use words::{DEFAULT_ROWS, SummaryOptions, all_block_sizes, block_sizes, filter, summary};

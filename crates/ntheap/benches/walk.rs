@@ -17,6 +17,7 @@ use std::{
 use criterion::{Criterion, Throughput};
 use ntheap::{
     dump::{Dump, DumpFile},
+    heap::Heaps,
     process::Process,
     stats,
 };
@@ -54,7 +55,7 @@ fn stat(path: &Path) -> u64 {
     let file = DumpFile::open(path).expect("opens");
     let dump = Dump::parse(file.bytes()).expect("a dump");
     let process = Process::of(&dump).expect("a process");
-    stats::collect(&process)
+    stats::collect(&Heaps::of(&process))
         .iter()
         .map(|heap| heap.busy_blocks)
         .sum()

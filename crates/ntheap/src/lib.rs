@@ -7,7 +7,7 @@
 //! 3. [`layout`]: where each field of ntdll's structures lies, per build;
 //! 4. [`process`]: bitness, build, PEB, flags and the list of heaps;
 //! 5. [`heap`]: one heap, walked block by block without allocation per block;
-//! 6. [`blocks`]: what a walk reports; [`traces`]: the call stacks of blocks; [`names`]: what
+//! 6. [`blocks`]: what a walk reports; [`losses`]: what could not be read; [`traces`]: the call stacks of blocks; [`names`]: what
 //!    addresses are called;
 //! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
 //! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote;
@@ -18,13 +18,13 @@
 //! meet in [`names::NameSource`].
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, stats};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! for heap in stats::collect(&process) {
+//! for heap in stats::collect(&Heaps::of(&process)) {
 //!     println!("{:#x}: {} busy bytes", heap.handle, heap.busy_bytes);
 //! }
 //! # Ok(())
@@ -40,6 +40,7 @@ pub mod dump;
 mod error;
 pub mod heap;
 pub mod layout;
+pub mod losses;
 pub mod names;
 pub mod process;
 pub mod stats;

@@ -7,7 +7,7 @@ use ntheap::{
     Error,
     blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Visitor},
     dump::{Dump, DumpFile, Problem},
-    heap::Heap,
+    heap::{Heap, Heaps},
     layout::{Bitness, Layouts},
     process::Process,
     stats,
@@ -40,12 +40,15 @@ fn walk(bytes: &[u8]) -> Result<(Walk, Vec<Problem>), Error> {
     let dump = Dump::parse(bytes)?;
     let process = Process::of(&dump)?;
     let mut walk = Walk::default();
-    Heap::all(&process).iter().for_each(|heap| {
+    Heaps::of(&process).iter().for_each(|heap| {
         let _ = heap.walk(&mut walk);
     });
-    assert_eq!(stats::collect(&process).len(), process.heaps.len());
-    let _ = ntheap::verify::verify(&process, &Heap::all(&process));
-    let _ = ntheap::usage::Usage::of(&process);
+    assert_eq!(
+        stats::collect(&Heaps::of(&process)).len(),
+        process.heaps.len()
+    );
+    let _ = ntheap::verify::verify(&Heaps::of(&process));
+    let _ = ntheap::usage::Usage::of(&Heaps::of(&process));
     let _ = Traces::of(&process);
     Ok((walk, dump.problems.clone()))
 }
@@ -223,7 +226,10 @@ fn wild_heap_lists_are_reported() {
     let process = Process::of(&dump).expect("one heap is good");
     assert_eq!(process.heaps.len(), 1);
     assert_eq!(process.problems.len(), 5, "{:?}", process.problems);
-    assert_eq!(stats::collect(&process)[0].busy_blocks, blocks.len() as u64);
+    assert_eq!(
+        stats::collect(&Heaps::of(&process))[0].busy_blocks,
+        blocks.len() as u64
+    );
 }
 
 /// A small generator of pseudo-random numbers, so that failures can be repeated.

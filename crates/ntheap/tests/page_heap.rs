@@ -7,6 +7,7 @@ use ntheap::{
     address_space::AddressSpace,
     blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Kind, State, Visitor},
     dump::{Dump, DumpFile},
+    heap::Heaps,
     heap::{Heap, page::PageHeap},
     layout::Bitness,
     process::{HeapKind, HeapSource, Problem, Process},
@@ -77,7 +78,7 @@ fn walk(bytes: &[u8]) -> Walk {
     let mut walk = Walk::default();
     let dump = Dump::parse(bytes).expect("the dump parses");
     if let Ok(process) = Process::of(&dump) {
-        for heap in Heap::all(&process) {
+        for heap in &Heaps::of(&process) {
             let _ = (heap.lock_state(), heap.flags());
             let _ = heap.walk(&mut walk);
             if let Heap::Page(heap) = &heap {
@@ -101,7 +102,7 @@ fn offset(bytes: &[u8], memory: &AddressSpace<'_>, address: u64) -> Option<usize
 fn of_first_heap<T>(bytes: &[u8], look: impl Fn(&Process<'_, '_>, &PageHeap<'_, '_>) -> T) -> T {
     let dump = Dump::parse(bytes).expect("the dump parses");
     let process = Process::of(&dump).expect("a process");
-    let heaps = Heap::all(&process);
+    let heaps = Heaps::of(&process);
     let heap = heaps.iter().find_map(|heap| match heap {
         Heap::Page(heap) if heap.busy.len() > 1 => Some(heap),
         _ => None,
@@ -252,7 +253,7 @@ fn mutated_structures_do_not_panic() {
             let mut places = Vec::new();
             let mut addresses = vec![0, 1, u64::MAX, u64::MAX - 0xfff, 0x8000_0000];
             let mut structures: Vec<(u64, u64)> = Vec::new();
-            for heap in Heap::all(&process) {
+            for heap in &Heaps::of(&process) {
                 let Heap::Page(heap) = heap else { continue };
                 structures.push((heap.handle(), 0x40));
                 structures.push((heap.root.address, 0x180));

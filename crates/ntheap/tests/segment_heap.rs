@@ -6,7 +6,7 @@ use ntheap::{
     address_space::AddressSpace,
     blocks::{Block, CONTINUE, Finding, Flow, Visitor},
     dump::Dump,
-    heap::Heap,
+    heap::{Heap, Heaps},
     process::Process,
 };
 
@@ -57,7 +57,7 @@ fn walk(dump: &Dump<'_>) -> Vec<Walk> {
     let Ok(process) = Process::of(dump) else {
         return Vec::new();
     };
-    Heap::all(&process)
+    Heaps::of(&process)
         .iter()
         .filter(|heap| matches!(heap, Heap::Segment(_)))
         .map(|heap| {
@@ -132,7 +132,7 @@ fn targets(bytes: &[u8]) -> Vec<usize> {
         Some(slice.as_ptr() as usize - bytes.as_ptr() as usize)
     };
     let mut targets = Vec::new();
-    for heap in Heap::all(&process) {
+    for heap in &Heaps::of(&process) {
         let Heap::Segment(heap) = &heap else { continue };
         targets.push(heap.handle());
         targets.extend(heap.segments.iter().map(|segment| segment.base));
@@ -234,7 +234,7 @@ fn a_corrupt_chunk_costs_only_its_neighbourhood() {
     let dump = Dump::parse(&original).expect("the dump parses");
     let before = walk(&dump);
     let process = Process::of(&dump).expect("the process");
-    let heaps = Heap::all(&process);
+    let heaps = Heaps::of(&process);
     let mut chunks = Chunks::default();
     heaps.iter().for_each(|heap| {
         let _ = heap.walk(&mut chunks);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ntheap::{
     dump::{Dump, DumpFile},
-    heap::Heap,
+    heap::{Heap, Heaps},
     process::Process,
 };
 
@@ -14,8 +14,8 @@ fn tags_have_the_names_that_ntdll_gave_them() {
     let file = DumpFile::open(&path.join("14393.447-tag.snap1.dmp.zst")).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("it parses");
     let process = Process::of(&dump).expect("it has heaps");
-    let heaps = Heap::all(&process);
-    let Heap::Nt(process_heap) = &heaps[0] else {
+    let heaps = Heaps::of(&process);
+    let Heap::Nt(process_heap) = &heaps.as_slice()[0] else {
         panic!("the process heap is an NT heap");
     };
     let tags = process_heap.tags();
@@ -28,7 +28,7 @@ fn tags_have_the_names_that_ntdll_gave_them() {
     assert_eq!(process_heap.tag_entry(0), None);
     assert_eq!(process_heap.tag_entry(0x7fff), None);
     // Pseudo tags count blocks by their size in units: 4 units of 16 bytes.
-    let Heap::Nt(third) = &heaps[2] else {
+    let Heap::Nt(third) = &heaps.as_slice()[2] else {
         panic!("the heap is an NT heap");
     };
     let pseudo = third.tag_entry(0x8004).expect("a pseudo tag");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ntheap::{
     diff::{self, Grouping, Snapshot},
     dump::{Dump, DumpFile, Region, RegionKind, RegionState},
+    heap::Heaps,
     heap::{Heap, nt::Segment},
     process::Process,
     usage::{Class, Owner, Usage},
@@ -36,7 +37,7 @@ fn every_byte_has_one_owner() {
         let file = DumpFile::open(&path).expect("the dump opens");
         let dump = Dump::parse(file.bytes()).expect("it parses");
         let process = Process::of(&dump).expect("it has heaps");
-        let usage = Usage::of(&process);
+        let usage = Usage::of(&Heaps::of(&process));
         assert!(usage.described);
         let mut at = 0;
         for used in &usage.regions {
@@ -48,7 +49,7 @@ fn every_byte_has_one_owner() {
         assert_eq!(parts, whole, "{}", path.display());
 
         let owners = usage.owners();
-        for heap in Heap::all(&process) {
+        for heap in &Heaps::of(&process) {
             let total = owners
                 .iter()
                 .find(|(owner, _)| *owner == Owner::Heap(heap.handle()));
@@ -107,14 +108,14 @@ fn the_debugger_finds_the_same() {
         let file = DumpFile::open(&folder.path().join("dump.dmp")).expect("the dump opens");
         let dump = Dump::parse(file.bytes()).expect("it parses");
         let process = Process::of(&dump).expect("it has heaps");
-        let usage = Usage::of(&process);
+        let usage = Usage::of(&Heaps::of(&process));
         let name = folder.file_name();
         for (row, class) in [("Image", Class::Image), ("Stack", Class::Stack)] {
             let ours = usage.of_class(class).size;
             assert_eq!(Some(ours), size_of(row), "{row} of {}", name.display());
             compared += 1;
         }
-        let segment_heaps = Heap::all(&process)
+        let segment_heaps = Heaps::of(&process)
             .iter()
             .any(|heap| matches!(heap, Heap::Segment(_)));
         if let Some(theirs) = size_of("Heap").filter(|_| !segment_heaps) {
@@ -186,7 +187,7 @@ fn a_dump_without_regions_is_counted_by_its_memory() {
     let mut dump = Dump::parse(file.bytes()).expect("it parses");
     dump.regions.clear();
     let process = Process::of(&dump).expect("it has heaps");
-    let usage = Usage::of(&process);
+    let usage = Usage::of(&Heaps::of(&process));
     assert!(!usage.described);
     assert_eq!(usage.total().committed, dump.memory.size());
     assert!(usage.of_class(Class::Heap).committed > 0x20_0000);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
     dump::{Dump, DumpFile},
-    heap::Heap,
+    heap::Heaps,
     layout::Bitness,
     process::{Process, ProcessOptions},
     verify::{self, Check, Damage, Verification},
@@ -44,7 +44,7 @@ fn verify_bytes(bytes: &[u8], bitness: Option<Bitness>) -> Option<Verification> 
         ..ProcessOptions::default()
     };
     let process = Process::with_options(&dump, &options).ok()?;
-    Some(verify::verify(&process, &Heap::all(&process)))
+    Some(verify::verify(&Heaps::of(&process)))
 }
 
 fn assert_healthy(name: &str, paths: &[PathBuf]) {
@@ -61,7 +61,7 @@ fn assert_healthy(name: &str, paths: &[PathBuf]) {
                 for damage in found.damages.iter().take(5) {
                     println!("{}: {damage}", path.display());
                 }
-                wrong += found.damages.len() + found.missing.len();
+                wrong += found.damages.len() + found.missing.findings().len();
                 blocks += found.checked.blocks;
             }
             assert!(blocks > 0, "{}", path.display());
@@ -114,7 +114,7 @@ impl Patient {
         {
             let dump = Dump::parse(&bytes).expect("it parses");
             let process = Process::of(&dump).expect("it has heaps");
-            Heap::all(&process).iter().for_each(|heap| {
+            Heaps::of(&process).iter().for_each(|heap| {
                 let _ = heap.walk(&mut blocks);
             });
         }

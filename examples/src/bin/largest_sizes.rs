@@ -6,6 +6,7 @@ use std::{env, path::Path, process::ExitCode};
 
 use ntheap::{
     dump::{Dump, DumpFile},
+    heap::Heaps,
     process::Process,
     stats::{self, Order, SizeCounts},
 };
@@ -15,8 +16,8 @@ fn print(path: &Path) -> ntheap::Result<()> {
     let dump = Dump::parse(file.bytes())?;
     let process = Process::of(&dump)?;
     let mut sizes = SizeCounts::default();
-    for heap in stats::collect(&process) {
-        if !heap.is_complete() {
+    for heap in stats::collect(&Heaps::of(&process)) {
+        if !heap.losses.complete() {
             eprintln!("heap {:x} could not be read completely", heap.handle);
         }
         sizes.merge(heap.sizes);

@@ -1,6 +1,6 @@
 //! `ntheap address`: who uses the address space.
 
-use ntheap::usage::Usage;
+use ntheap::{heap::Heaps, losses::Losses, usage::Usage};
 use ntheap_report::{
     json::{ProcessReport, UsageReport},
     text::address,
@@ -29,8 +29,8 @@ pub(crate) fn run(args: &Address, common: &Common, output: &mut Output) -> Resul
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
-    let status = input.report_problems(&process);
-    let usage = Usage::of(&process);
+    let heaps = Heaps::of(&process);
+    let usage = Usage::of(&heaps);
     if format == Format::Text {
         output.text(|out| address::write(&process, &usage, top, out))?;
     } else {
@@ -40,5 +40,5 @@ pub(crate) fn run(args: &Address, common: &Common, output: &mut Output) -> Resul
         };
         output.json(&document("address", report))?;
     }
-    Ok(status)
+    Ok(input.report(&Losses::of(&process)))
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ntheap::{
     blocks::Block as HeapBlock,
     heap::{
-        find,
+        Heaps,
         references::{Reference, references},
     },
+    losses::Losses,
     names::NameSource,
     process::Process,
     traces::Traces,
@@ -59,16 +60,17 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
-    let mut status = input.report_problems(&process);
+    let heaps = Heaps::of(&process);
+    let mut status = Status::Complete;
     let names = input.names(&dump);
     let traces = Traces::named(&process, |name| names.address_of(name));
-    let mut session = Session::new(&process, &names);
+    let mut session = Session::new(&heaps, &names);
     let mut report = Report {
         addresses: Vec::new(),
     };
     for text in &args.addresses {
         let address = numbers::parse_address(text)?;
-        let block = find::block_at(&process, address);
+        let block = heaps.block_at(address);
         if block.is_none() {
             eprintln!("{address:x} is in no block of a heap");
             status = Status::Partial;
@@ -76,7 +78,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
         let pointers = match block {
             Some(block) if args.references => {
                 let (start, end) = block.extent();
-                Some(references(&process, start, end))
+                Some(references(&heaps, start, end))
             }
 
             _ => None,
@@ -97,17 +99,21 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
                 let Some(pointers) = &pointers else {
                     return Ok(());
                 };
-                let noun = if pointers.len() == 1 {
+                let noun = if pointers.count == 1 {
                     "pointer"
                 } else {
                     "pointers"
                 };
-                writeln!(out, "{} {noun} to this block:", pointers.len())?;
+                writeln!(out, "{} {noun} to this block:", pointers.count)?;
                 let width = process.bitness.pointer_size() as usize * 2;
-                for pointer in pointers {
+                for pointer in &pointers.found {
                     let (at, value) = (pointer.at, pointer.value);
                     let holder = holder(&process, &names, pointer);
                     writeln!(out, "    {at:0width$x} -> {value:0width$x}  in {holder}")?;
+                }
+                let more = pointers.count - pointers.found.len() as u64;
+                if more > 0 {
+                    writeln!(out, "    ... and {more} more")?;
                 }
                 Ok(())
             })?;
@@ -123,7 +129,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
                         holder: holder(&process, &names, &pointer),
                         holder_block: pointer.holder.map(|block| Address(block.address)),
                     };
-                    pointers.into_iter().map(describe).collect()
+                    pointers.found.into_iter().map(describe).collect()
                 }),
             });
         }
@@ -132,7 +138,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
     if format != Format::Text {
         output.json(&document("block", report))?;
     }
-    Ok(status)
+    Ok(status.and(input.report(&Losses::of(&process))))
 }
 
 fn describe(

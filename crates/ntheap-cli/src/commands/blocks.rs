@@ -3,9 +3,10 @@
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use ntheap::{
-    blocks::{Block, Finding, State, Trace, TryVisitor},
+    blocks::{Block, Finding, Span, State, Trace, TryVisitor},
     heap::Heap,
     layout::Bitness,
+    losses::Losses,
     process::Process,
     traces::Traces,
 };
@@ -77,10 +78,9 @@ pub(crate) fn write_blocks(
             )
         })?;
     }
-    let mut findings = Vec::new();
+    let mut findings: Vec<FindingReport> = Vec::new();
     let mut written = 0u64;
     for process in processes {
-        status = status.and(input.report_problems(process));
         if format == Format::Text {
             let width = process.bitness.pointer_size() as usize * 2;
             output.text(|out| {
@@ -98,8 +98,9 @@ pub(crate) fn write_blocks(
             bitness: process.bitness,
             known: HashMap::new(),
         };
-        for heap in heaps(input, process, common)? {
-            let tags = match &heap {
+        let mut losses = Losses::of(process);
+        for heap in &heaps(input, process, common)? {
+            let tags = match heap {
                 Heap::Nt(heap) => heap.tags(),
                 _ => Vec::new(),
             };
@@ -114,20 +115,21 @@ pub(crate) fn write_blocks(
                 stacks: &mut stacks,
                 width: process.bitness.pointer_size() as usize * 2,
                 output,
-                findings: &mut findings,
+                losses: &mut losses,
                 written: &mut written,
             };
             // A closed pipe ends the walk at the next block.
             heap.try_walk(&mut writer)?;
         }
+        findings.extend(losses.findings().iter().map(FindingReport::from));
+        status = status.and(input.report(&losses));
     }
     if format == Format::Json {
         output.bytes(b"],\"findings\":")?;
-        let reports: Vec<FindingReport> = findings.iter().map(FindingReport::from).collect();
-        output.json_line(&reports)?;
+        output.json_line(&findings)?;
         output.bytes(b"}\n")?;
     }
-    Ok(status.and(input.report_findings(&findings)))
+    Ok(status)
 }
 
 /// The stacks of blocks; each distinct trace is read and named once.
@@ -165,7 +167,7 @@ struct Writer<'w, 'p, 'a, 's> {
     stacks: &'w mut Stacks<'p, 'a, 's>,
     width: usize,
     output: &'w mut Output,
-    findings: &'w mut Vec<Finding>,
+    losses: &'w mut Losses,
     written: &'w mut u64,
 }
 
@@ -238,9 +240,12 @@ impl TryVisitor for Writer<'_, '_, '_, '_> {
     }
 
     fn finding(&mut self, finding: Finding) -> Result<(), Failure> {
-        if self.findings.len() < ntheap::stats::MAX_FINDINGS {
-            self.findings.push(finding);
-        }
+        self.losses.add(finding);
+        Ok(())
+    }
+
+    fn span(&mut self, span: &Span) -> Result<(), Failure> {
+        self.losses.add_span(span);
         Ok(())
     }
 }

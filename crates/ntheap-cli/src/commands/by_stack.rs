@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use ntheap::{
-    blocks::{Finding, Trace},
+    blocks::Trace,
+    losses::Losses,
     stats::{self, Count},
     traces::Traces,
 };
@@ -58,12 +59,11 @@ pub(super) fn run(
     let mut status = Status::Complete;
     let mut report = Report { heaps: Vec::new() };
     for process in input.processes(&dump, common)? {
-        status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
         let traces = Traces::of(&process);
-        let statistics = stats::collect_heaps(&heaps);
-        let findings: Vec<&Finding> = statistics.iter().flat_map(|heap| &heap.findings).collect();
-        status = status.and(input.report_findings(findings));
+        let statistics = stats::collect(&heaps);
+        let losses = Losses::of(&process).with(statistics.iter().map(|heap| &heap.losses));
+        status = status.and(input.report(&losses));
         let groups = stats::collect_by(&heaps, |block| block.trace);
         for (heap, groups) in statistics.iter().zip(groups) {
             let rows = rows(groups, &traces);
@@ -104,7 +104,12 @@ pub(super) fn run(
                             stack: stack.into_iter().map(Address).collect(),
                         })
                         .collect(),
-                    findings: heap.findings.iter().map(FindingReport::from).collect(),
+                    findings: heap
+                        .losses
+                        .findings()
+                        .iter()
+                        .map(FindingReport::from)
+                        .collect(),
                 }),
             }
         }

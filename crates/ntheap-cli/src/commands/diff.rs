@@ -2,6 +2,7 @@
 
 use ntheap::{
     diff::{self, Grouping, Snapshot},
+    heap::Heaps,
     names::NameSource,
 };
 use ntheap_report::{
@@ -45,18 +46,15 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         inputs[1].process(&dumps[1], common)?,
     ];
     let mut status = Status::Complete;
-    for (input, process) in inputs.iter().zip(&processes) {
-        status = status.and(input.report_problems(process));
-    }
     let snapshot = |index: usize| -> Result<Snapshot<'_, '_>, Failure> {
         let (input, process) = (&inputs[index], &processes[index]);
         let heaps = match heaps(input, process, common) {
             Ok(heaps) => heaps,
             // A heap that was asked for may be new or gone.
-            Err(_) if is_in_either(&inputs, &processes, common) => Vec::new(),
+            Err(_) if is_in_either(&inputs, &processes, common) => Heaps::only(process, |_| false),
             Err(failure) => return Err(failure),
         };
-        Ok(Snapshot::of_heaps(process, heaps))
+        Ok(Snapshot::of_heaps(heaps))
     };
     let working = Working::on("comparing heaps");
     let comparison = diff::compare(&snapshot(0)?, &snapshot(1)?, by);
@@ -64,9 +62,8 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
     for warning in &comparison.warnings {
         eprintln!("warning: {warning}");
     }
-    for (side, input) in inputs.iter().enumerate() {
-        let findings = comparison.heaps.iter().flat_map(|heap| &heap.details[side]);
-        status = status.and(input.report_findings(findings));
+    for (input, losses) in inputs.iter().zip(&comparison.losses) {
+        status = status.and(input.report(losses));
     }
     let names = inputs[1].names(&dumps[1]);
     match format {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ntheap::heap::Heaps;
 use ntheap_symbols::DumpNames;
 use ntheap_windbg::{CommandError, Session};
 
@@ -9,7 +10,7 @@ use super::text_only;
 use crate::{
     args::{Common, Exec},
     failure::{Failure, Status},
-    input::Input,
+    input::{Input, Reporter},
     output::Output,
     symbols,
 };
@@ -20,9 +21,11 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let other = input.other_side(&process);
-    let status = input.report_problems(&process);
+    let heaps = Heaps::of(&process);
+    let other = other.as_ref().map(Heaps::of);
     let names = DumpNames::new(&dump, input.symbols());
-    let mut session = Session::new(&process, &names);
+    let mut session = Session::new(&heaps, &names);
+    let mut reporter = Reporter::new(&input, &process);
     if let Some(other) = &other {
         session = session.with_other_side(other);
     }
@@ -32,14 +35,19 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
         if count > 1 {
             output.text(|out| writeln!(out, "0:000> {command}"))?;
         }
-        let mut result = Ok(());
+        let (mut result, mut read) = (Ok(()), None);
         output.text(|out| match session.execute(command, out) {
             Err(CommandError::Output) => Err(fmt::Error),
-            other => {
-                result = other;
+            Ok(losses) => {
+                read = losses;
+                Ok(())
+            }
+            Err(error) => {
+                result = Err(error);
                 Ok(())
             }
         })?;
+        reporter.report(read);
         if let Err(error) = result {
             output.flush()?;
             let failure = Failure::Usage(format!("{command}: {error}"));
@@ -57,5 +65,5 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
         return Err(Failure::Usage(text));
     }
     symbols::report(&dump, input.symbols());
-    Ok(status)
+    Ok(reporter.status())
 }

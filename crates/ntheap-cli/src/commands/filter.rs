@@ -1,5 +1,6 @@
 //! `ntheap filter`: `!heap -flt`.
 
+use ntheap::losses::Losses;
 use ntheap_windbg as windbg;
 
 use super::blocks::{Selection, write_blocks};
@@ -46,12 +47,11 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
         return write_blocks("filter", &input, &processes, common, &selection, output);
     }
     for process in &processes {
-        status = status.and(input.report_problems(process));
         let heaps = heaps(&input, process, common)?;
         let names = input.names(&dump);
-        let findings =
-            output.text(|out| windbg::filter(process, &heaps, sizes.clone(), &names, out))?;
-        status = status.and(input.report_findings(&findings));
+        let walked = output.text(|out| windbg::filter(&heaps, sizes.clone(), &names, out))?;
+        let losses = Losses::of(process).merged(walked);
+        status = status.and(input.report(&losses));
     }
     Ok(status)
 }

@@ -5,7 +5,7 @@ mod text;
 
 use std::path::Path;
 
-use ntheap::{heap::Heap, stats, traces::Traces};
+use ntheap::{losses::Losses, stats, traces::Traces};
 
 use self::report::{DumpInfo, Info, SideInfo};
 use super::{document, document_format};
@@ -26,11 +26,10 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
         sides: Vec::new(),
     };
     for process in input.processes(&dump, common)? {
-        status = status.and(input.report_problems(&process));
-        let heaps: Vec<Heap<'_, '_>> = heaps(&input, &process, common)?;
-        let statistics = stats::collect_heaps(&heaps);
-        let findings = statistics.iter().flat_map(|heap| &heap.findings);
-        status = status.and(input.report_findings(findings));
+        let heaps = heaps(&input, &process, common)?;
+        let statistics = stats::collect(&heaps);
+        let losses = Losses::of(&process).with(statistics.iter().map(|heap| &heap.losses));
+        status = status.and(input.report(&losses));
         let traces = Traces::of(&process);
         info.sides
             .push(SideInfo::new(&process, &heaps, &statistics, &traces));

@@ -80,7 +80,10 @@ fn document<T: Serialize>(command: &'static str, report: T) -> Document<T> {
 
 /// Carries out one of the debugger's commands, for a command of ours that shows the same.
 fn debugger(session: &mut Session<'_, '_>, command: &str, out: &mut dyn fmt::Write) -> fmt::Result {
-    session.execute(command, out).map_err(|_| fmt::Error)
+    match session.execute(command, out) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(fmt::Error),
+    }
 }
 
 /// Commands that print what the debugger prints have no other form.

@@ -8,6 +8,8 @@ use std::{
 
 use ntheap::{
     diff::{self, Grouping, Snapshot},
+    heap::Heaps,
+    losses::Losses,
     names::NameSource,
     process::Process,
 };
@@ -21,7 +23,7 @@ use crate::{
     args::{Common, Shell},
     completion::{Completion, OWN_COMMANDS},
     failure::{Failure, Status},
-    input::Input,
+    input::{Input, Reporter},
     output::Output,
     pager::{Pager, catch_interrupts},
     symbols,
@@ -38,22 +40,26 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
         dumps.push(input.parse()?);
     }
     let mut processes = Vec::new();
-    let mut status = Status::Complete;
     for (input, dump) in inputs.iter().zip(&dumps) {
         let process = input.process(dump, common)?;
-        status = status.and(input.report_problems(&process));
         let other = input.other_side(&process);
         processes.push((process, other));
     }
+    let heaps: Vec<_> = processes
+        .iter()
+        .map(|(process, other)| (Heaps::of(process), other.as_ref().map(Heaps::of)))
+        .collect();
+    let reporters = inputs.iter().zip(&processes);
+    let reporters = reporters.map(|(input, (process, _))| Reporter::new(input, process));
     let named = inputs.iter().zip(&dumps);
     let names: Vec<_> = named
         .map(|(input, dump)| DumpNames::new(dump, input.symbols()))
         .collect();
-    let sessions = processes
+    let sessions = heaps
         .iter()
         .zip(&names)
-        .map(|((process, other), names)| {
-            let session = Session::new(process, names);
+        .map(|((heaps, other), names)| {
+            let session = Session::new(heaps, names);
             match other {
                 Some(other) => session.with_other_side(other),
                 None => session,
@@ -66,22 +72,28 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
         inputs: &inputs,
         names: &names,
         sessions,
+        reporters: reporters.collect(),
         // What is looked into is the newer one.
         current: inputs.len() - 1,
+        read: None,
         paged: prompt.is_terminal() && io::stdout().is_terminal(),
     };
     let told = state.run(prompt, output)?;
     for (input, dump) in inputs.iter().zip(&dumps) {
         symbols::report(dump, input.symbols());
     }
-    Ok(status.and(told))
+    let read = state.reporters.iter().map(Reporter::status);
+    Ok(read.fold(told, Status::and))
 }
 
 struct State<'s, 'p, 'a> {
     inputs: &'s [Input],
     names: &'s [DumpNames<'p, 'a, 's>],
     sessions: Vec<Session<'p, 'a>>,
+    reporters: Vec<Reporter<'s, 'p>>,
     current: usize,
+    /// What the last command could not read.
+    read: Option<&'p Losses>,
     paged: bool,
 }
 
@@ -98,6 +110,7 @@ impl State<'_, '_, '_> {
             let mut pager = Pager::new(output, self.paged);
             let result = self.execute(command, &mut pager);
             pager.finish()?;
+            self.reporters[self.current].report(self.read.take());
             match result {
                 // Ctrl-C, or `q` behind a page.
                 Ok(()) | Err(CommandError::Output) => {}
@@ -135,7 +148,11 @@ impl State<'_, '_, '_> {
                 all.sort_unstable();
                 Ok(writeln!(out, "{}", all.join(" "))?)
             }
-            _ => self.sessions[self.current].execute(command, out),
+            _ => {
+                let read = self.sessions[self.current].execute(command, out)?;
+                self.read = read;
+                Ok(())
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use ntheap::{
-    blocks::{Finding, Trace},
+    blocks::Trace,
     dump::Dump,
     names::{Name, NameSource},
     stats::{self, Count, Groups},
@@ -131,11 +131,8 @@ fn count(
     let mut status = Status::Complete;
     let mut with_stack = false;
     for process in input.processes(dump, common)? {
-        status = status.and(input.report_problems(&process));
         let heaps = heaps(input, &process, common)?;
-        let statistics = stats::collect_heaps(&heaps);
-        let findings: Vec<&Finding> = statistics.iter().flat_map(|heap| &heap.findings).collect();
-        status = status.and(input.report_findings(findings));
+        status = status.and(input.report(heaps.losses()));
         let mut groups: Groups<Trace> = Groups::default();
         for heap in stats::collect_by(&heaps, |block| block.trace) {
             groups.merge(heap);

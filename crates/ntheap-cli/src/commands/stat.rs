@@ -1,6 +1,9 @@
 //! `ntheap stat`: `!heap -stat -h`.
 
-use ntheap::stats::{self, HeapStatistics, Order};
+use ntheap::{
+    losses::Losses,
+    stats::{self, HeapStatistics, Order},
+};
 use ntheap_report::json::{Address, FindingReport};
 use ntheap_windbg as windbg;
 use serde::Serialize;
@@ -49,13 +52,12 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
     let mut status = Status::Complete;
     let mut report = Report { heaps: Vec::new() };
     for process in input.processes(&dump, common)? {
-        status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
         let working = Working::on("walking heaps");
-        let statistics = stats::collect_heaps(&heaps);
+        let statistics = stats::collect(&heaps);
         drop(working);
-        let findings = statistics.iter().flat_map(|heap| &heap.findings);
-        status = status.and(input.report_findings(findings));
+        let losses = Losses::of(&process).with(statistics.iter().map(|heap| &heap.losses));
+        status = status.and(input.report(&losses));
         match format {
             Format::Text => output.text(|out| match (&common.heap, &statistics[..]) {
                 (Some(_), [heap]) => {
@@ -90,6 +92,11 @@ fn sizes(heap: &HeapStatistics, order: Order, top: usize) -> HeapSizes {
                 bytes: count.bytes,
             })
             .collect(),
-        findings: heap.findings.iter().map(FindingReport::from).collect(),
+        findings: heap
+            .losses
+            .findings()
+            .iter()
+            .map(FindingReport::from)
+            .collect(),
     }
 }

@@ -49,8 +49,8 @@ pub(crate) fn run(
     let mut status = Status::Complete;
     let mut sides = Vec::new();
     for process in input.processes(&dump, common)? {
-        status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
+        status = status.and(input.report(heaps.losses()));
         let other = (common.bitness != Some(Side::All))
             .then(|| heaps_of_other_side(&process))
             .flatten();
@@ -61,16 +61,9 @@ pub(crate) fn run(
                         Style::Windbg => {
                             let names = input.names(&dump);
                             let options = windbg::SummaryOptions::named(&process, &names);
-                            // The debugger's table is of the heaps in the environment block: of page
-                            // heaps, the normal ones behind them.
-                            let listed = match &common.heap {
-                                Some(_) => None,
-                                None => Some(windbg::listed_heaps(&process)),
-                            };
-                            let rows = listed.as_ref().unwrap_or(&heaps);
-                            windbg::summary(&process, rows, &options, out)?;
+                            windbg::summary(&heaps, &options, out)?;
                         }
-                        Style::Plain => plain::summary(&plain::overview(&process, &heaps), out)?,
+                        Style::Plain => plain::summary(&plain::overview(&heaps), out)?,
                     }
                     if let Some(count) = other {
                         let bits = 96 - process.bitness.bits();
@@ -84,9 +77,7 @@ pub(crate) fn run(
                 })?;
             }
             Format::Json | Format::Jsonl => {
-                let statistics = stats::collect_heaps(&heaps);
-                let findings = statistics.iter().flat_map(|heap| &heap.findings);
-                status = status.and(input.report_findings(findings));
+                let statistics = stats::collect(&heaps);
                 let reports = heaps.iter().zip(&statistics);
                 sides.push(SideReport {
                     process: ProcessReport::new(&process),

@@ -1,6 +1,9 @@
 //! `ntheap symbol`: `ln`.
 
-use ntheap::names::{NameSource, NamedAddress};
+use ntheap::{
+    heap::Heaps,
+    names::{NameSource, NamedAddress},
+};
 use ntheap_report::json::Address;
 use ntheap_windbg::Session;
 use serde::Serialize;
@@ -54,7 +57,8 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
     let process = input.process(&dump, common)?;
     let names = input.names(&dump);
     let mut status = Status::Complete;
-    let mut session = Session::new(&process, &names).with_source_lines();
+    let heaps = Heaps::of(&process);
+    let mut session = Session::new(&heaps, &names).with_source_lines();
     let mut report = Report {
         addresses: Vec::new(),
     };

@@ -6,7 +6,7 @@ mod side;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ntheap::process::Process;
+use ntheap::{losses::Losses, process::Process};
 use ntheap_report::umdh::{self, Diff, Radix, ReportOptions, Snapshot};
 
 use self::{names::Names, side::Source};
@@ -85,13 +85,12 @@ fn snapshot(
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
-    let status = input.report_problems(&process);
     let heaps = heaps(&input, &process, common)?;
     let snapshot = write_to(args.output.as_deref(), &[&args.dump], output, |out| {
-        let (_, snapshot) = umdh::write_snapshot(&process, &heaps, out).map_err(failure)?;
+        let (_, snapshot) = umdh::write_snapshot(&heaps, out).map_err(failure)?;
         Ok(snapshot)
     })?;
-    Ok(status.and(report_snapshot(&input, &process, &snapshot)))
+    Ok(report_snapshot(&input, &process, &snapshot))
 }
 
 /// Says on stderr what a log of a dump lacks.
@@ -106,7 +105,7 @@ fn report_snapshot(input: &Input, process: &Process<'_, '_>, snapshot: &Snapshot
         eprintln!("{name}: {stacks} stacks are not in the dump; their allocations have no frames");
         status = Status::Partial;
     }
-    status.and(input.report_findings(&snapshot.findings))
+    status.and(input.report(&Losses::of(process).with([&snapshot.losses])))
 }
 
 /// How to have stacks next time.

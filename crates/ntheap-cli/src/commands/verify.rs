@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ntheap::{traces::Traces, verify};
+use ntheap::{losses::Losses, traces::Traces, verify};
 use ntheap_report::{
     json::{ProcessReport, VerificationReport},
     text,
@@ -37,10 +37,10 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
     let mut sides = Vec::new();
     let names = input.names(&dump);
     for process in input.processes(&dump, common)? {
-        status = status.and(input.report_problems(&process));
         let heaps = heaps(&input, &process, common)?;
-        let verification = verify::verify(&process, &heaps);
-        status = status.and(input.report_findings(&verification.missing));
+        let verification = verify::verify(&heaps);
+        let losses = Losses::of(&process).with([&verification.missing]);
+        status = status.and(input.report(&losses));
         if !verification.damages.is_empty() {
             status = Status::Partial;
         }

@@ -5,9 +5,11 @@ use serde::Serialize;
 use super::{Address, CountReport, FindingReport, UsageChangeReport};
 use crate::text::stacks::frame_texts;
 use ntheap::{
-    diff::{Change, Comparison, GroupChange, HeapChange, HeapStatus},
+    diff::{Change, Comparison, Culprit, GroupChange, HeapChange, HeapStatus},
     layout::Bitness,
+    losses::Losses,
     names::NameSource,
+    stats::total,
 };
 
 /// A number of blocks and bytes before and after.
@@ -137,10 +139,14 @@ impl HeapDiffReport {
         } else {
             heap.groups.clone()
         };
+        let by_size = (naming.nested && heap.has_stacks()).then(|| heap.stacks_by_size());
         let report = |group: &GroupChange| {
             let mut report = GroupReport::new(group, naming);
-            if naming.nested && heap.has_stacks() {
-                let stacks = heap.stacks_of(group.key.size);
+            let stacks = by_size
+                .as_ref()
+                .and_then(|sizes| sizes.get(&group.key.size));
+            if let Some(stacks) = stacks {
+                let stacks = stacks.iter().copied();
                 let changed = stacks.filter(|stack| !stack.change.is_zero()).take(top);
                 report.stacks = changed
                     .map(|stack| GroupReport::new(stack, naming))
@@ -168,13 +174,38 @@ impl HeapDiffReport {
             survived_blocks: heap.blocks.survived.into(),
             groups: changed().take(top).map(report).collect(),
             others: (changed().count() > top).then(|| others.into()),
-            unread_bytes: heap.unread_bytes,
+            unread_bytes: total(heap.losses.iter().map(Losses::unread_bytes)),
             findings: heap
-                .details
+                .losses
                 .iter()
-                .flatten()
+                .flat_map(Losses::findings)
                 .map(FindingReport::from)
                 .collect(),
+        }
+    }
+}
+
+/// The stack that most of the growth of a heap comes from.
+#[derive(Debug, Clone, Serialize)]
+pub struct CulpritReport {
+    /// Return addresses, innermost first.
+    pub stack: Vec<Address>,
+    /// The frames by name; left out where they are not resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<Vec<String>>,
+    /// Growth in bytes.
+    pub delta_bytes: i64,
+    /// Growth in blocks.
+    pub delta_blocks: i64,
+}
+
+impl CulpritReport {
+    fn new(culprit: &Culprit, naming: &Naming<'_>) -> Self {
+        CulpritReport {
+            stack: culprit.stack.iter().map(|&frame| Address(frame)).collect(),
+            frames: naming.frames(&culprit.stack),
+            delta_bytes: culprit.bytes,
+            delta_blocks: culprit.blocks,
         }
     }
 }
@@ -189,8 +220,14 @@ pub struct DiffReport {
     pub verdict: String,
     /// Whether both dumps hold the same blocks.
     pub identical: bool,
-    /// Whether everything of every heap was read.
+    /// Whether everything of both dumps was read.
     pub complete: bool,
+    /// What could not be read, where that is not everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// The stack that most of the growth comes from, where blocks have stacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<CulpritReport>,
     /// Seconds between the dumps.
     pub seconds: i64,
     /// What makes the comparison doubtful.
@@ -207,10 +244,19 @@ impl DiffReport {
     /// The report of a comparison with the `top` groups of each heap.
     #[must_use]
     pub fn new(comparison: &Comparison, top: usize, naming: &Naming<'_>) -> Self {
+        let verdict = comparison.verdict();
         DiffReport {
-            verdict: comparison.verdict().to_string(),
+            verdict: verdict.to_string(),
             identical: comparison.identical,
             complete: comparison.is_complete(),
+            missing: match comparison.is_complete() {
+                true => Vec::new(),
+                false => comparison.losses.iter().flat_map(Losses::lines).collect(),
+            },
+            culprit: verdict
+                .culprit
+                .as_ref()
+                .map(|culprit| CulpritReport::new(culprit, naming)),
             seconds: comparison.seconds,
             warnings: comparison
                 .warnings

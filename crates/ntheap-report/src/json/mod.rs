@@ -14,7 +14,7 @@ mod process;
 mod usage;
 mod verify;
 
-pub use diff::{ChangeReport, DiffReport, GroupReport, HeapDiffReport, Naming};
+pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use process::{HeapReport, ProcessReport};
 
 pub use usage::{

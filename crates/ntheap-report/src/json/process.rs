@@ -131,9 +131,10 @@ impl HeapReport {
             internal: statistics.internal.into(),
             quarantine: statistics.quarantine.into(),
             traced_blocks: statistics.traced_blocks,
-            unread_bytes: statistics.unread_bytes,
+            unread_bytes: statistics.losses.unread_bytes(),
             findings: statistics
-                .findings
+                .losses
+                .findings()
                 .iter()
                 .map(FindingReport::from)
                 .collect(),

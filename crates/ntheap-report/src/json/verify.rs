@@ -107,7 +107,12 @@ impl VerificationReport {
                     suspect_frames: frames(damage),
                 })
                 .collect(),
-            missing: verification.missing.iter().map(Into::into).collect(),
+            missing: verification
+                .missing
+                .findings()
+                .iter()
+                .map(Into::into)
+                .collect(),
         }
     }
 }

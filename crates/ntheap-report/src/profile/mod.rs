@@ -4,7 +4,7 @@
 //! Symbols stay outside: a [`Sample`] comes with its frames named.
 //!
 //! ```
-//! use ntheap_report::{profile::By, profile::Columns, profile::Frame, profile::Sample, profile::write_collapsed};
+//! use ntheap_report::profile::{By, Columns, Frame, Sample, write_collapsed};
 //! use ntheap::{stats::Count, names::Name};
 //!
 //! let name = |symbol: &str| Name {

@@ -4,11 +4,11 @@ use std::fmt::{self, Write};
 
 use crate::text::stacks::{essence, write_stack};
 use ntheap::{
-    diff::{BlockChanges, Change, Comparison, HeapChange, HeapStatus, human_bytes},
+    diff::{BlockChanges, Change, Comparison, HeapChange, HeapStatus, Verdict, human_bytes},
     layout::Bitness,
+    losses::Losses,
     names::NameSource,
-    process::Process,
-    stats::total,
+    process::{Problem, Process},
     usage::{Class, Owner},
 };
 
@@ -47,8 +47,9 @@ pub fn write(
     names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    writeln!(out, "{}", comparison.verdict())?;
-    culprit(comparison, names, out)?;
+    let verdict = comparison.verdict();
+    writeln!(out, "{verdict}")?;
+    culprit(&verdict, names, out)?;
     certainty(comparison, out)?;
     writeln!(out)?;
     header(comparison, processes, options, out)?;
@@ -66,6 +67,9 @@ pub fn write(
     Ok(())
 }
 
+/// Heaps that are named where some could not be read.
+const HEAPS_NAMED: usize = 4;
+
 fn certainty(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
     let Change { before, after } = comparison.total;
     if comparison.is_complete() {
@@ -77,30 +81,50 @@ fn certainty(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
             after.blocks
         );
     }
-    let bytes = total(comparison.heaps.iter().map(|heap| heap.unread_bytes));
-    let incomplete: Vec<&HeapChange> = comparison
-        .heaps
-        .iter()
-        .filter(|h| h.unread_bytes > 0 || h.findings > 0)
+    writeln!(out, "Not sure:")?;
+    for (side, losses) in ["before", "after"].into_iter().zip(&comparison.losses) {
+        if !losses.complete() {
+            missing(side, losses, comparison, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// What one dump lacks, in a few lines; all of it is said on stderr.
+fn missing(
+    side: &str,
+    losses: &Losses,
+    comparison: &Comparison,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    for problem in losses.dump_problems() {
+        writeln!(out, "  {side}: {problem}")?;
+    }
+    let lost = |problem: &&Problem| problem.loses_heaps();
+    for problem in losses.process_problems().iter().filter(lost) {
+        writeln!(out, "  {side}: {problem}")?;
+    }
+    if losses.walks_complete() {
+        return Ok(());
+    }
+    let index = usize::from(side == "after");
+    let heaps = comparison.heaps.iter();
+    let incomplete: Vec<String> = heaps
+        .filter(|heap| !heap.losses[index].walks_complete())
+        .map(|heap| format!("{:x}", heap.handle))
         .collect();
+    let shown = incomplete.len().min(HEAPS_NAMED);
     write!(
         out,
-        "Not sure: {} could not be read or proved, in",
-        human_bytes(bytes)
+        "  {side}: {} could not be read or proved, in heap{} {}",
+        human_bytes(losses.unread_bytes()),
+        if incomplete.len() == 1 { "" } else { "s" },
+        incomplete[..shown].join(", ")
     )?;
-    for (index, heap) in incomplete.iter().take(4).enumerate() {
-        write!(
-            out,
-            "{} {:x}",
-            if index == 0 { "" } else { "," },
-            heap.handle
-        )?;
+    match incomplete.len() - shown {
+        0 => writeln!(out),
+        more => writeln!(out, " and {more} more"),
     }
-    let more = incomplete.len().saturating_sub(4);
-    if more > 0 {
-        write!(out, " and {more} more heaps")?;
-    }
-    writeln!(out, " (details on stderr).")
 }
 
 fn header(
@@ -231,7 +255,7 @@ fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
             HeapStatus::New => write!(out, "  new")?,
             HeapStatus::Gone => write!(out, "  gone")?,
         }
-        if heap.unread_bytes > 0 || heap.findings > 0 {
+        if !heap.losses.iter().all(Losses::walks_complete) {
             write!(out, "  not all read")?;
         }
         writeln!(out)?;
@@ -242,31 +266,18 @@ fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
 }
 
 /// The stack that most of the growth comes from, in a few words.
-fn culprit(comparison: &Comparison, names: &dyn NameSource, out: &mut dyn Write) -> fmt::Result {
-    let Some(heap) = comparison.verdict().heap.filter(|heap| heap.has_stacks()) else {
+fn culprit(verdict: &Verdict<'_>, names: &dyn NameSource, out: &mut dyn Write) -> fmt::Result {
+    let (Some(heap), Some(culprit)) = (verdict.heap, &verdict.culprit) else {
         return Ok(());
     };
-    let mut stacks: Vec<(&[u64], i64, i64)> = Vec::new();
-    for group in heap.groups.iter().filter(|group| group.change.bytes() > 0) {
-        let Some(stack) = group.key.stack.as_deref().filter(|stack| !stack.is_empty()) else {
-            continue;
-        };
-        let (bytes, blocks) = (group.change.bytes(), group.change.blocks());
-        match stacks.iter_mut().find(|known| known.0 == stack) {
-            Some(known) => (known.1, known.2) = (known.1 + bytes, known.2 + blocks),
-            None => stacks.push((stack, bytes, blocks)),
-        }
-    }
-    let Some((stack, bytes, blocks)) = stacks.into_iter().max_by_key(|stack| stack.1) else {
-        return Ok(());
-    };
-    if let Some(frames) = essence(stack, names) {
+    if let Some(frames) = essence(&culprit.stack, names) {
+        let (bytes, blocks) = (culprit.bytes, culprit.blocks);
         writeln!(
             out,
             "Most from one stack: {bytes:+} bytes, {blocks:+} blocks: {frames}"
         )?;
     }
-    let numerous = comparison.verdict().most_blocks.and_then(|size| {
+    let numerous = verdict.most_blocks.as_ref().and_then(|size| {
         let stacks = heap.stacks_of(size.key.size);
         stacks.max_by_key(|group| group.change.blocks())
     });

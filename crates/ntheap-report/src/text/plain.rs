@@ -5,24 +5,14 @@ use std::fmt::{self, Write};
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, State, Trace, Visitor},
     diff::human_bytes,
-    heap::{Heap, nt::FrontEndKind},
+    heap::{Heap, Heaps, nt::FrontEndKind},
+    names::is_allocator,
     process::Process,
-    stats::{HeapStatistics, SummaryRow, collect_heaps, total, visit_parts},
+    stats::{HeapStatistics, SummaryRow, collect, total},
     traces::Traces,
 };
 
 const PAGE: u64 = 0x1000;
-
-/// Modules that every heap is created through; the one that asked for it lies behind them.
-const RUNTIME: [&str; 7] = [
-    "ntdll",
-    "kernelbase",
-    "kernel32",
-    "ucrtbase",
-    "msvcrt",
-    "verifier",
-    "wow64",
-];
 
 /// What the table shows of a heap.
 #[derive(Debug, Clone)]
@@ -60,10 +50,10 @@ impl HeapOverview {
 
 /// Gathers the rows, the largest committed first.
 #[must_use]
-pub fn overview(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Vec<HeapOverview> {
+pub fn overview(heaps: &Heaps<'_, '_>) -> Vec<HeapOverview> {
+    let process = heaps.process();
     let traces = Traces::of(process);
-    let pages = visit_parts(
-        heaps,
+    let pages = heaps.walk_parallel(
         |_| FreePages { process, bytes: 0 },
         |mut a, b| {
             a.bytes = a.bytes.saturating_add(b.bytes);
@@ -72,7 +62,7 @@ pub fn overview(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Vec<HeapOv
     );
     let mut rows: Vec<HeapOverview> = heaps
         .iter()
-        .zip(collect_heaps(heaps))
+        .zip(collect(heaps))
         .zip(pages)
         .map(|((heap, statistics), pages)| {
             let (reserved, committed) = sizes(heap);
@@ -142,9 +132,8 @@ fn creator(
     let modules = frames
         .iter()
         .filter_map(|&frame| process.dump.module_at(frame));
-    let is_runtime = |name: &str| RUNTIME.iter().any(|known| name.eq_ignore_ascii_case(known));
     modules
-        .filter(|module| !is_runtime(module.name()))
+        .filter(|module| !is_allocator(module.name()))
         .map(|module| module.file_name().to_owned())
         .next()
 }

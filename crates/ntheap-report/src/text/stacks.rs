@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use ntheap::{
     layout::Bitness,
-    names::{Name, NameSource, unnamed},
+    names::{Name, NameSource, is_allocator, unnamed},
 };
 
 /// Writes a stack, one frame a line, innermost first, with inlined functions and source lines.
@@ -59,33 +59,14 @@ pub fn frame_texts(stack: &[u64], bitness: Bitness, names: &dyn NameSource) -> V
     stack.iter().flat_map(frame).collect()
 }
 
-/// Modules whose frames say how memory is allocated, not what for.
-const ALLOCATORS: &[&str] = &[
-    "ntdll",
-    "kernelbase",
-    "kernel32",
-    "verifier",
-    "vrfcore",
-    "msvcrt",
-    "ucrtbase",
-    "ucrtbased",
-    "wow64",
-    "vcruntime140",
-    "vcruntime140d",
-];
-
 /// The frames that tell what a stack is about, in a few words: the first ones outside the system's
 /// allocators, innermost first, parted by ` < `.
 #[must_use]
 pub fn essence(stack: &[u64], names: &dyn NameSource) -> Option<String> {
     const FRAMES: usize = 3;
-    let is_allocator = |name: &Name| {
-        let module = name.module.to_ascii_lowercase();
-        ALLOCATORS.contains(&module.as_str()) || module.starts_with("msvcr")
-    };
     let mut frames: Vec<String> = Vec::new();
     for name in stack.iter().flat_map(|&frame| names.frames(frame)) {
-        if frames.is_empty() && is_allocator(&name) {
+        if frames.is_empty() && is_allocator(&name.module) {
             continue;
         }
         frames.push(match &name.symbol {

@@ -10,11 +10,11 @@ use super::{
     write::LogWriter,
 };
 use ntheap::{
-    blocks::{Block, Finding, Trace, TryVisitor},
+    blocks::{Block, Finding, Span, Trace, TryVisitor},
     dump::Dump,
-    heap::Heap,
+    heap::{Heap, Heaps},
+    losses::Losses,
     process::Process,
-    stats::MAX_FINDINGS,
     time::UtcTime,
     traces::Traces,
 };
@@ -31,8 +31,8 @@ pub struct Snapshot {
     /// Distinct traces whose record is not in the dump or not plausible: their allocations are
     /// listed without frames.
     pub unreadable_stacks: u64,
-    /// What of the heaps could not be read; at most [`MAX_FINDINGS`].
-    pub findings: Vec<Finding>,
+    /// What of the heaps could not be read.
+    pub losses: Losses,
 }
 
 impl Header {
@@ -74,11 +74,8 @@ impl LogModule {
 ///
 /// # Errors
 /// [`Error::Io`] if `out` fails; the walk ends there.
-pub fn write_snapshot<W: Write>(
-    process: &Process<'_, '_>,
-    heaps: &[Heap<'_, '_>],
-    out: W,
-) -> Result<(W, Snapshot), Error> {
+pub fn write_snapshot<W: Write>(heaps: &Heaps<'_, '_>, out: W) -> Result<(W, Snapshot), Error> {
+    let process = heaps.process();
     let modules = LogModule::all_of(process.dump);
     let mut writer = LogWriter::new(out, &Header::of(process), &modules)?;
     let traces = Traces::of(process);
@@ -103,7 +100,8 @@ pub fn write_snapshot<W: Write>(
 impl Log {
     /// The log of these heaps, in memory: what reading [`write_snapshot`]'s output gives.
     #[must_use]
-    pub fn of(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> (Self, Snapshot) {
+    pub fn of(heaps: &Heaps<'_, '_>) -> (Self, Snapshot) {
+        let process = heaps.process();
         let mut log = Log {
             header: Header::of(process),
             modules: LogModule::all_of(process.dump),
@@ -230,9 +228,12 @@ impl TryVisitor for Walker<'_, '_, '_, '_, '_> {
     }
 
     fn finding(&mut self, finding: Finding) -> Result<(), Error> {
-        if self.snapshot.findings.len() < MAX_FINDINGS {
-            self.snapshot.findings.push(finding);
-        }
+        self.snapshot.losses.add(finding);
+        Ok(())
+    }
+
+    fn span(&mut self, span: &Span) -> Result<(), Error> {
+        self.snapshot.losses.add_span(span);
         Ok(())
     }
 }

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::{CommandError, Session};
 use crate::words::{self, Detail, ReportOptions, SummaryOptions};
 use ntheap::{
-    heap::Heap,
     layout::Bitness,
     stats::{self, Order},
     traces::Traces,
@@ -72,11 +71,11 @@ impl Session<'_, '_> {
     fn address(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
         match operands.first() {
             Some(word) if word.eq_ignore_ascii_case("-summary") => {
-                Ok(words::address_summary(self.process, &self.traces, out)?)
+                Ok(words::address_summary(self.heaps, &self.traces, out)?)
             }
             Some(word) if !word.starts_with('-') => {
                 let address = self.value(&operands.join(" "))?;
-                Ok(words::address(self.process, &self.traces, address, out)?)
+                Ok(words::address(self.heaps, &self.traces, address, out)?)
             }
             other => Err(CommandError::Operand {
                 text: other.copied().unwrap_or("!address").to_owned(),
@@ -119,9 +118,10 @@ impl Session<'_, '_> {
                         reason: "the process has one machine only",
                     });
                 };
-                self.other_side = Some(self.process);
-                self.process = other;
-                self.traces = Traces::of(other);
+                self.other_side = Some(self.heaps);
+                self.heaps = other;
+                self.process = other.process();
+                self.traces = Traces::of(self.process);
                 self.assumed_heap = None;
             }
         }
@@ -154,7 +154,7 @@ impl Session<'_, '_> {
 
     fn heap(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
         let Some((option, rest)) = arguments.split_first() else {
-            return Ok(words::list(self.process, out)?);
+            return Ok(words::list(self.heaps, out)?);
         };
         match option.to_ascii_lowercase().as_str() {
             "-h" => self.headers(Detail::ENTRIES, rest, out),
@@ -167,26 +167,26 @@ impl Session<'_, '_> {
             "-s" => self.summary(rest, out),
             "-stat" => self.stat(rest, out),
             "-flt" => self.filter(rest, out),
-            "-triage" => Ok(words::triage(self.process, out)?),
+            "-triage" => Ok(words::triage(self.heaps, out)?),
             "-l" => {
-                let (process, traces) = (self.process, &self.traces);
-                Ok(words::unreachable(process, traces, self.names, out)?)
+                let (heaps, traces) = (self.heaps, &self.traces);
+                Ok(words::unreachable(heaps, traces, self.names, out)?)
             }
-            "-g" => Ok(words::global_tags(self.process, out)?),
+            "-g" => Ok(words::global_tags(self.heaps, out)?),
             _ if option == &"-T" => match self.heap_operand(rest.first())? {
-                Some(handle) => Ok(words::pseudo_tags(self.process, handle, out)?),
+                Some(handle) => Ok(words::pseudo_tags(self.heaps, handle, out)?),
                 None => self.headers(Detail::default(), &[], out),
             },
             "-t" => self.headers(Detail::default(), &[], out),
             "-k" => {
                 let only = self.heap_operand(rest.first())?;
-                Ok(words::headers(self.process, only, Detail::default(), out)?)
+                Ok(words::headers(self.heaps, only, Detail::default(), out)?)
             }
             "-x" => {
                 let verbose = rest.iter().any(|word| word.eq_ignore_ascii_case("-v"));
                 let operand = rest.iter().find(|word| !word.starts_with('-'));
                 let address = self.value(operand.copied().unwrap_or_default())?;
-                Ok(words::find(self.process, address, verbose, out)?)
+                Ok(words::find(self.heaps, address, verbose, out)?)
             }
             _ => Err(CommandError::Unknown {
                 typed: format!("!heap {option}"),
@@ -207,7 +207,7 @@ impl Session<'_, '_> {
         } else {
             detail
         };
-        Ok(words::headers(self.process, only, detail, out)?)
+        Ok(words::headers(self.heaps, only, detail, out)?)
     }
 
     fn summary(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
@@ -224,13 +224,12 @@ impl Session<'_, '_> {
         };
         let operand = after("-h").or_else(|| operands.iter().find(|word| !word.starts_with('-')));
         if let Some(handle) = self.heap_operand(operand)? {
-            let reference = self
-                .process
-                .heap(handle)
-                .map_err(|_| CommandError::Operand {
-                    text: format!("{handle:x}"),
-                    reason: "not the handle of a heap",
-                })?;
+            // Of a page heap the debugger knows the normal heap alone.
+            let listed = self.heaps.iter().find(|heap| heap.handle() == handle);
+            let heap = listed.ok_or_else(|| CommandError::Operand {
+                text: format!("{handle:x}"),
+                reason: "not the handle of a heap",
+            })?;
             let mut report = ReportOptions {
                 verbose: options.verbose,
                 entries: flag("-a"),
@@ -239,10 +238,9 @@ impl Session<'_, '_> {
             if let Some(text) = after("-b") {
                 report.bucket = Some(self.value(text)?);
             }
-            return Ok(words::report(self.process, reference, report, out)?);
+            return Ok(words::report(self.process, heap, report, out)?);
         }
-        let heaps = words::listed_heaps(self.process);
-        Ok(words::summary(self.process, &heaps, &options, out)?)
+        Ok(words::summary(self.heaps, &options, out)?)
     }
 
     fn stat(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
@@ -254,8 +252,7 @@ impl Session<'_, '_> {
             operands.get(at + 1..)
         };
         let Some(handle) = after("-h") else {
-            let heaps = Heap::all(self.process);
-            return Ok(words::heap_sizes(&heaps, bitness, out)?);
+            return Ok(words::heap_sizes(self.heaps, bitness, out)?);
         };
         let group = after("-grp").unwrap_or_default();
         let order = match group
@@ -281,11 +278,11 @@ impl Session<'_, '_> {
             Some(text) => self.value(text)?,
             None => 0,
         };
-        let statistics = stats::collect(self.process);
+        let statistics = stats::collect(self.heaps);
         if handle == 0 {
             words::all_block_sizes(&statistics, bitness, order, rows, out)?;
         } else {
-            let behind = stats::behind_page_heap(self.process, handle);
+            let behind = stats::behind_page_heap(self.heaps, handle);
             let heap = statistics.iter().find(|heap| heap.handle == handle);
             words::block_sizes(handle, heap.or(behind.as_ref()), bitness, order, rows, out)?;
         }
@@ -311,30 +308,25 @@ impl Session<'_, '_> {
         let Some(sizes) = sizes else {
             return Ok(out.write_str(&wrong())?);
         };
-        let heaps = Heap::all(self.process);
-        words::filter(self.process, &heaps, sizes, self.names, out)?;
+        words::filter(self.heaps, sizes, self.names, out)?;
         Ok(())
     }
 
     fn heap_p(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
         let Some((option, rest)) = arguments.split_first() else {
-            return Ok(words::overview(self.process, &self.traces, out)?);
+            return Ok(words::overview(self.heaps, &self.traces, out)?);
         };
         match option.to_ascii_lowercase().as_str() {
-            "-all" => Ok(words::blocks(self.process, self.names, None, out)?),
+            "-all" => Ok(words::blocks(self.heaps, self.names, None, out)?),
             "-h" => {
                 let only = self.heap_operand(rest.first())?;
-                Ok(words::blocks(self.process, self.names, only, out)?)
+                Ok(words::blocks(self.heaps, self.names, only, out)?)
             }
             "-a" => {
                 let address = self.value(rest.first().copied().unwrap_or_default())?;
                 let traces = &self.traces;
                 Ok(words::block_at(
-                    self.process,
-                    traces,
-                    self.names,
-                    address,
-                    out,
+                    self.heaps, traces, self.names, address, out,
                 )?)
             }
             _ => Err(CommandError::Unknown {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{CommandError, Session};
 use crate::words;
-use ntheap::heap::{Heap, find::block_at};
+use ntheap::heap::Heap;
 
 const NOT_NT: CommandError = CommandError::Unavailable {
     reason: "only blocks of NT heaps have such headers; !heap -x ADDRESS finds the others",
@@ -25,7 +25,7 @@ impl Session<'_, '_> {
             self.assumed_heap = Some(address);
             return Ok(words::heap_context(process, address, out)?);
         }
-        let block = block_at(process, address);
+        let block = self.heaps.block_at(address);
         // Whose block it is needs no assumption.
         let Some(handle) = block.map(|block| block.heap).or(self.assumed_heap) else {
             return Err(CommandError::Operand {
@@ -33,10 +33,10 @@ impl Session<'_, '_> {
                 reason: "in no block; !heap -i HEAP sets the heap to take it for a part of",
             });
         };
-        let reference = process.heap(handle).map_err(|_| NOT_NT)?;
+        let heap = self.heaps.get(handle).map_err(|_| NOT_NT)?;
         let entry = block.map_or(address, |block| block.entry);
-        match (Heap::open(process, reference), &block) {
-            (Heap::Segment(heap), Some(block)) => Ok(words::segment_block(&heap, block, out)?),
+        match (heap, &block) {
+            (Heap::Segment(heap), Some(block)) => Ok(words::segment_block(heap, block, out)?),
             (heap, block) => {
                 let heap = heap.nt().ok_or(NOT_NT)?;
                 Ok(words::entry_detail(

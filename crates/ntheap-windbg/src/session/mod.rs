@@ -14,7 +14,7 @@ use std::fmt::{self, Write};
 pub use command::COMMANDS;
 pub use parse::{SymbolLookup, evaluate};
 
-use ntheap::{names::NameSource, process::Process, traces::Traces};
+use ntheap::{heap::Heaps, losses::Losses, names::NameSource, process::Process, traces::Traces};
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +66,10 @@ impl From<fmt::Error> for CommandError {
 
 /// A process, names for its addresses, and what commands remember.
 pub struct Session<'p, 'a> {
+    heaps: &'p Heaps<'p, 'a>,
     process: &'p Process<'p, 'a>,
-    /// The other side of a 32-bit process on 64-bit Windows.
-    other_side: Option<&'p Process<'p, 'a>>,
+    /// The heaps of the other side of a 32-bit process on 64-bit Windows.
+    other_side: Option<&'p Heaps<'p, 'a>>,
     names: &'p dyn NameSource,
     traces: Traces<'p, 'a>,
     /// Whether `.lines` switched source lines on.
@@ -86,10 +87,12 @@ impl fmt::Debug for Session<'_, '_> {
 }
 
 impl<'p, 'a> Session<'p, 'a> {
-    /// A session over a process.
+    /// A session over a process and its heaps.
     #[must_use]
-    pub fn new(process: &'p Process<'p, 'a>, names: &'p dyn NameSource) -> Self {
+    pub fn new(heaps: &'p Heaps<'p, 'a>, names: &'p dyn NameSource) -> Self {
+        let process = heaps.process();
         Session {
+            heaps,
             process,
             other_side: None,
             names,
@@ -102,7 +105,7 @@ impl<'p, 'a> Session<'p, 'a> {
 
     /// The session with the other side of the process, which `.effmach` switches to.
     #[must_use]
-    pub fn with_other_side(mut self, other: &'p Process<'p, 'a>) -> Self {
+    pub fn with_other_side(mut self, other: &'p Heaps<'p, 'a>) -> Self {
         self.other_side = Some(other);
         self
     }
@@ -120,11 +123,26 @@ impl<'p, 'a> Session<'p, 'a> {
         self.process
     }
 
-    /// Carries out a command.
+    /// Carries out a command. Of one that looks into heaps it returns what of them could not be
+    /// read: what the debugger would print is as incomplete as that.
     ///
     /// # Errors
     /// [`CommandError`].
-    pub fn execute(&mut self, command: &str, out: &mut dyn Write) -> Result<(), CommandError> {
-        self.dispatch(command.trim(), out)
+    pub fn execute(
+        &mut self,
+        command: &str,
+        out: &mut dyn Write,
+    ) -> Result<Option<&'p Losses>, CommandError> {
+        let command = command.trim();
+        self.dispatch(command, out)?;
+        Ok(reads_heaps(command).then(|| self.heaps.losses()))
     }
+}
+
+/// Whether what a command prints comes out of heaps.
+fn reads_heaps(command: &str) -> bool {
+    let name = command.split_whitespace().next().unwrap_or_default();
+    ["!heap", "!address"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
 }

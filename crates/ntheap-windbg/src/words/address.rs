@@ -11,6 +11,7 @@ use super::{
 };
 use ntheap::{
     dump::{RegionKind, RegionState},
+    heap::Heaps,
     layout::Bitness,
     process::Process,
     stats::total,
@@ -71,12 +72,13 @@ fn full(value: u64, bitness: Bitness) -> String {
 /// # Errors
 /// Those of `out`.
 pub(crate) fn address(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     traces: &Traces<'_, '_>,
     address: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let map = UsageMap::of(process, traces);
+    let process = heaps.process();
+    let map = UsageMap::of(heaps, traces);
     let Some(used) = map.at(address) else {
         return Ok(());
     };
@@ -211,10 +213,11 @@ fn sums<K: Ord>(
 /// # Errors
 /// Those of `out`.
 pub(crate) fn address_summary(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     traces: &Traces<'_, '_>,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let process = heaps.process();
     if process.dump.regions.is_empty() {
         return writeln!(
             out,
@@ -236,7 +239,7 @@ pub(crate) fn address_summary(
     ] {
         writeln!(out, "Mapping {pass} regions...")?;
     }
-    let map = UsageMap::of(process, traces);
+    let map = UsageMap::of(heaps, traces);
     let regions = &map.regions;
     let size = |used: &UsedRegion| used.region.size;
     let busy = |used: &&UsedRegion| used.usage != Usage::Free;

@@ -7,29 +7,29 @@ use std::{
 
 use super::{page, rows::RowPrinter};
 use ntheap::{
-    blocks::{Block, Finding, TryVisitor, try_visit},
-    heap::Heap,
+    blocks::{Block, Finding, Span, TryVisitor, try_visit},
+    heap::{Heap, Heaps},
+    losses::Losses,
     names::NameSource,
-    process::Process,
 };
 
 /// Writes a caption for every heap and a row for every block, busy or free, whose size is in the
-/// range (of `r A B` the debugger takes A in, but not B). Returns what the walk found missing.
+/// range (of `r A B` the debugger takes A in, but not B). Returns what the walk could not read.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn filter(
-    process: &Process<'_, '_>,
-    heaps: &[Heap<'_, '_>],
+    heaps: &Heaps<'_, '_>,
     sizes: RangeInclusive<u64>,
     names: &dyn NameSource,
     out: &mut dyn Write,
-) -> Result<Vec<Finding>, fmt::Error> {
+) -> Result<Losses, fmt::Error> {
+    let process = heaps.process();
     let mut rows = Rows {
         printer: RowPrinter::new(process, names),
         sizes,
         out,
-        findings: Vec::new(),
+        losses: Losses::default(),
     };
     for heap in heaps {
         if let Heap::Page(page) = heap {
@@ -54,14 +54,14 @@ pub fn filter(
             heap.try_walk(&mut rows)?;
         }
     }
-    Ok(rows.findings)
+    Ok(rows.losses)
 }
 
 struct Rows<'r, 'p> {
     printer: RowPrinter<'p>,
     sizes: RangeInclusive<u64>,
     out: &'r mut dyn Write,
-    findings: Vec<Finding>,
+    losses: Losses,
 }
 
 impl TryVisitor for Rows<'_, '_> {
@@ -74,8 +74,13 @@ impl TryVisitor for Rows<'_, '_> {
         self.printer.block(block, self.out)
     }
 
+    fn span(&mut self, span: &Span) -> fmt::Result {
+        self.losses.add_span(span);
+        Ok(())
+    }
+
     fn finding(&mut self, finding: Finding) -> fmt::Result {
-        self.findings.push(finding);
+        self.losses.add(finding);
         Ok(())
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write};
 
-use super::{entries, format::digits, list::listed};
+use super::{entries, format::digits, list::listed_heaps};
 use ntheap::{
     address_space::ListEnd,
     heap::{
-        Heap,
+        Heap, Heaps,
         nt::{NtHeap, Segment},
     },
     layout::{Bitness, Layouts},
@@ -85,19 +85,20 @@ impl Detail {
 /// # Errors
 /// Those of `out`.
 pub(crate) fn headers(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     only: Option<u64>,
     detail: Detail,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let listed = listed(process);
+    let process = heaps.process();
+    let listed = listed_heaps(heaps);
     let segment_heap = |only| {
         let heap = process.heap(only);
         heap.is_ok_and(|heap| heap.kind == HeapKind::Segment)
     };
     let nothing = only.is_some_and(segment_heap);
     // The caption belongs to the first heap, whatever heap is asked for.
-    let first = listed.first().map(|heap| heap.kind);
+    let first = listed.first().map(|heap| heap.reference().kind);
     if nothing && first == Some(HeapKind::Segment) {
         return Ok(());
     }
@@ -105,16 +106,16 @@ pub(crate) fn headers(
     if nothing {
         return Ok(());
     }
-    for (index, reference) in listed.iter().enumerate() {
-        if only.is_some_and(|only| only != reference.handle) {
+    for (index, heap) in listed.iter().enumerate() {
+        if only.is_some_and(|only| only != heap.handle()) {
             continue;
         }
-        if let Heap::Nt(heap) = Heap::open(process, reference) {
-            writeln!(out, "{:3}:   {:08x} ", index + 1, reference.handle)?;
+        if let Heap::Nt(heap) = heap {
+            writeln!(out, "{:3}:   {:08x} ", index + 1, heap.handle())?;
             let printer = Printer {
                 process,
                 layouts: &process.layouts,
-                heap: &heap,
+                heap,
                 width: digits(process.bitness),
             };
             printer.heap(detail, out)?;

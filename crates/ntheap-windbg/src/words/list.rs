@@ -3,17 +3,18 @@
 use std::fmt::{self, Write};
 
 use ntheap::{
-    heap::Heap,
-    process::{HeapKind, HeapRef, Process},
+    heap::{Heap, Heaps},
+    process::HeapKind,
 };
 
 /// Prints the list.
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn list(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+pub(crate) fn list(heaps: &Heaps<'_, '_>, out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "        Heap Address      NT/Segment Heap\n")?;
-    for heap in listed(process) {
+    for heap in listed_heaps(heaps) {
+        let heap = heap.reference();
         let kind = match heap.kind {
             HeapKind::Segment => "Segment Heap",
             HeapKind::Nt | HeapKind::NtXp | HeapKind::PageHeap => "NT Heap",
@@ -23,19 +24,13 @@ pub(crate) fn list(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Resul
     Ok(())
 }
 
-/// The heaps that the environment block lists, opened: of page heaps the normal heaps behind them.
-#[must_use]
-pub fn listed_heaps<'p, 'a>(process: &'p Process<'_, 'a>) -> Vec<Heap<'p, 'a>> {
-    let heaps = listed(process).iter();
-    heaps.map(|heap| Heap::open(process, heap)).collect()
-}
-
 /// The heaps that the environment block lists: of page heaps the normal heaps behind them.
-pub(super) fn listed<'p>(process: &'p Process<'_, '_>) -> &'p [HeapRef] {
-    let page = |heap: &HeapRef| heap.kind == HeapKind::PageHeap;
-    if process.heaps.iter().any(page) && !process.normal_heaps.is_empty() {
-        &process.normal_heaps
+#[must_use]
+pub(super) fn listed_heaps<'h, 'p, 'a>(heaps: &'h Heaps<'p, 'a>) -> &'h [Heap<'p, 'a>] {
+    let page = |heap: &Heap<'_, '_>| matches!(heap, Heap::Page(_));
+    if heaps.iter().any(page) && !heaps.normal().is_empty() {
+        heaps.normal()
     } else {
-        &process.heaps
+        heaps.as_slice()
     }
 }

@@ -34,7 +34,6 @@ pub(crate) use dt::{TypeDisplay, type_layout, type_names};
 pub use filter::filter;
 pub(crate) use header::{Detail, headers};
 pub(crate) use list::list;
-pub use list::listed_heaps;
 pub(crate) use memory::{Display, display};
 pub(crate) use modules::{modules, nearest, search};
 pub(crate) use p::{address as block_at, blocks, overview};

@@ -6,7 +6,7 @@ use super::{flags, format::digits, page, rows::RowPrinter};
 use ntheap::{
     blocks::{Block, Span, SpanKind, State, Trace, TryVisitor, try_visit},
     heap::{
-        Heap, Part, find,
+        Heap, Heaps, Part,
         nt::{FrontEndKind, NtHeap},
     },
     layout::Bitness,
@@ -20,10 +20,11 @@ use ntheap::{
 /// # Errors
 /// Those of `out`.
 pub(crate) fn overview(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     traces: &Traces<'_, '_>,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let process = heaps.process();
     let width = digits(process.bitness);
     let value = process.nt_global_flag.unwrap_or(0);
     writeln!(out)?;
@@ -45,17 +46,16 @@ pub(crate) fn overview(
         )?;
     }
     writeln!(out, "    active heaps:\n")?;
-    for reference in &process.heaps {
-        let heap = Heap::open(process, reference);
+    for heap in heaps {
         let mut flags = heap.flags();
-        if let Heap::Page(page) = &heap {
+        if let Heap::Page(page) = heap {
             page::overview(page, out)?;
             flags = page.normal().map_or(0, Heap::flags);
         } else {
-            writeln!(out, " - {:x}", reference.handle)?;
+            writeln!(out, " - {:x}", heap.handle())?;
         }
         write!(out, "          ")?;
-        if reference.kind != HeapKind::Segment {
+        if heap.reference().kind != HeapKind::Segment {
             flags::names(flags, true, out)?;
         }
         writeln!(out)?;
@@ -78,22 +78,22 @@ fn reserved(process: &Process<'_, '_>, address: u64) -> u64 {
 /// # Errors
 /// Those of `out`.
 pub(crate) fn blocks(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     names: &dyn NameSource,
     only: Option<u64>,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let process = heaps.process();
     let mut rows = RowPrinter::new(process, names);
     let wanted = |handle| only.is_none_or(|only| only == handle);
-    for reference in &process.heaps {
-        let opened = Heap::open(process, reference);
-        match &opened {
-            Heap::Nt(heap) if wanted(reference.handle) => {
+    for opened in heaps {
+        match opened {
+            Heap::Nt(heap) if wanted(opened.handle()) => {
                 let parts: Vec<Part> = opened.parts().collect();
-                nt_blocks(process, &opened, &parts, heap, &mut rows, out)?;
+                nt_blocks(process, opened, &parts, heap, &mut rows, out)?;
             }
             Heap::Page(page) => {
-                if wanted(reference.handle) {
+                if wanted(opened.handle()) {
                     let mut vtable =
                         |address, size, out: &mut dyn Write| rows.vtable_line(address, size, out);
                     page::blocks(page, process.bitness, &(0..=u64::MAX), &mut vtable, out)?;
@@ -101,9 +101,9 @@ pub(crate) fn blocks(
                 // The first part is that of the full blocks.
                 let parts: Vec<Part> = opened.parts().skip(1).collect();
                 if let Some(Heap::Nt(heap)) = page.normal()
-                    && (wanted(reference.handle) || wanted(heap.handle()))
+                    && (wanted(opened.handle()) || wanted(heap.handle()))
                 {
-                    nt_blocks(process, &opened, &parts, heap, &mut rows, out)?;
+                    nt_blocks(process, opened, &parts, heap, &mut rows, out)?;
                 }
             }
             _ => {}
@@ -197,16 +197,17 @@ impl TryVisitor for Lister<'_, '_, '_> {
 /// # Errors
 /// Those of `out`.
 pub(crate) fn address(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     traces: &Traces<'_, '_>,
     names: &dyn NameSource,
     address: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let process = heaps.process();
     let width = digits(process.bitness);
-    for reference in &process.heaps {
-        if let Heap::Page(heap) = Heap::open(process, reference)
-            && let Some(trace) = page::block_at(&heap, address, width, out)?
+    for heap in heaps {
+        if let Heap::Page(heap) = heap
+            && let Some(trace) = page::block_at(heap, address, width, out)?
         {
             if let Some(frames) = traces.frames(trace) {
                 page::frames(&frames, names, process.bitness, out)?;
@@ -214,15 +215,11 @@ pub(crate) fn address(
             return writeln!(out, "\n\r ");
         }
     }
-    if let Some(found) = find::block_at(process, address) {
+    if let Some(found) = heaps.block_at(address) {
         let frames = traces.frames(found.trace);
         writeln!(out, "    address {address:0width$x} found in")?;
-        let shown = match process
-            .heap(found.heap)
-            .ok()
-            .map(|heap| Heap::open(process, heap))
-        {
-            Some(Heap::Page(page)) => page.normal_heap(),
+        let shown = match heaps.get(found.heap) {
+            Ok(Heap::Page(page)) => page.normal_heap(),
             _ => found.heap,
         };
         writeln!(out, "    _HEAP @ {shown:x}")?;

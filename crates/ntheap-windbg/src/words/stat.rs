@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::format::pointer;
 use ntheap::{
     heap::{
-        Heap,
+        Heap, Heaps,
         nt::{NtHeap, Segment},
     },
     layout::Bitness,
@@ -24,7 +24,7 @@ pub const DEFAULT_ROWS: usize = 20;
 /// # Errors
 /// Those of `out`.
 pub(crate) fn heap_sizes(
-    heaps: &[Heap<'_, '_>],
+    heaps: &Heaps<'_, '_>,
     bitness: Bitness,
     out: &mut dyn Write,
 ) -> fmt::Result {

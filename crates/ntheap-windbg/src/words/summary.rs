@@ -7,10 +7,10 @@
 
 use std::fmt::{self, Write};
 
-use super::format::pointer;
+use super::{format::pointer, list::listed_heaps};
 use ntheap::{
     heap::{
-        Heap,
+        Heap, Heaps,
         nt::{FrontEndKind, infer_lfh_key},
     },
     layout::Bitness,
@@ -62,11 +62,11 @@ impl SummaryOptions {
 /// # Errors
 /// Those of `out`.
 pub fn summary(
-    process: &Process<'_, '_>,
-    heaps: &[Heap<'_, '_>],
+    heaps: &Heaps<'_, '_>,
     options: &SummaryOptions,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let (process, heaps) = (heaps.process(), listed_heaps(heaps));
     let bitness = process.bitness;
     let stars = "*".repeat(120);
     segment_heaps(heaps, out)?;

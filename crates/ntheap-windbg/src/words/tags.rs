@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::header::{Detail, headers};
-use ntheap::process::{HeapKind, Process};
+use ntheap::{heap::Heaps, process::HeapKind};
 
 /// `FLG_HEAP_ENABLE_TAGGING`.
 const TAGGING: u32 = 0x800;
@@ -14,7 +14,8 @@ const PSEUDO_TAGS: u64 = 0x81;
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn global_tags(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+pub(crate) fn global_tags(heaps: &Heaps<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+    let process = heaps.process();
     writeln!(
         out,
         "Global Tags defined for each DLL that makes an untagged allocation."
@@ -22,7 +23,7 @@ pub(crate) fn global_tags(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt
     // Without tagging there is no heap to hold global tags.
     if process.nt_global_flag.unwrap_or(0) & TAGGING != 0 {
         writeln!(out, "    no global tags currently defined.")?;
-        headers(process, None, Detail::default(), out)?;
+        headers(heaps, None, Detail::default(), out)?;
     }
     Ok(())
 }
@@ -31,12 +32,9 @@ pub(crate) fn global_tags(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn pseudo_tags(
-    process: &Process<'_, '_>,
-    handle: u64,
-    out: &mut dyn Write,
-) -> fmt::Result {
-    headers(process, Some(handle), Detail::default(), out)?;
+pub(crate) fn pseudo_tags(heaps: &Heaps<'_, '_>, handle: u64, out: &mut dyn Write) -> fmt::Result {
+    let process = heaps.process();
+    headers(heaps, Some(handle), Detail::default(), out)?;
     let reference = process.heap(handle);
     if reference.is_ok_and(|heap| heap.kind == HeapKind::Segment) {
         return Ok(());

@@ -2,11 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use super::{format::digits, list::listed};
+use super::{format::digits, list::listed_heaps};
 use ntheap::{
     blocks::{Block, CONTINUE, Finding, Flow, Visitor},
-    heap::Heap,
-    process::{HeapKind, HeapRef, Process},
+    heap::{Heap, Heaps},
 };
 
 const RULE: &str = "**********************************************************";
@@ -32,11 +31,12 @@ const ADVICE: &str = "** !heap: You can try:
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+pub(crate) fn triage(heaps: &Heaps<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+    let process = heaps.process();
     let width = digits(process.bitness);
-    for reference in &process.heaps {
-        if reference.kind == HeapKind::Segment {
-            segment_heap(process, reference, out)?;
+    for heap in heaps {
+        if matches!(heap, Heap::Segment(_)) {
+            segment_heap(heap, width, out)?;
         }
     }
     writeln!(
@@ -44,13 +44,13 @@ pub(crate) fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Res
         "{RULE}\n** !heap: Searching all heaps for errors...               \n{RULE}\n"
     )?;
     let mut findings = Findings::default();
-    for reference in listed(process) {
-        if reference.kind == HeapKind::Segment {
+    for heap in listed_heaps(heaps) {
+        if matches!(heap, Heap::Segment(_)) {
             continue;
         }
-        let handle = reference.handle;
+        let handle = heap.handle();
         writeln!(out, "** !heap: Analyzing heap at {handle:0width$x}...")?;
-        let _ = Heap::open(process, reference).walk(&mut findings);
+        let _ = heap.walk(&mut findings);
     }
     writeln!(out, "\n\n")?;
     if findings.0.is_empty() {
@@ -69,19 +69,14 @@ pub(crate) fn triage(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Res
 }
 
 /// The report on a segment heap, which comes before those on NT heaps.
-fn segment_heap(
-    process: &Process<'_, '_>,
-    reference: &HeapRef,
-    out: &mut dyn Write,
-) -> fmt::Result {
-    let width = digits(process.bitness);
-    let handle = reference.handle;
+fn segment_heap(heap: &Heap<'_, '_>, width: usize, out: &mut dyn Write) -> fmt::Result {
+    let handle = heap.handle();
     writeln!(
         out,
         "\n** Starting segment heap triage on 0x{handle:0width$x}\n"
     )?;
     let mut findings = Findings::default();
-    let _ = Heap::open(process, reference).walk(&mut findings);
+    let _ = heap.walk(&mut findings);
     let errors = match findings.0.len() {
         0 => "no errors.".to_owned(),
         count => format!("{count} errors:"),

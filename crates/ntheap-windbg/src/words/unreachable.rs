@@ -11,11 +11,12 @@ use super::{
     p::frame_name,
     segment_block::segment_block,
     usage::{Usage, UsageMap},
-    x::{Line, caption, scan},
+    x::{Line, caption},
 };
 use ntheap::{
+    address_space::scan_pointers,
     blocks::{Block, CONTINUE, Flow, Kind, Span, SpanKind, Trace, Visitor},
-    heap::{Heap, nt::NtHeap},
+    heap::{Heap, Heaps, nt::NtHeap},
     layout::Bitness,
     names::NameSource,
     process::Process,
@@ -151,25 +152,25 @@ fn contents(block: &Block, bitness: Bitness) -> (u64, u64) {
 /// # Errors
 /// Those of `out`.
 pub(crate) fn unreachable(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     traces: &Traces<'_, '_>,
     names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let process = heaps.process();
     let width = digits(process.bitness);
     writeln!(
         out,
         "Searching the memory for potential unreachable busy blocks."
     )?;
-    let all = process.heaps.iter().chain(&process.normal_heaps);
-    let mut heaps: Vec<Heap<'_, '_>> = all
-        .map(|reference| Heap::open(process, reference))
+    let all = heaps.iter().chain(heaps.normal());
+    let mut searched: Vec<&Heap<'_, '_>> = all
         .filter(|heap| matches!(heap, Heap::Nt(_) | Heap::Segment(_)))
         .collect();
     // Segment heaps come last.
-    heaps.sort_by_key(|heap| matches!(heap, Heap::Segment(_)));
+    searched.sort_by_key(|heap| matches!(heap, Heap::Segment(_)));
     let mut busy = Busy::default();
-    for heap in &heaps {
+    for heap in &searched {
         writeln!(out, "Heap {:0width$x}", heap.handle())?;
         let own = busy.own;
         let _ = heap.walk(&mut busy);
@@ -182,14 +183,19 @@ pub(crate) fn unreachable(
     }
     writeln!(out, "Scanning VM ...")?;
     let mut blocks = Blocks::new(busy.blocks, process.bitness);
-    let map = UsageMap::of(process, traces);
+    let map = UsageMap::of(heaps, traces);
     let (first, end) = blocks.span();
-    scan(process.memory(), process.bitness, &mut |at, value| {
-        if (first..end).contains(&value) && map.at(at).is_none_or(|used| used.usage != Usage::Heap)
-        {
-            blocks.refer(value);
-        }
-    });
+    let _ = scan_pointers(
+        process.memory(),
+        process.bitness,
+        first..end,
+        &mut |at, value| {
+            if map.at(at).is_none_or(|used| used.usage != Usage::Heap) {
+                blocks.refer(value);
+            }
+            CONTINUE
+        },
+    );
     // Blocks with a mapping of their own are looked into but not counted.
     let mapped = |block: &&Block| matches!(block.kind, Kind::Virtual | Kind::Large);
     let counted = blocks.blocks.iter().filter(|block| !mapped(block));
@@ -209,7 +215,7 @@ pub(crate) fn unreachable(
     }
     writeln!(out)?;
     caption(process.bitness, out)?;
-    for heap in &heaps {
+    for heap in &searched {
         let handle = heap.handle();
         for block in lost.iter().filter(|block| block.heap == handle) {
             let trace = match heap {

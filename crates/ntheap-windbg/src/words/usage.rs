@@ -3,9 +3,8 @@
 use ntheap::{
     dump::{Region, RegionKind, RegionState},
     heap::{
-        Heap,
+        Heap, Heaps,
         nt::{FrontEndKind, NtHeap},
-        page::PageHeap,
         segment::SegmentHeap,
     },
     layout::Bitness,
@@ -68,7 +67,8 @@ pub(super) struct UsageMap {
 }
 
 impl UsageMap {
-    pub(super) fn of(process: &Process<'_, '_>, traces: &Traces<'_, '_>) -> Self {
+    pub(super) fn of(heaps: &Heaps<'_, '_>, traces: &Traces<'_, '_>) -> Self {
+        let process = heaps.process();
         let regions = process.dump.regions.iter().map(|region| UsedRegion {
             region: *region,
             usage: if region.state == RegionState::Free {
@@ -85,7 +85,7 @@ impl UsageMap {
         map.mark_modules(process);
         map.mark_environment(process);
         map.mark_stacks(process);
-        map.mark_heaps(process);
+        map.mark_heaps(heaps);
         map.mark_other(process, traces);
         map
     }
@@ -194,14 +194,12 @@ impl UsageMap {
         }
     }
 
-    fn mark_heaps(&mut self, process: &Process<'_, '_>) {
-        let all = process.heaps.iter().chain(&process.normal_heaps);
-        for reference in all {
-            let handle = reference.handle;
-            match Heap::open(process, reference) {
-                Heap::Nt(heap) => self.mark_nt_heap(&heap),
-                Heap::Segment(heap) => self.mark_segment_heap(&heap),
-                Heap::Page(heap) => self.mark_page_heap(&heap, handle),
+    fn mark_heaps(&mut self, heaps: &Heaps<'_, '_>) {
+        for heap in heaps.iter().chain(heaps.normal()) {
+            match heap {
+                Heap::Nt(heap) => self.mark_nt_heap(heap),
+                Heap::Segment(heap) => self.mark_segment_heap(heap),
+                Heap::Page(_) => self.mark_page_heap(heap.handle()),
             }
         }
     }
@@ -233,7 +231,7 @@ impl UsageMap {
         }
     }
 
-    fn mark_page_heap(&mut self, _: &PageHeap<'_, '_>, handle: u64) {
+    fn mark_page_heap(&mut self, handle: u64) {
         self.mark_allocation(handle, Usage::Heap, Some((handle, HeapPart::PageHeap)));
     }
 

@@ -4,11 +4,10 @@ use std::fmt::{self, Write};
 
 use super::{format::digits, x_segment};
 use ntheap::{
-    address_space::AddressSpace,
-    blocks::{Block, Kind, SpanKind, State},
+    address_space::scan_pointers,
+    blocks::{Block, CONTINUE, Flow, Kind, SpanKind, State},
     heap::{
-        Heap,
-        find::{Found, at},
+        Found, Heaps,
         nt::{NtHeap, RawEntry},
     },
     layout::Bitness,
@@ -35,15 +34,16 @@ const SEGMENT_ALIGNMENT: u64 = 0x1_0000;
 /// # Errors
 /// Those of `out`.
 pub(crate) fn find(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     address: u64,
     verbose: bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let process = heaps.process();
     if verbose {
         pointers(process, address, address, out)?;
     }
-    let found = at(process, address).and_then(|found| Line::of(process, &found));
+    let found = heaps.at(address).and_then(|found| Line::of(heaps, &found));
     if let Some(line) = found {
         caption(process.bitness, out)?;
         line.write(process.bitness, out)?;
@@ -56,7 +56,7 @@ pub(crate) fn find(
                 out,
             )?;
         }
-    } else if !x_segment::find(process, address, out)? && verbose {
+    } else if !x_segment::find(heaps, address, out)? && verbose {
         pointers(process, address, address, out)?;
     }
     Ok(())
@@ -98,14 +98,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn of(process: &Process<'_, '_>, found: &Found) -> Option<Self> {
+    fn of(heaps: &Heaps<'_, '_>, found: &Found) -> Option<Self> {
         let handle = match found {
             Found::Block(block) => block.heap,
             Found::Span(span) => span.heap,
         };
-        let reference = process.heap(handle).ok()?;
-        let opened = Heap::open(process, reference);
-        let heap = opened.nt()?;
+        let process = heaps.process();
+        let heap = heaps.get(handle).ok()?.nt()?;
         match found {
             Found::Block(block) if block.kind == Kind::Page => None,
             Found::Block(block) => Some(Self::of_user_block(process, heap, block)),
@@ -263,38 +262,21 @@ fn pointers(process: &Process<'_, '_>, first: u64, last: u64, out: &mut dyn Writ
         "Search VM for address range {first:0width$x} - {last:0width$x} : "
     )?;
     let mut result = Ok(());
-    scan(process.memory(), process.bitness, &mut |at, value| {
-        if (first..=last).contains(&value) && !(first..=last).contains(&at) && result.is_ok() {
-            result = write!(out, "{at:08x} ({value:08x}), ");
-        }
-    });
+    let wanted = first..last.saturating_add(1);
+    let _ = scan_pointers(
+        process.memory(),
+        process.bitness,
+        wanted,
+        &mut |at, value| {
+            if !(first..=last).contains(&at) {
+                result = write!(out, "{at:08x} ({value:08x}), ");
+            }
+            match result {
+                Ok(()) => CONTINUE,
+                Err(_) => Flow::Break(()),
+            }
+        },
+    );
     result?;
     writeln!(out)
-}
-
-/// Calls `visit` for every aligned pointer-sized number of the dump.
-pub(super) fn scan(memory: &AddressSpace<'_>, bitness: Bitness, visit: &mut dyn FnMut(u64, u64)) {
-    for range in memory.ranges() {
-        let size = bitness.pointer_size();
-        let skip = (range.start.wrapping_neg() % size) as usize;
-        let Some(bytes) = range.bytes.get(skip..) else {
-            continue;
-        };
-        let start = range.start + skip as u64;
-        match bitness {
-            Bitness::X64 => {
-                for (index, bytes) in bytes.as_chunks::<8>().0.iter().enumerate() {
-                    visit(start + index as u64 * size, u64::from_le_bytes(*bytes));
-                }
-            }
-            Bitness::X86 => {
-                for (index, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
-                    visit(
-                        start + index as u64 * size,
-                        u32::from_le_bytes(*bytes).into(),
-                    );
-                }
-            }
-        }
-    }
 }

@@ -6,11 +6,9 @@ use super::format::digits;
 use ntheap::{
     blocks::{Block, Kind, State},
     heap::{
-        Heap,
-        find::{Found, at},
+        Heap, Heaps,
         segment::{PageRange, RangeKind, SegmentHeap},
     },
-    process::{HeapKind, Process},
 };
 
 /// Prints what a segment heap has at an address; `false` if none holds it.
@@ -18,13 +16,12 @@ use ntheap::{
 /// # Errors
 /// Those of `out`.
 pub(super) fn find(
-    process: &Process<'_, '_>,
+    heaps: &Heaps<'_, '_>,
     address: u64,
     out: &mut dyn Write,
 ) -> Result<bool, fmt::Error> {
-    let references = process.heaps.iter();
-    for reference in references.filter(|heap| heap.kind == HeapKind::Segment) {
-        let Heap::Segment(heap) = Heap::open(process, reference) else {
+    for heap in heaps {
+        let Heap::Segment(heap) = heap else {
             continue;
         };
         let range = heap.page_range_at(address);
@@ -33,11 +30,8 @@ pub(super) fn find(
         if range.is_none() && large.next().is_none() {
             continue;
         }
-        let block = match at(process, address) {
-            Some(Found::Block(block)) => Some(block),
-            _ => None,
-        };
-        write(&heap, address, range.as_ref(), block.as_ref(), out)?;
+        let block = heaps.block_at(address);
+        write(heap, address, range.as_ref(), block.as_ref(), out)?;
         return Ok(true);
     }
     Ok(false)

@@ -3,9 +3,10 @@
 //! A difference is excused only if every line that differs is proved to be of one of these kinds,
 //! or if the whole output is. `docs/fidelity.md` describes them.
 
+use super::block_at;
 use ntheap::{
     blocks::{Kind, State, Trace},
-    heap::{Heap, find::block_at, nt::NtHeap},
+    heap::{Heap, nt::NtHeap},
     process::{HeapKind, Process},
 };
 use ntheap_windbg::Session;

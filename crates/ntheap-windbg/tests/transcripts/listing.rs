@@ -68,7 +68,9 @@ pub(crate) fn excuse(
     }
     let mut full = String::new();
     match sizes {
-        Some(_) => session.execute(ALL, &mut full).ok()?,
+        Some(_) => {
+            session.execute(ALL, &mut full).ok()?;
+        }
         None => full.push_str(actual),
     }
     let of_segment_heap = |section: &Section| heaps.is_segment(section.handle);

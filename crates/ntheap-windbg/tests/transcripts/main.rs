@@ -30,7 +30,9 @@ mod xp;
 use std::{collections::BTreeMap, env, fs, path::Path, sync::Mutex};
 
 use ntheap::{
+    blocks::Block,
     dump::{Dump, DumpFile},
+    heap::Heaps,
     process::Process,
 };
 use ntheap_symbols::{DumpNames, SymbolPath, Symbols};
@@ -127,7 +129,8 @@ fn run(
     let dump = Dump::parse(file.bytes()).expect("the dump parses");
     let process = Process::of(&dump).expect("the dump has heaps");
     let names = DumpNames::new(&dump, symbols);
-    let mut session = Session::new(&process, &names);
+    let heaps = Heaps::of(&process);
+    let mut session = Session::new(&heaps, &names);
     for command in &transcript.commands {
         // What changes how others print is carried out in any case.
         let skipped = !format!("{} {}", transcript.label, command.typed).contains(&only);
@@ -165,4 +168,9 @@ fn run(
             report.lock().expect("no test thread panicked").push(text);
         }
     }
+}
+
+/// The innermost block that holds `address`.
+fn block_at(process: &Process<'_, '_>, address: u64) -> Option<Block> {
+    Heaps::of(process).block_at(address)
 }

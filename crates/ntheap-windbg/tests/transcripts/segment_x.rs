@@ -4,11 +4,11 @@
 //! the size of a slot or chunk that of its subsegment, takes the prefix of a block for a part of what
 //! the program asked for, and reads a null pointer where pages are free.
 
+use super::block_at;
 use ntheap::{
     blocks::Kind,
     heap::{
         Heap,
-        find::block_at,
         segment::{Range, RangeKind},
     },
     process::{HeapKind, Process},

@@ -5,7 +5,7 @@
 
 use ntheap::{
     blocks::{Block, Kind},
-    heap::Heap,
+    heap::{Heap, Heaps},
     layout::Bitness,
     process::{HeapKind, HeapRef, Process},
     stats::{self, HeapStatistics, Order, SizeCounts},
@@ -51,7 +51,7 @@ pub(crate) fn excuse(
         },
         None => windbg::DEFAULT_ROWS,
     };
-    let statistics = stats::collect(process);
+    let statistics = stats::collect(&Heaps::of(process));
     let walked: Vec<Walked> = process
         .heaps
         .iter()

@@ -13,10 +13,12 @@
 
 mod fields;
 mod lists;
+mod pointers;
 mod window;
 
 pub use fields::Structure;
 pub use lists::ListEnd;
+pub use pointers::{scan_pointers, words};
 pub use window::Window;
 
 use crate::layout::Bitness;

@@ -7,12 +7,13 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
-use super::{Change, Grouping, HeapSnapshot, Snapshot};
+use super::{Change, Grouping, Snapshot, snapshot::key};
 use crate::{
-    blocks::{Block, CONTINUE, Finding, Flow, Span, SpanKind, Trace, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Span, Trace, Visitor},
     heap::Heap,
+    losses::Losses,
     process::HeapKind,
-    stats::{Count, visit_parts},
+    stats::Count,
     traces::Traces,
 };
 
@@ -75,12 +76,8 @@ pub struct HeapChange {
     pub groups: Vec<GroupChange>,
     /// By address.
     pub blocks: BlockChanges,
-    /// Bytes of either dump's heap that could not be read or proved.
-    pub unread_bytes: u64,
-    /// Findings of either walk that may have cost blocks.
-    pub findings: u64,
-    /// What was found in the first dump's heap and in the second's.
-    pub details: [Vec<Finding>; 2],
+    /// What of the first dump's heap and of the second's could not be read or proved.
+    pub losses: [Losses; 2],
 }
 
 impl HeapChange {
@@ -93,6 +90,16 @@ impl HeapChange {
         }
         let key = |size| GroupKey { size, stack: None };
         sorted(sizes.into_iter().map(|(size, change)| (key(size), change)))
+    }
+
+    /// The groups of each size, in order of growth: the stacks of all sizes in one pass.
+    #[must_use]
+    pub fn stacks_by_size(&self) -> FxHashMap<Option<u64>, Vec<&GroupChange>> {
+        let mut sizes: FxHashMap<Option<u64>, Vec<&GroupChange>> = FxHashMap::default();
+        for group in &self.groups {
+            sizes.entry(group.key.size).or_default().push(group);
+        }
+        sizes
     }
 
     /// The groups of one size, in order of growth: its stacks.
@@ -136,7 +143,7 @@ pub fn compare_heaps(
     for new in &after.heaps {
         let old = before.heaps.iter().find(|old| is_same_heap(old, new));
         if let Some(old) = old {
-            matched.insert(old.heap.handle());
+            matched.insert(old.handle());
         }
         changes.push(compare_pair(
             old.map(|old| (before, old)),
@@ -147,7 +154,7 @@ pub fn compare_heaps(
     for old in before
         .heaps
         .iter()
-        .filter(|old| !matched.contains(&old.heap.handle()))
+        .filter(|old| !matched.contains(&old.handle()))
     {
         changes.push(compare_pair(Some((before, old)), None, by));
     }
@@ -157,26 +164,27 @@ pub fn compare_heaps(
 /// The same address and flags can still be another heap, created where the first one was: then its
 /// random key is another. Without keys (XP, tags) the position in the list must not have grown: heaps
 /// are listed in the order of their creation, and only the end of others moves one forward.
-fn is_same_heap(old: &HeapSnapshot<'_, '_>, new: &HeapSnapshot<'_, '_>) -> bool {
-    let (a, b) = (old.heap.reference(), new.heap.reference());
+fn is_same_heap(old: &Heap<'_, '_>, new: &Heap<'_, '_>) -> bool {
+    let (a, b) = (old.reference(), new.reference());
+    let (old_key, new_key) = (key(old), key(new));
     a.handle == b.handle
         && a.kind == b.kind
-        && old.heap.flags() == new.heap.flags()
-        && old.key == new.key
-        && (old.key != 0 || b.index <= a.index)
+        && old.flags() == new.flags()
+        && old_key == new_key
+        && (old_key != 0 || b.index <= a.index)
 }
 
-type Side<'s, 'p, 'a> = (&'s Snapshot<'p, 'a>, &'s HeapSnapshot<'p, 'a>);
+type Side<'s, 'p, 'a> = (&'s Snapshot<'p, 'a>, &'s Heap<'p, 'a>);
 
 fn compare_pair(
     before: Option<Side<'_, '_, '_>>,
     after: Option<Side<'_, '_, '_>>,
     by: Grouping,
 ) -> HeapChange {
-    let reference = after.or(before).map(|(_, heap)| *heap.heap.reference());
-    let flags = after.or(before).map_or(0, |(_, heap)| heap.heap.flags());
+    let reference = after.or(before).map(|(_, heap)| *heap.reference());
+    let flags = after.or(before).map_or(0, |(_, heap)| heap.flags());
     let collect = |side: Option<Side<'_, '_, '_>>| {
-        side.map(|(snapshot, heap)| collect(&heap.heap, &snapshot.traces, by))
+        side.map(|(snapshot, heap)| collect(heap, &snapshot.traces, by))
             .unwrap_or_default()
     };
     let (old, new) = (collect(before), collect(after));
@@ -206,9 +214,7 @@ fn compare_pair(
         },
         groups,
         blocks,
-        unread_bytes: old.unread_bytes + new.unread_bytes,
-        findings: old.lossy_findings + new.lossy_findings,
-        details: [old.findings, new.findings],
+        losses: [old.losses, new.losses],
     }
 }
 
@@ -219,9 +225,7 @@ struct Collected {
     /// (address, size, hash of the trace), by ascending address.
     blocks: Vec<(u64, u64, u32)>,
     groups: FxHashMap<GroupKey, Count>,
-    unread_bytes: u64,
-    lossy_findings: u64,
-    findings: Vec<Finding>,
+    losses: Losses,
 }
 
 /// Gathers blocks during the walk.
@@ -231,9 +235,7 @@ struct Collector {
     busy: Count,
     blocks: Vec<(u64, u64, u32)>,
     groups: FxHashMap<(u64, Trace), Count>,
-    unread_bytes: u64,
-    lossy_findings: u64,
-    findings: Vec<Finding>,
+    losses: Losses,
 }
 
 impl Visitor for Collector {
@@ -258,18 +260,11 @@ impl Visitor for Collector {
     }
 
     fn span(&mut self, span: &Span) -> Flow {
-        if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
-            self.unread_bytes = self.unread_bytes.saturating_add(span.size);
-        }
-        CONTINUE
+        self.losses.span(span)
     }
 
     fn finding(&mut self, finding: Finding) -> Flow {
-        self.lossy_findings += u64::from(finding.kind.loses_blocks());
-        if self.findings.len() < crate::stats::MAX_FINDINGS {
-            self.findings.push(finding);
-        }
-        CONTINUE
+        self.losses.finding(finding)
     }
 }
 
@@ -286,17 +281,14 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
         for (key, count) in b.groups {
             a.groups.entry(key).or_default().merge(count);
         }
-        a.unread_bytes = a.unread_bytes.saturating_add(b.unread_bytes);
-        a.lossy_findings += b.lossy_findings;
-        a.findings.extend(b.findings);
+        a.losses.merge(b.losses);
         a
     };
-    let new = |_: &Heap<'_, '_>| Collector {
+    let new = || Collector {
         by: Some(by),
         ..Collector::default()
     };
-    let mut walked = visit_parts(std::slice::from_ref(heap), new, merge);
-    let mut walked = walked.pop().unwrap_or_default();
+    let mut walked = heap.walk_parallel(new, merge);
     walked.blocks.sort_unstable();
 
     // Each distinct trace is decoded once; different records can hold the same frames.
@@ -317,9 +309,7 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
         busy: walked.busy,
         blocks: walked.blocks,
         groups,
-        unread_bytes: walked.unread_bytes,
-        lossy_findings: walked.lossy_findings,
-        findings: walked.findings,
+        losses: walked.losses,
     }
 }
 

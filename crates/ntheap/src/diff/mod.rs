@@ -24,12 +24,13 @@ mod snapshot;
 mod verdict;
 
 pub use heaps::{BlockChanges, GroupChange, GroupKey, HeapChange, HeapStatus, compare_heaps};
-pub use snapshot::{HeapSnapshot, Snapshot};
-pub use verdict::{Verdict, human_bytes};
+pub use snapshot::Snapshot;
+pub use verdict::{Culprit, Verdict, human_bytes};
 
 use std::fmt;
 
 use crate::{
+    losses::Losses,
     stats::Count,
     usage::{Usage, UsageChange},
 };
@@ -164,6 +165,8 @@ pub struct Comparison {
     pub seconds: i64,
     /// Whether both dumps have the same contents as far as heaps go.
     pub identical: bool,
+    /// What of the first dump and of the second could not be read or proved.
+    pub losses: [Losses; 2],
 }
 
 impl Comparison {
@@ -173,12 +176,11 @@ impl Comparison {
         Verdict::of(self)
     }
 
-    /// Whether every heap of both dumps was read completely.
+    /// Whether everything of both dumps was read: the files whole, the lists of heaps, every byte of
+    /// every heap.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.heaps
-            .iter()
-            .all(|heap| heap.unread_bytes == 0 && heap.findings == 0)
+        self.losses.iter().all(Losses::complete)
     }
 }
 
@@ -195,6 +197,10 @@ pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping
     });
     let mut total = Change::default();
     heaps.iter().for_each(|heap| total.merge(heap.busy));
+    let losses = |side: usize, snapshot: &Snapshot<'_, '_>| {
+        Losses::of(snapshot.process()).with(heaps.iter().map(|heap| &heap.losses[side]))
+    };
+    let losses = [losses(0, before), losses(1, after)];
     let identical = heaps.iter().all(|heap| {
         heap.status == HeapStatus::Survived
             && heap.busy.is_zero()
@@ -205,20 +211,17 @@ pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping
         warnings: warnings(before, after),
         heaps,
         total,
-        usage: UsageChange::between(&usage(before), &usage(after)),
-        seconds: i64::from(after.process.dump.timestamp) - i64::from(before.process.dump.timestamp),
+        usage: UsageChange::between(&Usage::of(&before.heaps), &Usage::of(&after.heaps)),
+        seconds: i64::from(after.process().dump.timestamp)
+            - i64::from(before.process().dump.timestamp),
         identical,
+        losses,
     }
-}
-
-fn usage(side: &Snapshot<'_, '_>) -> Usage {
-    let open: Vec<_> = side.heaps.iter().map(|heap| &heap.heap).collect();
-    Usage::with_heaps(side.process, &open)
 }
 
 fn warnings(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let (first, second) = (before.process.dump, after.process.dump);
+    let (first, second) = (before.process().dump, after.process().dump);
     if let (Some(before), Some(after)) = (first.process_id, second.process_id)
         && before != after
     {
@@ -230,7 +233,7 @@ fn warnings(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>) -> Vec<Warning>
         warnings.push(Warning::OtherStart { before, after });
     }
     let program =
-        |side: &Snapshot<'_, '_>| side.process.program().map(|module| module.path.clone());
+        |side: &Snapshot<'_, '_>| side.process().program().map(|module| module.path.clone());
     if let (Some(before), Some(after)) = (program(before), program(after))
         && !before.eq_ignore_ascii_case(&after)
     {
@@ -241,7 +244,7 @@ fn warnings(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>) -> Vec<Warning>
             seconds: first.timestamp - second.timestamp,
         });
     }
-    if before.process.bitness != after.process.bitness {
+    if before.process().bitness != after.process().bitness {
         warnings.push(Warning::OtherBitness);
     }
     warnings

@@ -1,6 +1,8 @@
 //! The result of a comparison in words.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use rustc_hash::FxHashMap;
 
 use super::{Comparison, GroupChange, HeapChange, HeapStatus};
 use crate::usage::{Class, UsageChange};
@@ -17,10 +19,50 @@ pub struct Verdict<'c> {
     /// The group of that heap with most new blocks, if it is not one of those: a leak of small blocks
     /// can hide behind a few large ones.
     pub most_blocks: Option<GroupChange>,
+    /// The stack that most of that heap's growth comes from, if its blocks have stacks.
+    pub culprit: Option<Culprit>,
     /// Whether both dumps hold the same blocks.
     pub identical: bool,
+    /// Whether everything of both dumps was read.
+    pub complete: bool,
     /// The change of the address space, if it grew outside the heaps more than in them.
     pub outside: Option<&'c UsageChange>,
+}
+
+/// A call stack with what its blocks grew by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Culprit {
+    /// Return addresses, innermost first.
+    pub stack: Arc<[u64]>,
+    /// Growth in bytes, of blocks of all sizes.
+    pub bytes: i64,
+    /// Growth in blocks.
+    pub blocks: i64,
+}
+
+/// The stack that most of a heap's growth comes from.
+fn culprit(heap: &HeapChange) -> Option<Culprit> {
+    let mut places: FxHashMap<&Arc<[u64]>, usize> = FxHashMap::default();
+    let mut stacks: Vec<Culprit> = Vec::new();
+    for group in heap.groups.iter().filter(|group| group.change.bytes() > 0) {
+        let Some(stack) = group.key.stack.as_ref().filter(|stack| !stack.is_empty()) else {
+            continue;
+        };
+        let place = *places.entry(stack).or_insert(stacks.len());
+        if place == stacks.len() {
+            stacks.push(Culprit {
+                stack: stack.clone(),
+                bytes: 0,
+                blocks: 0,
+            });
+        }
+        let known = &mut stacks[place];
+        known.bytes = known.bytes.saturating_add(group.change.bytes());
+        known.blocks = known.blocks.saturating_add(group.change.blocks());
+    }
+    // Of equals the one that comes first, which has the largest single group.
+    stacks.into_iter().rev().max_by_key(|stack| stack.bytes)
 }
 
 /// Part of a heap's growth, in per cent, from which on the groups named are enough to explain it.
@@ -66,7 +108,9 @@ impl<'c> Verdict<'c> {
             heap,
             groups,
             most_blocks,
+            culprit: heap.and_then(culprit),
             identical: comparison.identical,
+            complete: comparison.is_complete(),
             outside: Some(&comparison.usage).filter(|usage| {
                 usage.is_virtual_leak() && usage.private(Class::Private) > comparison.total.bytes()
             }),
@@ -79,16 +123,24 @@ impl fmt::Display for Verdict<'_> {
         if let Some(usage) = self.outside {
             outside(usage, f)?;
         }
+        // Of what was not read nobody can say that it did not grow.
+        let read = if self.complete { "" } else { " that were read" };
         if self.identical {
+            let sure = if self.complete {
+                "No growth"
+            } else {
+                "No growth was seen"
+            };
             return write!(
                 f,
-                "No growth: the heaps of both dumps hold the same blocks."
+                "{sure}: the heaps{read} hold the same blocks in both dumps."
             );
         }
         let Some(heap) = self.heap else {
             return write!(
                 f,
-                "No heap grew; all heaps together: {}.",
+                "No heap{} grew; all heaps{read} together: {}.",
+                if self.complete { "" } else { " that was read" },
                 signed_bytes(self.total)
             );
         };

@@ -1,10 +1,7 @@
 //! Which block an address lies in.
 
-use super::Heap;
-use crate::{
-    blocks::{Block, CONTINUE, Flow, Span, SpanKind, Visitor},
-    process::Process,
-};
+use super::{Heap, Part, nt::Segment};
+use crate::blocks::{Block, CONTINUE, Flow, Span, SpanKind, Visitor};
 
 /// What lies at an address of a heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,41 +12,26 @@ pub enum Found {
     Span(Span),
 }
 
-/// The innermost block or, failing that, the part of a heap that holds `address`.
-#[must_use]
-pub fn at(process: &Process<'_, '_>, address: u64) -> Option<Found> {
-    process.heaps.iter().find_map(|reference| {
-        let heap = Heap::open(process, reference);
+impl Heap<'_, '_> {
+    /// What lies at an address of the heap: the innermost block or, failing that, the part.
+    #[must_use]
+    pub fn at(&self, address: u64) -> Option<Found> {
         let mut finder = Finder {
             address,
             found: None,
         };
-        match &heap {
+        let _ = match self {
             Heap::Nt(nt) => {
-                let segment = nt
-                    .segments
-                    .iter()
-                    .position(|s| (s.base..s.base + s.reserved).contains(&address));
+                let holds =
+                    |segment: &Segment| address.wrapping_sub(segment.base) < segment.reserved;
+                let segment = nt.segments.iter().position(holds);
                 // The part behind the segments is that of the virtual blocks.
-                let part = segment.unwrap_or(nt.segments.len());
-                if let Some(part) = heap.parts().nth(part) {
-                    let _ = heap.walk_part(part, &mut finder);
-                }
+                let part = Part(segment.unwrap_or(nt.segments.len()));
+                self.walk_part(part, &mut finder)
             }
-            _ => {
-                let _ = heap.walk(&mut finder);
-            }
-        }
+            _ => self.walk(&mut finder),
+        };
         finder.found
-    })
-}
-
-/// The innermost block that holds `address`.
-#[must_use]
-pub fn block_at(process: &Process<'_, '_>, address: u64) -> Option<Block> {
-    match at(process, address)? {
-        Found::Block(block) => Some(block),
-        Found::Span(_) => None,
     }
 }
 

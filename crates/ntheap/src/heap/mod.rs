@@ -1,7 +1,10 @@
-//! Heaps: opening one and walking it.
+//! Heaps: opening them and walking them.
+//!
+//! Two floors: [`Heaps`] and [`Heap`] are the same for every kind of heap; [`nt`], [`segment`] and
+//! [`page`] show what only that kind has.
 //!
 //! ```no_run
-//! use ntheap::{blocks::{Block, CONTINUE, Flow, Visitor}, dump::{Dump, DumpFile}, heap::Heap, process::Process};
+//! use ntheap::{blocks::{Block, CONTINUE, Flow, Visitor}, dump::{Dump, DumpFile}, heap::Heaps, process::Process};
 //!
 //! struct Print;
 //! impl Visitor for Print {
@@ -15,7 +18,7 @@
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! for heap in Heap::all(&process) {
+//! for heap in &Heaps::of(&process) {
 //!     let _ = heap.walk(&mut Print);
 //! }
 //! # Ok(())
@@ -23,16 +26,23 @@
 //! ```
 
 pub mod crt;
-pub mod find;
+mod find;
 mod flags;
+mod heaps;
+mod index;
 mod lock;
 pub mod nt;
 pub mod page;
 pub mod references;
 pub mod segment;
 
+pub use find::Found;
 pub use flags::{class_name, debug_options, flag_words};
+pub use heaps::Heaps;
+pub use index::BlockIndex;
 pub use lock::LockState;
+
+use rayon::prelude::*;
 
 use crate::{
     blocks::{Flow, TryVisitor, Visitor, try_visit},
@@ -40,7 +50,7 @@ use crate::{
 };
 use nt::NtHeap;
 use page::PageHeap;
-use segment::SegmentHeap;
+use segment::{SegmentFacts, SegmentHeap};
 
 /// A heap that was opened: its header is read, its segments are listed.
 ///
@@ -60,7 +70,7 @@ pub enum Heap<'p, 'a> {
 pub struct Part(pub(crate) usize);
 
 impl<'p, 'a> Heap<'p, 'a> {
-    /// Opens a heap of the process.
+    /// Opens one heap of the process; [`Heaps`] opens all, with less work each.
     #[must_use]
     pub fn open(process: &'p Process<'_, 'a>, heap: &HeapRef) -> Self {
         match heap.kind {
@@ -70,14 +80,13 @@ impl<'p, 'a> Heap<'p, 'a> {
         }
     }
 
-    /// Opens all heaps of the process.
-    #[must_use]
-    pub fn all(process: &'p Process<'_, 'a>) -> Vec<Self> {
-        process
-            .heaps
-            .iter()
-            .map(|heap| Self::open(process, heap))
-            .collect()
+    /// Opens a segment heap with what those of the process have in common.
+    fn open_segment_heap(
+        process: &'p Process<'_, 'a>,
+        reference: &HeapRef,
+        facts: &SegmentFacts,
+    ) -> Self {
+        Heap::Segment(Box::new(SegmentHeap::open_with(process, reference, facts)))
     }
 
     /// The entry of the process's heap list.
@@ -146,6 +155,24 @@ impl<'p, 'a> Heap<'p, 'a> {
             Heap::Page(heap) => heap.walk_part(part.0, visitor),
             Heap::Segment(heap) => heap.walk_part(part.0, visitor),
         }
+    }
+
+    /// Walks the parts of the heap on all cores and joins their visitors, in order.
+    pub fn walk_parallel<V: Visitor + Send>(
+        &self,
+        new: impl Fn() -> V + Sync,
+        merge: impl Fn(V, V) -> V + Sync,
+    ) -> V {
+        let parts: Vec<_> = self.parts().collect();
+        parts
+            .into_par_iter()
+            .map(|part| {
+                let mut visitor = new();
+                let _ = self.walk_part(part, &mut visitor);
+                visitor
+            })
+            .reduce_with(&merge)
+            .unwrap_or_else(new)
     }
 
     /// Walks the whole heap for a visitor whose work can fail.

@@ -2,13 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::Heap;
+use super::Heaps;
 use crate::{
-    address_space::Range,
+    address_space::{Range, words},
     blocks::{Block, CONTINUE, Flow, Visitor},
-    layout::Bitness,
-    process::Process,
-    stats::visit_parts,
 };
 
 /// A pointer to a block.
@@ -22,83 +19,114 @@ pub struct Reference {
     pub holder: Option<Block>,
 }
 
-/// Pointers that are found at most: a value that looks like an address everywhere is no answer.
-pub const MAX_REFERENCES: usize = 100_000;
+/// The pointers to some memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct References {
+    /// The first [`MAX_REFERENCES`] of them, by ascending address.
+    pub found: Vec<Reference>,
+    /// How many there are.
+    pub count: u64,
+}
 
-/// All pointers into `start..end`, by ascending address.///
+/// Pointers that are kept: a value that looks like an address everywhere is no answer.
+pub const MAX_REFERENCES: usize = 100_000;
+/// Bytes of memory that are looked through in one go.
+const PORTION: usize = 16 << 20;
+
+/// The pointers into `start..end`.
+///
 /// ```no_run
-/// # fn example(process: &ntheap::process::Process<'_, '_>, block: &ntheap::blocks::Block) {
+/// # fn example(heaps: &ntheap::heap::Heaps<'_, '_>, block: &ntheap::blocks::Block) {
 /// use ntheap::heap::references::references;
 ///
 /// let (start, end) = block.extent();
-/// for reference in references(process, start, end) {
+/// for reference in references(heaps, start, end).found {
 ///     println!("{:x} points to {:x}", reference.at, reference.value);
 /// }
 /// # }
 /// ```
 #[must_use]
-pub fn references(process: &Process<'_, '_>, start: u64, end: u64) -> Vec<Reference> {
-    let bitness = process.bitness;
-    let mut found: Vec<Reference> = process
+pub fn references(heaps: &Heaps<'_, '_>, start: u64, end: u64) -> References {
+    let process = heaps.process();
+    let mut references = process
         .memory()
         .ranges()
         .par_iter()
-        .flat_map_iter(|range| pointers(range, bitness, start, end))
-        .collect();
-    found.sort_unstable_by_key(|reference| reference.at);
-    found.truncate(MAX_REFERENCES);
-    if found.is_empty() {
-        return found;
-    }
-    let places: Vec<u64> = found.iter().map(|reference| reference.at).collect();
-    let heaps = Heap::all(process);
-    fn join<'h>(mut mine: Holders<'h>, theirs: Holders<'h>) -> Holders<'h> {
-        mine.held.extend(theirs.held);
-        mine
-    }
-    let holders = visit_parts(
-        &heaps,
-        |_| Holders {
-            places: &places,
-            held: Vec::new(),
-        },
-        join,
-    );
-    for (index, block) in holders.into_iter().flat_map(|holders| holders.held) {
-        // An LFH container is met before its slots: the innermost block stays.
-        let holder = &mut found[index].holder;
-        if holder.is_none_or(|known| known.block_size >= block.block_size) {
-            *holder = Some(block);
-        }
-    }
-    found
+        .flat_map_iter(portions)
+        .map(|portion| {
+            let mut references = References::default();
+            for (at, value) in words(&portion, process.bitness) {
+                if (start..end).contains(&value) {
+                    references.add(at, value);
+                }
+            }
+            references
+        })
+        .reduce(References::default, References::joined);
+    references.find_holders(heaps);
+    references
 }
 
-fn pointers<'r>(
-    range: &Range<'r>,
-    bitness: Bitness,
-    start: u64,
-    end: u64,
-) -> impl Iterator<Item = Reference> + use<'r> {
-    let size = bitness.pointer_size() as usize;
-    let base = range.start;
-    let skip = (base.next_multiple_of(size as u64) - base) as usize;
-    let bytes = range.bytes.get(skip..).unwrap_or(&[]);
-    bytes
-        .chunks_exact(size)
-        .enumerate()
-        .filter_map(move |(index, word)| {
-            let value = match *word {
-                [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
-                _ => u64::from_le_bytes(word.try_into().ok()?),
-            };
-            let at = base + skip as u64 + (index * size) as u64;
-            (start..end).contains(&value).then_some(Reference {
+/// A range in pieces, so that one large range is not one thread's work; each begins at a multiple
+/// of a pointer's size from the range's start.
+fn portions<'r>(range: &Range<'r>) -> impl Iterator<Item = Range<'r>> + use<'r> {
+    // What precedes the first aligned word is no part of any.
+    let skip = (range.start.wrapping_neg() % size_of::<u64>() as u64) as usize;
+    let start = range.start;
+    let (head, rest) = range.bytes.split_at(skip.min(range.bytes.len()));
+    let head = Range { start, bytes: head };
+    let behind = start + head.bytes.len() as u64;
+    let portions = rest.chunks(PORTION).enumerate();
+    std::iter::once(head).chain(portions.map(move |(index, bytes)| Range {
+        start: behind + (index * PORTION) as u64,
+        bytes,
+    }))
+}
+
+impl References {
+    fn add(&mut self, at: u64, value: u64) {
+        self.count += 1;
+        if self.found.len() < MAX_REFERENCES {
+            self.found.push(Reference {
                 at,
                 value,
                 holder: None,
-            })
-        })
+            });
+        }
+    }
+
+    /// Both together; those of `other` have higher addresses.
+    fn joined(mut self, other: Self) -> Self {
+        let room = MAX_REFERENCES - self.found.len();
+        self.found.extend(other.found.into_iter().take(room));
+        self.count += other.count;
+        self
+    }
+
+    /// Finds the blocks that hold the pointers, by one walk: an index of all blocks would take more
+    /// memory than the answer is worth.
+    fn find_holders(&mut self, heaps: &Heaps<'_, '_>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let places: Vec<u64> = self.found.iter().map(|reference| reference.at).collect();
+        let new = |_: &super::Heap<'_, '_>| Holders {
+            places: &places,
+            held: Vec::new(),
+        };
+        fn join<'h>(mut mine: Holders<'h>, theirs: Holders<'h>) -> Holders<'h> {
+            mine.held.extend(theirs.held);
+            mine
+        }
+        let holders = heaps.walk_parallel(new, join).into_iter();
+        for (index, block) in holders.flat_map(|holders| holders.held) {
+            // An LFH container is met before its slots: the innermost block stays.
+            let holder = &mut self.found[index].holder;
+            if holder.is_none_or(|known| known.block_size >= block.block_size) {
+                *holder = Some(block);
+            }
+        }
+    }
 }
 
 /// Finds the blocks that hold given places.
@@ -113,12 +141,46 @@ impl Visitor for Holders<'_> {
     fn block(&mut self, block: &Block) -> Flow {
         let (start, end) = block.extent();
         let first = self.places.partition_point(|&place| place < start);
-        for index in first..self.places.len() {
-            if self.places[index] >= end {
-                break;
-            }
-            self.held.push((index, *block));
-        }
+        let inside = self.places[first..]
+            .iter()
+            .take_while(|&&place| place < end);
+        let held = inside.enumerate().map(|(index, _)| (first + index, *block));
+        self.held.extend(held);
         CONTINUE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_pointers_than_can_be_kept_are_counted() {
+        let mut all = References::default();
+        for part in 0..3 {
+            let mut some = References::default();
+            for index in 0..MAX_REFERENCES as u64 {
+                some.add((part << 32) | (index * 8), 0x1000);
+            }
+            all = all.joined(some);
+        }
+        assert_eq!(all.count, 3 * MAX_REFERENCES as u64);
+        assert_eq!(all.found.len(), MAX_REFERENCES);
+        assert!(all.found.iter().all(|reference| reference.at < 1 << 32));
+    }
+
+    #[test]
+    fn portions_are_the_range() {
+        let bytes = vec![7; PORTION * 2 + 13];
+        let range = Range {
+            start: 0x1003,
+            bytes: &bytes,
+        };
+        let mut next = range.start;
+        for portion in portions(&range) {
+            assert_eq!(portion.start, next);
+            next = portion.end();
+        }
+        assert_eq!(next, range.end());
     }
 }

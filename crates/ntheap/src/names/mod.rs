@@ -253,6 +253,29 @@ impl NameSource for ModuleNames<'_, '_> {
     }
 }
 
+/// Modules whose frames say how memory is allocated, not what for.
+const ALLOCATORS: &[&str] = &[
+    "ntdll",
+    "kernelbase",
+    "kernel32",
+    "verifier",
+    "vrfcore",
+    "msvcrt",
+    "ucrtbase",
+    "ucrtbased",
+    "wow64",
+    "vcruntime140",
+    "vcruntime140d",
+];
+
+/// Whether a module, named without extension, only passes allocations on: the system's and the C
+/// runtime's. Who asked for the memory lies behind its frames.
+#[must_use]
+pub fn is_allocator(module: &str) -> bool {
+    let module = module.to_ascii_lowercase();
+    ALLOCATORS.contains(&module.as_str()) || module.starts_with("msvcr")
+}
+
 /// A return address with all its digits, for an address outside every module.
 #[must_use]
 pub fn unnamed(address: u64, bitness: Bitness) -> String {

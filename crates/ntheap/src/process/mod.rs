@@ -19,7 +19,7 @@ mod heap_list;
 mod page_heaps;
 mod probe;
 
-use std::{fmt, sync::OnceLock};
+use std::fmt;
 
 pub use build::BuildSource;
 pub(crate) use environment::{native_peb, wow64_peb, wow64_tebs};
@@ -31,7 +31,6 @@ use crate::{
     Error, Result,
     address_space::{AddressSpace, Range},
     dump::{Architecture, Dump, Module},
-    heap::segment::SegmentFacts,
     layout::{Bitness, Layouts, TypeSource},
 };
 
@@ -152,8 +151,6 @@ pub struct Process<'d, 'a> {
     pub normal_heaps: Vec<HeapRef>,
     /// What is missing or in doubt.
     pub problems: Vec<Problem>,
-    /// What the segment heaps of the process have in common, found when the first is opened.
-    pub(crate) segment_facts: OnceLock<SegmentFacts>,
 }
 
 /// How to look at a process.
@@ -225,7 +222,6 @@ impl<'d, 'a> Process<'d, 'a> {
             heaps: Vec::new(),
             normal_heaps: Vec::new(),
             problems: Vec::new(),
-            segment_facts: OnceLock::new(),
         };
         process.judge_build();
         process.layouts = Layouts::for_build(process.build, bitness);

@@ -3,13 +3,13 @@
 //! Blocks are counted while they are walked, on all cores, heap part by heap part; no block is kept.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, process::Process, stats};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, stats};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! for heap in stats::collect(&process) {
+//! for heap in stats::collect(&Heaps::of(&process)) {
 //!     for row in heap.sizes.rows(stats::Order::Total).iter().take(10) {
 //!         println!("{:#x}: {} blocks of {:#x} bytes", heap.handle, row.1.blocks, row.0);
 //!     }
@@ -26,12 +26,11 @@ pub use groups::{Count, Groups, Order, SizeCounts, total};
 pub use segment_report::{BUCKETS, Bucket, Chunks, LargeBlocks, Ranges, SegmentReport, Slots};
 pub use summary_row::SummaryRow;
 
-use rayon::prelude::*;
-
 use crate::{
-    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, SpanKind, State, Visitor},
-    heap::Heap,
-    process::{HeapKind, Process},
+    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, State, Visitor},
+    heap::{Heap, Heaps},
+    losses::Losses,
+    process::HeapKind,
 };
 
 /// What one heap holds.
@@ -67,16 +66,9 @@ pub struct HeapStatistics {
     pub quarantine: Count,
     /// Blocks whose allocation has a stack trace.
     pub traced_blocks: u64,
-    /// Bytes of the heap that are not in the dump or could not be proved.
-    pub unread_bytes: u64,
-    /// What was missing, inconsistent or corrupt; at most [`MAX_FINDINGS`].
-    pub findings: Vec<Finding>,
-    /// Number of all findings.
-    pub finding_count: u64,
+    /// What of the heap could not be read or proved.
+    pub losses: Losses,
 }
-
-/// Findings that are kept per heap: a wholly corrupt heap can have millions.
-pub const MAX_FINDINGS: usize = 1000;
 
 impl HeapStatistics {
     fn new(heap: &Heap<'_, '_>) -> Self {
@@ -97,9 +89,7 @@ impl HeapStatistics {
             virtual_blocks: Count::default(),
             quarantine: Count::default(),
             traced_blocks: 0,
-            unread_bytes: 0,
-            findings: Vec::new(),
-            finding_count: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -119,19 +109,8 @@ impl HeapStatistics {
             mine.merge(theirs);
         }
         self.traced_blocks += other.traced_blocks;
-        self.unread_bytes = self.unread_bytes.saturating_add(other.unread_bytes);
-        self.finding_count += other.finding_count;
-        self.findings.extend(other.findings);
-        self.findings.truncate(MAX_FINDINGS);
+        self.losses.merge(other.losses);
         self
-    }
-
-    /// Whether blocks may be missing from these numbers.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| !finding.kind.loses_blocks())
     }
 }
 
@@ -163,46 +142,29 @@ impl Visitor for HeapStatistics {
     }
 
     fn span(&mut self, span: &Span) -> Flow {
-        if matches!(span.kind, SpanKind::Unreadable | SpanKind::Corrupt) {
-            self.unread_bytes = self.unread_bytes.saturating_add(span.size);
-        }
-        CONTINUE
+        self.losses.span(span)
     }
 
     fn finding(&mut self, finding: Finding) -> Flow {
-        self.finding_count += 1;
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(finding);
-        }
-        CONTINUE
+        self.losses.finding(finding)
     }
 }
 
-/// Totals of all heaps of the process, in the order of its heap list.
+/// Totals of these heaps, in their order.
 #[must_use]
-pub fn collect(process: &Process<'_, '_>) -> Vec<HeapStatistics> {
-    collect_heaps(&Heap::all(process))
-}
-
-/// Totals of these heaps.
-#[must_use]
-pub fn collect_heaps(heaps: &[Heap<'_, '_>]) -> Vec<HeapStatistics> {
-    visit_parts(heaps, HeapStatistics::new, HeapStatistics::merge)
+pub fn collect(heaps: &Heaps<'_, '_>) -> Vec<HeapStatistics> {
+    heaps.walk_parallel(HeapStatistics::new, HeapStatistics::merge)
 }
 
 /// Totals of the normal heap `handle` behind a page heap: the blocks with a light prefix.
 #[must_use]
-pub fn behind_page_heap(process: &Process<'_, '_>, handle: u64) -> Option<HeapStatistics> {
-    process.heaps.iter().find_map(|reference| {
-        if reference.kind != HeapKind::PageHeap {
-            return None;
-        }
-        let heap = Heap::open(process, reference);
-        match &heap {
+pub fn behind_page_heap(heaps: &Heaps<'_, '_>, handle: u64) -> Option<HeapStatistics> {
+    heaps.iter().find_map(|heap| {
+        match heap {
             Heap::Page(page) if page.normal_heap() == handle => {}
             _ => return None,
         }
-        let mut totals = HeapStatistics::new(&heap);
+        let mut totals = HeapStatistics::new(heap);
         // The first part is that of the full blocks.
         for part in heap.parts().skip(1) {
             let _ = heap.walk_part(part, &mut totals);
@@ -215,7 +177,7 @@ pub fn behind_page_heap(process: &Process<'_, '_>, handle: u64) -> Option<HeapSt
 /// Counts the blocks that the program holds by a key of the caller's choice, per heap.
 #[must_use]
 pub fn collect_by<K: std::hash::Hash + Eq + Send>(
-    heaps: &[Heap<'_, '_>],
+    heaps: &Heaps<'_, '_>,
     key: impl Fn(&Block) -> K + Sync,
 ) -> Vec<Groups<K>> {
     struct Counter<'k, K, F> {
@@ -237,38 +199,10 @@ pub fn collect_by<K: std::hash::Hash + Eq + Send>(
         mine.groups.merge(theirs.groups);
         mine
     }
-    visit_parts(
-        heaps,
-        |_| Counter {
-            groups: Groups::default(),
-            key: &key,
-        },
-        join,
-    )
-    .into_iter()
-    .map(|counter| counter.groups)
-    .collect()
-}
-
-/// Walks every part of every heap on all cores and joins the parts' visitors per heap, in order.
-pub fn visit_parts<V: Visitor + Send>(
-    heaps: &[Heap<'_, '_>],
-    new: impl Fn(&Heap<'_, '_>) -> V + Sync,
-    merge: impl Fn(V, V) -> V + Sync,
-) -> Vec<V> {
-    heaps
-        .par_iter()
-        .map(|heap| {
-            let parts: Vec<_> = heap.parts().collect();
-            parts
-                .into_par_iter()
-                .map(|part| {
-                    let mut visitor = new(heap);
-                    let _ = heap.walk_part(part, &mut visitor);
-                    visitor
-                })
-                .reduce_with(&merge)
-                .unwrap_or_else(|| new(heap))
-        })
-        .collect()
+    let new = |_: &Heap<'_, '_>| Counter {
+        groups: Groups::default(),
+        key: &key,
+    };
+    let counters = heaps.walk_parallel(new, join).into_iter();
+    counters.map(|counter| counter.groups).collect()
 }

@@ -11,7 +11,7 @@
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
 //! let traces = Traces::of(&process);
-//! for heap in stats::collect_by(&Heap::all(&process), |block| block.trace) {
+//! for heap in stats::collect_by(&Heaps::of(&process), |block| block.trace) {
 //!     for (trace, count) in heap.iter() {
 //!         println!("{} blocks from {:x?}", count.blocks, traces.frames(*trace));
 //!     }

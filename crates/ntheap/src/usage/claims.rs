@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use super::Owner;
 use crate::{
     dump::{Dump, Region, RegionKind, RegionState},
-    heap::Heap,
+    heap::{Heap, Heaps},
     layout::{Bitness, Layouts},
     process::{Process, ProcessOptions, native_peb, wow64_peb, wow64_tebs},
     traces::Traces,
@@ -32,10 +32,11 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn of(process: &Process<'_, '_>, open: &[&Heap<'_, '_>]) -> Self {
+    pub(super) fn of(heaps: &Heaps<'_, '_>) -> Self {
+        let process = heaps.process();
         let mut claims = Claims::default();
         claims.environment(process);
-        claims.heaps(process, open);
+        claims.heaps(heaps);
         claims.traces(process);
         let other = match process.bitness {
             Bitness::X86 => Bitness::X64,
@@ -48,7 +49,7 @@ impl Claims {
         if process.wow64
             && let Ok(other) = Process::with_options(process.dump, &options)
         {
-            claims.heaps(&other, &[]);
+            claims.heaps(&Heaps::of(&other));
             claims.traces(&other);
         }
         for module in &process.dump.modules {
@@ -171,12 +172,12 @@ impl Claims {
         }
     }
 
-    fn heaps(&mut self, process: &Process<'_, '_>, open: &[&Heap<'_, '_>]) {
+    fn heaps(&mut self, heaps: &Heaps<'_, '_>) {
+        let process = heaps.process();
         for reference in process.heaps.iter().chain(&process.normal_heaps) {
-            let same = |heap: &&&Heap<'_, '_>| heap.reference() == reference;
-            match open.iter().find(same) {
-                Some(heap) => self.heap(process.dump, heap, reference.handle),
-                None => {
+            match heaps.get(reference.handle) {
+                Ok(heap) => self.heap(process.dump, heap, reference.handle),
+                Err(_) => {
                     let heap = Heap::open(process, reference);
                     self.heap(process.dump, &heap, reference.handle);
                 }

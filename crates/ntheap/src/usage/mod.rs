@@ -4,13 +4,13 @@
 //! question of a leak: is it the heap that grows, or somebody's `VirtualAlloc`?
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, process::Process, usage::Usage};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, usage::Usage};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! for (class, total) in Usage::of(&process).totals() {
+//! for (class, total) in Usage::of(&Heaps::of(&process)).totals() {
 //!     println!("{}: {} private bytes", class.name(), total.private);
 //! }
 //! # Ok(())
@@ -26,8 +26,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     dump::{Dump, Region, RegionKind, RegionState},
-    heap::Heap,
-    process::Process,
+    heap::Heaps,
 };
 use claims::{Claim, Claims};
 
@@ -244,16 +243,12 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The use of the address space of a process, with both sides of a WOW64 one.
+    /// The use of the address space of the process that these heaps belong to, with both sides of
+    /// a WOW64 one. Heaps of the process that are not among them count, too.
     #[must_use]
-    pub fn of(process: &Process<'_, '_>) -> Self {
-        Self::with_heaps(process, &[])
-    }
-
-    /// The same, where some of the process's heaps are open already.
-    #[must_use]
-    pub fn with_heaps(process: &Process<'_, '_>, open: &[&Heap<'_, '_>]) -> Self {
-        let claims = Claims::of(process, open);
+    pub fn of(heaps: &Heaps<'_, '_>) -> Self {
+        let process = heaps.process();
+        let claims = Claims::of(heaps);
         let described = !process.dump.regions.is_empty();
         let regions = if described {
             process.dump.regions.clone()

@@ -14,7 +14,7 @@
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! for damage in verify::verify(&process, &Heap::all(&process)).damages {
+//! for damage in verify::verify(&Heaps::of(&process)).damages {
 //!     println!("{damage}");
 //! }
 //! # Ok(())
@@ -31,9 +31,9 @@ use std::fmt;
 
 use crate::{
     blocks::{Block, Finding, FindingKind},
-    heap::Heap,
+    heap::{Heap, Heaps},
+    losses::Losses,
     process::Process,
-    stats::visit_parts,
 };
 use nt::Checker;
 
@@ -276,12 +276,13 @@ pub struct Verification {
     /// How much was checked.
     pub checked: Checked,
     /// What could not be checked because the dump does not hold it.
-    pub missing: Vec<Finding>,
+    pub missing: Losses,
 }
 
 /// Checks these heaps, and the normal heaps behind page heaps.
 #[must_use]
-pub fn verify(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Verification {
+pub fn verify(heaps: &Heaps<'_, '_>) -> Verification {
+    let process = heaps.process();
     let mut result = Verification::default();
     for heap in heaps {
         verify_heap(process, heap, &mut result);
@@ -299,14 +300,7 @@ fn verify_heap(process: &Process<'_, '_>, heap: &Heap<'_, '_>, result: &mut Veri
         Heap::Nt(heap) => Some(&**heap),
         _ => None,
     };
-    let walked = visit_parts(
-        std::slice::from_ref(heap),
-        |_| Checker::new(process, nt),
-        Checker::merge,
-    );
-    let Some(mut walked) = walked.into_iter().next() else {
-        return;
-    };
+    let mut walked = heap.walk_parallel(|| Checker::new(process, nt), Checker::merge);
     walked.finish();
     let mut damages = walked.damages;
     damages.sort_by_key(|damage| (damage.address, damage.check));
@@ -321,7 +315,7 @@ fn verify_heap(process: &Process<'_, '_>, heap: &Heap<'_, '_>, result: &mut Veri
         neighbours::find(heap, &mut damages);
     }
     result.damages.extend(damages);
-    result.missing.extend(walked.missing);
+    result.missing.merge(walked.missing);
     result.checked.heaps += 1;
     result.checked.merge(walked.checked);
 }

@@ -4,6 +4,7 @@ use super::{Check, Checked, Damage, MAX_DAMAGES, lfh::Depth};
 use crate::{
     blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, SpanKind, State, Visitor},
     heap::nt::NtHeap,
+    losses::Losses,
     process::Process,
 };
 
@@ -14,7 +15,7 @@ pub(super) struct Checker<'c, 'p, 'a> {
     pub(super) heap: Option<&'c NtHeap<'c, 'c>>,
     pub(super) damages: Vec<Damage>,
     pub(super) checked: Checked,
-    pub(super) missing: Vec<Finding>,
+    pub(super) missing: Losses,
     /// Free blocks of the segments: entry and size.
     pub(super) free: Vec<(u64, u64)>,
     /// Parts of segments where nothing could be proved: first address and one past the last.
@@ -30,7 +31,7 @@ impl<'c, 'p, 'a> Checker<'c, 'p, 'a> {
             heap,
             damages: Vec::new(),
             checked: Checked::default(),
-            missing: Vec::new(),
+            missing: Losses::default(),
             free: Vec::new(),
             gaps: Vec::new(),
             depth: None,
@@ -43,8 +44,7 @@ impl<'c, 'p, 'a> Checker<'c, 'p, 'a> {
         self.damages.extend(other.damages);
         self.damages.truncate(MAX_DAMAGES);
         self.checked.merge(other.checked);
-        self.missing.extend(other.missing);
-        self.missing.truncate(MAX_DAMAGES);
+        self.missing.merge(other.missing);
         self.free.extend(other.free);
         self.gaps.extend(other.gaps);
         self
@@ -128,8 +128,7 @@ impl Visitor for Checker<'_, '_, '_> {
     fn finding(&mut self, finding: Finding) -> Flow {
         match Damage::of_finding(&finding) {
             Some(damage) => self.damage(damage),
-            None if self.missing.len() < MAX_DAMAGES => self.missing.push(finding),
-            None => {}
+            None => self.missing.add(finding),
         }
         CONTINUE
     }

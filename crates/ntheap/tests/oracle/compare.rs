@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use ntheap::{
     blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, SpanKind, State, Trace, Visitor},
     dump::Dump,
+    heap::Heaps,
     heap::{Heap, segment::SegmentHeap},
     process::Process,
     traces::Traces,
@@ -129,7 +130,7 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome 
         crate::page::compare(&process, truth, page, folder, &mut outcome);
         return outcome;
     }
-    let heaps = Heap::all(&process);
+    let heaps = Heaps::of(&process);
     for heap in &heaps {
         if !truth
             .heaps

@@ -7,6 +7,7 @@ use std::{
 
 use ntheap::{
     blocks::{Block, CONTINUE, Finding, Flow, Kind, State, Trace, Visitor},
+    heap::Heaps,
     heap::{Heap, page::PageHeap},
     process::{HeapKind, Process},
     traces::Traces,
@@ -131,7 +132,7 @@ pub(crate) fn compare(
     folder: &Path,
     outcome: &mut Outcome,
 ) {
-    let heaps = Heap::all(process);
+    let heaps = Heaps::of(process);
     let normal: BTreeSet<u64> = process
         .normal_heaps
         .iter()
@@ -167,7 +168,7 @@ pub(crate) fn compare(
         assert_eq!(heap.reference.kind, HeapKind::PageHeap);
         compare_page_heap(process, &traces, heap, truth, page, outcome);
     }
-    compare_transcript(process, &heaps, folder, outcome);
+    compare_transcript(process, heaps.as_slice(), folder, outcome);
 }
 
 fn compare_page_heap(

@@ -2,7 +2,7 @@
 
 use ntheap::{
     dump::{self, Dump},
-    heap::{self, Heap},
+    heap::{self, Heap, Heaps},
     process::{Process, global_flags},
     stats::HeapStatistics,
     time::UtcTime,
@@ -131,7 +131,7 @@ pub(super) struct Advice {
 impl SideInfo {
     pub(super) fn new(
         process: &Process<'_, '_>,
-        heaps: &[Heap<'_, '_>],
+        heaps: &Heaps<'_, '_>,
         statistics: &[HeapStatistics],
         traces: &Traces<'_, '_>,
     ) -> Self {
@@ -206,7 +206,7 @@ fn heap_info(heap: &Heap<'_, '_>, statistics: &HeapStatistics) -> HeapInfo {
 }
 
 /// What is missing, and how to have it next time.
-fn advice(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>], stacks: &StackInfo) -> Vec<Advice> {
+fn advice(process: &Process<'_, '_>, heaps: &Heaps<'_, '_>, stacks: &StackInfo) -> Vec<Advice> {
     let mut advice = Vec::new();
     let program = process.program().map_or("PROGRAM.exe", |m| m.file_name());
     // What a shell would take apart.

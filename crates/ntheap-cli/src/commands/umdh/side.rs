@@ -49,10 +49,9 @@ impl<'i> Source<'i> {
             return self.read(common);
         };
         let process = input.process(dump, common)?;
-        let status = input.report_problems(&process);
         let heaps = heaps(input, &process, common)?;
-        let (log, snapshot) = Log::of(&process, &heaps);
-        let status = status.and(report_snapshot(input, &process, &snapshot));
+        let (log, snapshot) = Log::of(&heaps);
+        let status = report_snapshot(input, &process, &snapshot);
         Ok((log, status))
     }
 

@@ -11,7 +11,7 @@ use super::{flags, format::digits};
 use histogram::Histogram;
 use ntheap::{
     heap::{Heap, nt::NtHeap},
-    process::{HeapRef, Process},
+    process::Process,
     stats::{SummaryRow, total},
 };
 
@@ -35,18 +35,17 @@ const DEFAULT_BUCKET: u64 = 1024;
 /// Those of `out`.
 pub(crate) fn report(
     process: &Process<'_, '_>,
-    reference: &HeapRef,
+    opened: &Heap<'_, '_>,
     options: ReportOptions,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let opened = Heap::open(process, reference);
-    let heap = match &opened {
+    let heap = match opened {
         Heap::Nt(heap) => heap,
-        Heap::Segment(heap) => return segment::write(&opened, heap, options, out),
+        Heap::Segment(heap) => return segment::write(opened, heap, options, out),
         _ => return Ok(()),
     };
     let histogram = Histogram::of(
-        &opened,
+        opened,
         heap,
         options.bucket.unwrap_or(DEFAULT_BUCKET).max(1),
     );

@@ -57,12 +57,10 @@ struct Common {
 }
 
 impl SegmentFacts {
-    fn of<'p>(process: &'p Process<'_, '_>) -> &'p SegmentFacts {
-        process.segment_facts.get_or_init(|| {
-            let common = Common::of(process);
-            let prefix = prefix::of_process(process, &common);
-            SegmentFacts { common, prefix }
-        })
+    pub(crate) fn of(process: &Process<'_, '_>) -> Self {
+        let common = Common::of(process);
+        let prefix = prefix::of_process(process, &common);
+        SegmentFacts { common, prefix }
     }
 }
 
@@ -92,7 +90,15 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
     /// Reads the header, lists and keys of a heap. What is broken is reported by the walk.
     #[must_use]
     pub fn open(process: &'p Process<'_, 'a>, reference: &HeapRef) -> Self {
-        let facts = SegmentFacts::of(process);
+        Self::open_with(process, reference, &SegmentFacts::of(process))
+    }
+
+    /// Opens a heap with what the segment heaps of the process have in common.
+    pub(crate) fn open_with(
+        process: &'p Process<'_, 'a>,
+        reference: &HeapRef,
+        facts: &SegmentFacts,
+    ) -> Self {
         let mut heap = Self::open_raw(process, reference, &facts.common);
         heap.prefix = prefix::detect(&heap, facts);
         heap
