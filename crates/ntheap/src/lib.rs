@@ -38,6 +38,7 @@ pub mod blocks;
 pub mod diff;
 pub mod dump;
 mod error;
+pub mod graph;
 pub mod heap;
 pub mod layout;
 pub mod losses;

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod context;
 mod exports;
 mod file;
 mod flags;
@@ -21,6 +22,7 @@ mod module;
 mod region;
 mod streams;
 
+pub use context::Context;
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
 pub use flags::flag_names;

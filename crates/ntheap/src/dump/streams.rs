@@ -8,7 +8,7 @@ use minidump::{
 };
 
 use super::{
-    Module, PdbReference, Region, RegionKind, RegionState,
+    Context, Module, PdbReference, Region, RegionKind, RegionState,
     memory_list::{Ranges, memory32, memory64},
 };
 use crate::{Error, Result, address_space::AddressSpace};
@@ -53,6 +53,8 @@ pub struct Thread {
     pub stack_base: u64,
     /// Size of that memory in bytes.
     pub stack_size: u64,
+    /// Its registers, if the dump has them (of the 64-bit side under WOW64).
+    pub context: Option<Context>,
 }
 
 /// Something that could not be read from the dump file.
@@ -246,7 +248,7 @@ impl<'a> Dump<'a> {
                 .map(|list| read_modules(&list, architecture))
                 .unwrap_or_default(),
             threads: threads
-                .map(|list| read_threads(&list, architecture))
+                .map(|list| read_threads(&list, architecture, file))
                 .unwrap_or_default(),
             regions,
             memory,
@@ -360,7 +362,16 @@ fn read_modules(list: &MinidumpModuleList, architecture: Architecture) -> Vec<Mo
         .collect()
 }
 
-fn read_threads(list: &MinidumpThreadList<'_>, architecture: Architecture) -> Vec<Thread> {
+fn read_threads(
+    list: &MinidumpThreadList<'_>,
+    architecture: Architecture,
+    file: &[u8],
+) -> Vec<Thread> {
+    let context = |location: &minidump::format::MINIDUMP_LOCATION_DESCRIPTOR| {
+        let start = location.rva as usize;
+        let end = start.checked_add(location.data_size as usize)?;
+        Context::read(file.get(start..end)?, architecture)
+    };
     list.threads
         .iter()
         .map(|thread| Thread {
@@ -368,6 +379,7 @@ fn read_threads(list: &MinidumpThreadList<'_>, architecture: Architecture) -> Ve
             teb: architecture.address(thread.raw.teb),
             stack_base: architecture.address(thread.raw.stack.start_of_memory_range),
             stack_size: u64::from(thread.raw.stack.memory.data_size),
+            context: context(&thread.raw.thread_context),
         })
         .collect()
 }

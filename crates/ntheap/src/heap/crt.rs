@@ -22,7 +22,10 @@
 //! assert_eq!((block.line, block.request), (7, 42));
 //! ```
 
-use crate::{address_space::AddressSpace, layout::Bitness};
+use crate::{
+    address_space::{AddressSpace, Window},
+    layout::Bitness,
+};
 
 /// Which runtime's header it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +137,18 @@ const FENCE_SIZE: u64 = 4;
 const IGNORED_LINE: u32 = 0xfedc_babc;
 
 impl CrtBlock {
+    /// Whether there is a fence where the header of a block of the debug runtime ends: whatever is
+    /// no such block mostly fails this.
+    #[inline]
+    pub(crate) fn may_be(window: &mut Window<'_, '_>, bitness: Bitness, address: u64) -> bool {
+        let fence = match bitness {
+            Bitness::X86 => X86[0].fence,
+            Bitness::X64 => X64[0].fence,
+        };
+        let place = address.checked_add(fence);
+        place.and_then(|place| window.u32(place)) == Some(FENCE)
+    }
+
     /// The block of the debug runtime that fills the heap block with this user area, if it is one:
     /// the fence in front of the data is whole, and header, data and fences take the whole area.
     #[must_use]

@@ -1,0 +1,331 @@
+//! What a word is to the block that it points into: the rules, applied to memory.
+
+use super::{
+    index::{Hit, Index},
+    rules::Rules,
+};
+use crate::{
+    address_space::{AddressSpace, Window},
+    layout::Bitness,
+};
+
+/// The bit of a reference that leads to the start of a block.
+pub(super) const START: u16 = 1 << 15;
+
+/// Memory and facts that the rules look at.
+pub(super) struct Facts<'g, 'a> {
+    pub(super) memory: &'g AddressSpace<'a>,
+    pub(super) bitness: Bitness,
+    pub(super) index: &'g Index,
+    /// Images as (first address, one past the last), ascending, apart from each other.
+    pub(super) images: Vec<(u64, u64)>,
+    /// Where threads keep the addresses of their vectors of thread-local storage, ascending.
+    pub(super) tls_places: Vec<u64>,
+    /// The blocks that are such vectors, ascending.
+    pub(super) tls_vectors: Vec<u32>,
+}
+
+/// The rules with a cursor into memory.
+pub(super) struct Judge<'j, 'g, 'a> {
+    facts: &'j Facts<'g, 'a>,
+    window: Window<'g, 'a>,
+    word: u64,
+}
+
+/// A word that points into a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pointer {
+    /// Where it lies; of a register 0.
+    pub(super) place: u64,
+    /// Its value.
+    pub(super) value: u64,
+    pub(super) hit: Hit,
+    /// The block that it lies in.
+    pub(super) holder: Option<u32>,
+}
+
+impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
+    pub(super) fn new(facts: &'j Facts<'g, 'a>) -> Self {
+        Judge {
+            facts,
+            window: facts.memory.window(),
+            word: facts.bitness.pointer_size(),
+        }
+    }
+
+    /// The rules that hold for a pointer, and whether it is one to the start of its block.
+    pub(super) fn rules(&mut self, pointer: &Pointer) -> u16 {
+        let mut rules = match pointer.hit.offset {
+            0 => START,
+            _ => self.starts(pointer).bits(),
+        };
+        if pointer.place != 0 {
+            rules |= self.drops(pointer).bits();
+        }
+        rules
+    }
+
+    fn pointer(&mut self, address: u64) -> Option<u64> {
+        match self.facts.bitness {
+            Bitness::X86 => self.window.u32(address).map(u64::from),
+            Bitness::X64 => self.window.u64(address),
+        }
+    }
+
+    fn starts(&mut self, pointer: &Pointer) -> Rules {
+        let Hit { block, offset } = pointer.hit;
+        let word = self.word;
+        let address = pointer.value - offset;
+        if offset < word {
+            return Rules::TAGGED;
+        }
+        let mut rules = Rules::NONE;
+        let mut add = |holds: bool, rule: Rules| {
+            if holds {
+                rules = rules.or(rule);
+            }
+        };
+        let size = self.facts.index.size(block);
+        if offset == word {
+            add(self.is_array(address, size), Rules::ARRAY);
+            add(self.is_bstr(address, size), Rules::BSTR);
+        }
+        if pointer.value.is_multiple_of(32) {
+            add(
+                self.pointer(pointer.value - word) == Some(address),
+                Rules::LARGE,
+            );
+        }
+        if offset == word + 8 {
+            add(self.is_make_shared(address), Rules::MAKE_SHARED);
+        }
+        if offset == 2 * word {
+            add(self.is_tls(pointer), Rules::TLS);
+        }
+        if offset == 8 + 2 * word {
+            add(self.is_cstring(address, size), Rules::CSTRING);
+        }
+        if offset.is_multiple_of(word) {
+            let bases = self.bases(address, pointer.value);
+            rules = rules.or(bases);
+            if self.is_list_entry(pointer.value) {
+                rules = rules.or(Rules::LIST);
+            }
+        }
+        rules
+    }
+
+    fn is_array(&mut self, address: u64, size: u64) -> bool {
+        let Some(count) = self.pointer(address) else {
+            return false;
+        };
+        count > 0
+            && size
+                .checked_sub(self.word)
+                .is_some_and(|bytes| bytes > 0 && bytes.is_multiple_of(count))
+    }
+
+    fn is_bstr(&mut self, address: u64, size: u64) -> bool {
+        let text = address + self.word;
+        let Some(length) = self.window.u32(text - 4).map(u64::from) else {
+            return false;
+        };
+        length.is_multiple_of(2)
+            && self.word + length + 2 <= size
+            && self.window.u16(text + length) == Some(0)
+    }
+
+    /// Two numbers behind a table: strong and weak owners, neither of them absurd.
+    fn is_make_shared(&mut self, address: u64) -> bool {
+        const MOST: u32 = 1 << 20;
+        let counts = address + self.word;
+        let plausible = |count: Option<u32>| count.is_some_and(|count| (1..=MOST).contains(&count));
+        self.pointer(address)
+            .is_some_and(|table| self.facts.is_image(table))
+            && plausible(self.window.u32(counts))
+            && plausible(self.window.u32(counts + 4))
+    }
+
+    fn is_tls(&self, pointer: &Pointer) -> bool {
+        let facts = self.facts;
+        facts.tls_places.binary_search(&pointer.place).is_ok()
+            || pointer
+                .holder
+                .is_some_and(|holder| facts.tls_vectors.binary_search(&holder).is_ok())
+    }
+
+    /// Length, capacity and owners in front of the characters, and a manager's table first.
+    fn is_cstring(&mut self, address: u64, size: u64) -> bool {
+        let at = address + self.word;
+        let (Some(length), Some(capacity), Some(owners)) = (
+            self.window.u32(at),
+            self.window.u32(at + 4),
+            self.window.u32(at + 8),
+        ) else {
+            return false;
+        };
+        let manager = self.pointer(address);
+        let room = size.saturating_sub(8 + 2 * self.word);
+        length <= capacity
+            && u64::from(capacity) < room
+            && owners != 0
+            && manager.is_some_and(|manager| self.facts.is_image(manager))
+    }
+
+    fn is_list_entry(&mut self, entry: u64) -> bool {
+        let word = self.word;
+        let (Some(next), Some(previous)) = (self.pointer(entry), self.pointer(entry + word)) else {
+            return false;
+        };
+        let back = next.checked_add(word).and_then(|link| self.pointer(link));
+        back == Some(entry) && self.pointer(previous) == Some(entry)
+    }
+
+    fn bases(&mut self, address: u64, base: u64) -> Rules {
+        let facts = self.facts;
+        let (Some(first), Some(second)) = (self.pointer(address), self.pointer(base)) else {
+            return Rules::NONE;
+        };
+        if !facts.is_image(first) || !facts.is_image(second) {
+            return Rules::NONE;
+        }
+        let Some(inner) = self.locator(second) else {
+            return Rules::BASE;
+        };
+        let located = u64::from(inner.offset) == base - address
+            && match self.locator(first) {
+                Some(outer) => outer.offset == 0 && outer.class == inner.class,
+                None => self.is_vbtable(first),
+            };
+        if located {
+            Rules::BASE.or(Rules::LOCATOR)
+        } else {
+            Rules::BASE
+        }
+    }
+
+    /// The complete object locator of a virtual function table.
+    fn locator(&mut self, table: u64) -> Option<Locator> {
+        let facts = self.facts;
+        let at = self.pointer(table.checked_sub(self.word)?)?;
+        if !facts.is_image(at) {
+            return None;
+        }
+        let offset = self.window.u32(at.checked_add(4)?)?;
+        let signature = self.window.u32(at)?;
+        let class = u64::from(self.window.u32(at + 0xc)?);
+        let class = match facts.bitness {
+            Bitness::X86 if signature == 0 => class,
+            Bitness::X64 if signature == 1 => {
+                let own = u64::from(self.window.u32(at + 0x14)?);
+                at.checked_sub(own)?.checked_add(class)?
+            }
+            _ => return None,
+        };
+        facts.is_image(class).then_some(Locator { offset, class })
+    }
+
+    /// A virtual base table: distances from its pointer, first that to the object's beginning,
+    /// which is not behind it.
+    fn is_vbtable(&mut self, table: u64) -> bool {
+        const FARTHEST: i32 = 1 << 24;
+        let mut distance = |at: u64| self.window.u32(at).map(|distance| distance as i32);
+        let (Some(first), Some(second)) = (
+            distance(table),
+            table.checked_add(4).and_then(&mut distance),
+        ) else {
+            return false;
+        };
+        (-FARTHEST..=0).contains(&first) && (1..FARTHEST).contains(&second)
+    }
+
+    /// Where the spare room of the vector begins whose first word this pointer is: the three words
+    /// first, last and end fit the block exactly.
+    pub(super) fn spare_room(&mut self, pointer: &Pointer) -> Option<u64> {
+        let first = pointer.value;
+        let last = self.pointer(pointer.place.checked_add(self.word)?)?;
+        if last < first {
+            return None;
+        }
+        let end = self.pointer(pointer.place.checked_add(2 * self.word)?)?;
+        (last < end && end - first == self.facts.index.size(pointer.hit.block)).then_some(last)
+    }
+
+    fn drops(&mut self, pointer: &Pointer) -> Rules {
+        let mut rules = Rules::NONE;
+        if self.is_section_information(pointer) {
+            rules = rules.or(Rules::SECTIONS);
+        }
+        if self.is_text(pointer) {
+            rules = rules.or(Rules::TEXT);
+        }
+        rules
+    }
+
+    /// Whether the word is that of a critical section's debug information which leads back to the
+    /// section: the section's first word leads to the information.
+    fn is_section_information(&mut self, pointer: &Pointer) -> bool {
+        let Some(information) = pointer.place.checked_sub(self.word) else {
+            return false;
+        };
+        self.pointer(pointer.value) == Some(information)
+    }
+
+    /// Whether the word belongs to a text: it and the eight bytes in front of it are printable, as
+    /// bytes or as UTF-16. The text may end in the word.
+    fn is_text(&mut self, pointer: &Pointer) -> bool {
+        let value = &pointer.value.to_le_bytes()[..self.word as usize];
+        let (first, second) = (value[0], value[1]);
+        // What most pointers fail.
+        if !is_printable(first) && (first, second) != (0, 0) {
+            return false;
+        }
+        let Some(before) = pointer
+            .place
+            .checked_sub(8)
+            .and_then(|at| self.window.u64(at))
+        else {
+            return false;
+        };
+        let before = before.to_le_bytes();
+        let zeros = value.iter().rev().take_while(|&&byte| byte == 0).count();
+        let narrow = &value[..value.len() - zeros];
+        is_narrow(narrow) && is_narrow(&before)
+            || is_wide(&before)
+                && value
+                    .chunks_exact(2)
+                    .all(|unit| unit == [0, 0] || is_wide(unit))
+    }
+}
+
+fn is_printable(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte)
+}
+
+fn is_narrow(text: &[u8]) -> bool {
+    text.iter().all(|&byte| is_printable(byte))
+}
+
+fn is_wide(text: &[u8]) -> bool {
+    text.chunks_exact(2)
+        .all(|unit| is_printable(unit[0]) && unit[1] == 0)
+}
+
+/// What a complete object locator says.
+struct Locator {
+    /// Distance of the table's pointer from the beginning of the object.
+    offset: u32,
+    /// Address of the type descriptor.
+    class: u64,
+}
+
+impl Facts<'_, '_> {
+    /// Whether an address lies in an image.
+    #[inline]
+    pub(super) fn is_image(&self, address: u64) -> bool {
+        let behind = self.images.partition_point(|image| image.0 <= address);
+        behind
+            .checked_sub(1)
+            .is_some_and(|index| address < self.images[index].1)
+    }
+}

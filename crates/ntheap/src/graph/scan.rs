@@ -1,0 +1,350 @@
+//! Reading the references: every aligned word of the blocks and of the roots, once, in the order
+//! of addresses.
+//!
+//! The blocks and the areas are cut into jobs of about the same length, which are read in parallel;
+//! their references are put together in order. So each holder's references lie side by side, by
+//! ascending place, and the place of any can be found again by reading its holder once more.
+
+use rayon::prelude::*;
+
+use super::{
+    judge::{Facts, Judge, Pointer},
+    roots::{Area, RootKind, Threads},
+    rules::Rules,
+};
+use crate::address_space::AddressSpace;
+
+/// Bytes of address space of a job.
+const JOB: u64 = 1 << 20;
+
+/// All references of a process: of block 0 first, of the areas behind those of the last block.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    /// Where each holder's references end; they begin where those of the holder before end.
+    pub(super) ends: Vec<u32>,
+    /// The blocks that they lead to.
+    pub(super) targets: Vec<u32>,
+    /// The rules that hold for each, and [`super::judge::START`].
+    pub(super) rules: Vec<u16>,
+}
+
+impl References {
+    /// Where the references of a holder begin.
+    #[inline]
+    pub(super) fn start(&self, holder: usize) -> u32 {
+        match holder.checked_sub(1) {
+            Some(before) => self.ends[before],
+            None => 0,
+        }
+    }
+
+    /// The references of a holder: targets and rules.
+    #[inline]
+    pub(super) fn of(&self, holder: usize) -> (&[u32], &[u16]) {
+        let start = self.start(holder) as usize;
+        let end = self.ends[holder] as usize;
+        (&self.targets[start..end], &self.rules[start..end])
+    }
+
+    /// Bytes of memory that they take.
+    pub(super) fn memory(&self) -> usize {
+        self.ends.len() * 4 + self.targets.len() * 4 + self.rules.len() * 2
+    }
+}
+
+/// What one job reads.
+#[derive(Debug, Clone, Copy)]
+enum Job {
+    /// Whole blocks: the first, and one past the last.
+    Blocks(u32, u32),
+    /// A part of a long block; whether it is the last one.
+    Part(u32, u64, u64, bool),
+    /// A part of an area; whether it is the last one.
+    Area(usize, u64, u64, bool),
+}
+
+/// What one job found.
+#[derive(Default)]
+struct Piece {
+    /// References of each holder that ends in the job.
+    counts: Vec<u32>,
+    targets: Vec<u32>,
+    rules: Vec<u16>,
+    /// References since the last holder ended.
+    open: u32,
+    spares: Vec<Spare>,
+    near_misses: u64,
+    selves: u64,
+}
+
+/// The spare room of a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Spare {
+    /// The block that it ends.
+    block: u32,
+    /// Where it begins.
+    start: u64,
+}
+
+/// What the scan read besides references.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    /// Words that lie between blocks of the same heap: how often chance could have hit one.
+    pub(super) near_misses: u64,
+    /// Pointers of blocks to themselves, which hold nothing.
+    pub(super) selves: u64,
+}
+
+/// Everything that the scan looks at.
+pub(super) struct Scan<'s, 'a> {
+    pub(super) facts: &'s Facts<'s, 'a>,
+    pub(super) areas: &'s [Area],
+    pub(super) threads: &'s Threads,
+}
+
+impl Scan<'_, '_> {
+    pub(super) fn run(&self) -> (References, Counts) {
+        let pieces: Vec<Piece> = self
+            .jobs()
+            .into_par_iter()
+            .map(|job| self.piece(job))
+            .collect();
+        let total = pieces.iter().map(|piece| piece.targets.len()).sum();
+        let holders = self.facts.index.len() + self.areas.len();
+        let mut references = References {
+            ends: Vec::with_capacity(holders),
+            targets: Vec::with_capacity(total),
+            rules: Vec::with_capacity(total),
+        };
+        let mut counts = Counts::default();
+        let mut spares = Vec::new();
+        let mut end = 0u32;
+        for piece in pieces {
+            for count in piece.counts {
+                end = end.saturating_add(count);
+                references.ends.push(end);
+            }
+            end = end.saturating_add(piece.open);
+            references.targets.extend(piece.targets);
+            references.rules.extend(piece.rules);
+            spares.extend(piece.spares);
+            counts.near_misses += piece.near_misses;
+            counts.selves += piece.selves;
+        }
+        self.mark_spares(spares, &mut references);
+        (references, counts)
+    }
+
+    fn jobs(&self) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let (mut first, mut from, mut number) = (0, None::<u64>, 0);
+        for (address, size) in self.facts.index.blocks() {
+            let end = address.saturating_add(size);
+            let start = *from.get_or_insert(address);
+            let long = size > JOB;
+            if (long || end - start > JOB) && number > first {
+                jobs.push(Job::Blocks(first, number));
+                (first, from) = (number, Some(address));
+            }
+            if long {
+                parts(address, end, |from, to, last| {
+                    jobs.push(Job::Part(number, from, to, last));
+                });
+                (first, from) = (number + 1, None);
+            }
+            number += 1;
+        }
+        if number > first {
+            jobs.push(Job::Blocks(first, number));
+        }
+        for (position, area) in self.areas.iter().enumerate() {
+            parts(area.start, area.end, |from, to, last| {
+                jobs.push(Job::Area(position, from, to, last));
+            });
+        }
+        jobs
+    }
+
+    fn piece(&self, job: Job) -> Piece {
+        let mut piece = Piece::default();
+        let mut judge = Judge::new(self.facts);
+        match job {
+            Job::Blocks(first, end) => self.blocks(first, end, &mut judge, &mut piece),
+            Job::Part(block, from, to, last) => {
+                self.words(from, to, &mut |place, value| {
+                    self.take(Some(block), place, value, &mut judge, &mut piece);
+                });
+                piece.close_if(last);
+            }
+            Job::Area(position, from, to, last) => {
+                let area = &self.areas[position];
+                if area.kind == RootKind::Register {
+                    self.registers(area, &mut judge, &mut piece);
+                } else {
+                    self.words(from, to, &mut |place, value| {
+                        self.take(None, place, value, &mut judge, &mut piece);
+                    });
+                }
+                piece.close_if(last);
+            }
+        }
+        piece
+    }
+
+    /// The words of whole blocks. Between them lie headers and free blocks, which hold nothing.
+    fn blocks(&self, first: u32, end: u32, judge: &mut Judge<'_, '_, '_>, piece: &mut Piece) {
+        let index = self.facts.index;
+        let word = self.facts.bitness.pointer_size();
+        let mut blocks = index.blocks_from(first).take((end - first) as usize);
+        let Some(mut block) = blocks.next() else {
+            return;
+        };
+        let last = index.block(end - 1);
+        let mut next = blocks.next();
+        let mut number = first;
+        let stop = last.0.saturating_add(last.1);
+        self.words(block.0, stop, &mut |place, value| {
+            while let Some(following) = next.filter(|next| next.0 <= place) {
+                piece.close();
+                block = following;
+                number += 1;
+                next = blocks.next();
+            }
+            if place >= block.0 && place - block.0 + word <= block.1 {
+                self.take(Some(number), place, value, judge, piece);
+            }
+        });
+        for _ in number..end {
+            piece.close();
+        }
+    }
+
+    fn registers(&self, area: &Area, judge: &mut Judge<'_, '_, '_>, piece: &mut Piece) {
+        let side = &self.threads.sides[area.registers];
+        for (_, value) in side.context.iter().flat_map(|context| context.registers()) {
+            self.take(None, 0, value, judge, piece);
+        }
+    }
+
+    /// Adds the reference of a word, if it is one.
+    #[inline]
+    fn take(
+        &self,
+        holder: Option<u32>,
+        place: u64,
+        value: u64,
+        judge: &mut Judge<'_, '_, '_>,
+        piece: &mut Piece,
+    ) {
+        let Some(hit) = self.facts.index.resolve(value) else {
+            piece.near_misses += 1;
+            return;
+        };
+        if holder == Some(hit.block) {
+            piece.selves += 1;
+            return;
+        }
+        let pointer = Pointer {
+            place,
+            value,
+            hit,
+            holder,
+        };
+        if hit.offset == 0
+            && let Some(start) = judge.spare_room(&pointer)
+        {
+            piece.spares.push(Spare {
+                block: hit.block,
+                start,
+            });
+        }
+        piece.targets.push(hit.block);
+        piece.rules.push(judge.rules(&pointer));
+        piece.open += 1;
+    }
+
+    /// Calls `take` with the place and the value of every aligned word from `start` to `end` that
+    /// could point into a block.
+    pub(super) fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(u64, u64)) {
+        let (low, high) = self.facts.index.span();
+        match self.facts.bitness.pointer_size() {
+            4 => words::<4>(self.facts.memory, start, end, (low, high), take),
+            _ => words::<8>(self.facts.memory, start, end, (low, high), take),
+        }
+    }
+
+    /// Marks the references that lie in the spare room of a vector.
+    fn mark_spares(&self, mut spares: Vec<Spare>, references: &mut References) {
+        // Of several vectors that seem to own a block, the one that uses most of it counts.
+        spares.sort_unstable_by_key(|spare| (spare.block, std::cmp::Reverse(spare.start)));
+        spares.dedup_by_key(|spare| spare.block);
+        for Spare { block, start } in spares {
+            let (address, _) = self.facts.index.block(block);
+            let mut before = 0;
+            self.words(address, start, &mut |_, value| {
+                let hit = self.facts.index.find(value);
+                before += usize::from(hit.is_some_and(|hit| hit != block));
+            });
+            let end = references.ends[block as usize] as usize;
+            let first = references.start(block as usize) as usize;
+            for rules in &mut references.rules[(first + before).min(end)..end] {
+                *rules |= Rules::SPARE.bits();
+            }
+        }
+    }
+}
+
+impl Piece {
+    fn close(&mut self) {
+        self.counts.push(self.open);
+        self.open = 0;
+    }
+
+    fn close_if(&mut self, last: bool) {
+        if last {
+            self.close();
+        }
+    }
+}
+
+/// Cuts a stretch into parts of the length of a job, at least one.
+fn parts(start: u64, end: u64, mut part: impl FnMut(u64, u64, bool)) {
+    let mut from = start;
+    loop {
+        let to = from.saturating_add(JOB).min(end) & !7;
+        let last = to >= end & !7 || to <= from;
+        part(from, if last { end } else { to }, last);
+        if last {
+            return;
+        }
+        from = to;
+    }
+}
+
+fn words<const N: usize>(
+    memory: &AddressSpace<'_>,
+    start: u64,
+    end: u64,
+    (low, high): (u64, u64),
+    take: &mut dyn FnMut(u64, u64),
+) {
+    let ranges = memory.ranges();
+    let first = ranges.partition_point(|range| range.end() <= start);
+    let span = high - low;
+    for range in ranges[first..].iter().take_while(|range| range.start < end) {
+        let from = start.max(range.start).next_multiple_of(N as u64);
+        let to = end.min(range.end());
+        if from >= to {
+            continue;
+        }
+        let bytes = &range.bytes[(from - range.start) as usize..(to - range.start) as usize];
+        for (index, word) in bytes.as_chunks::<N>().0.iter().enumerate() {
+            let mut value = [0; 8];
+            value[..N].copy_from_slice(word);
+            let value = u64::from_le_bytes(value);
+            if value.wrapping_sub(low) < span {
+                take(from + (index * N) as u64, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The truth files of the leak oracle.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What is known of every block of a dump.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Truth {
+    pub(crate) heaps: Vec<Heap>,
+    leak_columns: Vec<String>,
+    leaks: Vec<Vec<Value>>,
+    /// Pointers in the roots, by kind.
+    pub(crate) root_pointers: std::collections::BTreeMap<String, u64>,
+    /// Pointers in blocks to blocks.
+    pub(crate) reference_count: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Heap {
+    pub(crate) handle: u64,
+}
+
+/// A block.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) heap: usize,
+    pub(crate) address: u64,
+    pub(crate) size: u64,
+    pub(crate) role: String,
+    pub(crate) strict: String,
+    pub(crate) default: String,
+    pub(crate) refined: String,
+    /// 0: the roots; `None`: the block is lost.
+    pub(crate) dominator: Option<u64>,
+    pub(crate) retained: Option<u64>,
+    pub(crate) rule: Option<String>,
+}
+
+impl Truth {
+    pub(crate) fn read(path: &Path) -> Truth {
+        let bytes = std::fs::read(path).expect("the truth is there");
+        serde_json::from_slice(&bytes).expect("the truth parses")
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let column = |name: &str| {
+            let found = self.leak_columns.iter().position(|column| column == name);
+            found.unwrap_or_else(|| panic!("the truth has the column {name}"))
+        };
+        let [
+            heap,
+            address,
+            size,
+            role,
+            strict,
+            default,
+            refined,
+            dominator,
+            retained,
+            rule,
+        ] = [
+            "heap",
+            "user_address",
+            "user_size",
+            "role",
+            "strict",
+            "default",
+            "refined",
+            "dominator",
+            "retained",
+            "rule",
+        ]
+        .map(column);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let number = |value: &Value| value.as_u64();
+        let rows = self.leaks.iter().map(|row| Row {
+            heap: number(&row[heap]).expect("a heap") as usize,
+            address: number(&row[address]).expect("an address"),
+            size: number(&row[size]).expect("a size"),
+            role: text(&row[role]),
+            strict: text(&row[strict]),
+            default: text(&row[default]),
+            refined: text(&row[refined]),
+            dominator: number(&row[dominator]),
+            retained: number(&row[retained]),
+            rule: row[rule].as_str().map(str::to_owned),
+        });
+        rows.collect()
+    }
+}
