@@ -263,12 +263,18 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
     }
 
     /// Whether the word is that of a critical section's debug information which leads back to the
-    /// section: the section's first word leads to the information.
+    /// section: the section's first word leads to the information, which begins with its type. (The
+    /// links of a ring lead to each other in the same way, but begin with an address.)
     fn is_section_information(&mut self, pointer: &Pointer) -> bool {
+        /// Of a critical section, and of a resource.
+        const TYPES: u16 = 1;
         let Some(information) = pointer.place.checked_sub(self.word) else {
             return false;
         };
-        self.pointer(pointer.value) == Some(information)
+        self.window
+            .u16(information)
+            .is_some_and(|kind| kind <= TYPES)
+            && self.pointer(pointer.value) == Some(information)
     }
 
     /// Whether the word belongs to a text: it and the eight bytes in front of it are printable, as

@@ -7,7 +7,7 @@
 //!
 //! * [`Graph::classes`]: lost, possibly lost or reachable, under a chosen set of [`Rules`];
 //! * [`Graph::dominators`]: which block alone keeps which others, and how many bytes that are;
-//! * [`Graph::path`]: how a root leads to a block;
+//! * [`Graph::ways`]: how the roots lead to a block;
 //! * [`Graph::doubt`]: what the dump does not show, and so what none of these can know.
 //!
 //! A block takes at most 16 bytes (8 for address and size, 4 for its references, and for the index
@@ -35,18 +35,22 @@
 mod classes;
 mod collect;
 mod dominators;
+mod doubt;
 mod image;
 mod index;
 mod judge;
 mod roots;
 mod rules;
 mod scan;
+mod ways;
 
 pub use classes::{Class, Classes};
 pub use dominators::Dominators;
+pub use doubt::Doubt;
 pub use index::Index;
 pub use roots::{Area, RootKind};
 pub use rules::{Rules, UnknownRule};
+pub use ways::{Holder, Link, Place, Ways};
 
 use crate::{
     heap::Heap,
@@ -67,6 +71,7 @@ pub struct Graph<'p, 'a> {
     references: References,
     counts: Counts,
     debug_blocks: u64,
+    doubt: Doubt,
 }
 
 impl std::fmt::Debug for Graph<'_, '_> {
@@ -84,7 +89,7 @@ impl<'p, 'a> Graph<'p, 'a> {
     /// be taken for memory of the program.
     #[must_use]
     pub fn of(process: &'p Process<'_, 'a>, heaps: &[Heap<'_, '_>]) -> Self {
-        let collected = Collected::of(process, heaps);
+        let mut collected = Collected::of(process, heaps);
         let open: Vec<&Heap<'_, '_>> = heaps.iter().collect();
         let usage = Usage::with_heaps(process, &open);
         let threads = Threads::of(process);
@@ -101,7 +106,7 @@ impl<'p, 'a> Graph<'p, 'a> {
         areas.sort_by_key(|area| area.start);
         areas.extend(roots::register_areas(&threads));
         let unit = process.bitness.unit();
-        let index = Index::new(collected.blocks, unit);
+        let index = Index::new(std::mem::take(&mut collected.blocks), unit);
         let facts = facts(process, &index, &usage, &threads);
         let scan = Scan {
             facts: &facts,
@@ -109,7 +114,7 @@ impl<'p, 'a> Graph<'p, 'a> {
             threads: &threads,
         };
         let (references, counts) = scan.run();
-        Graph {
+        let mut graph = Graph {
             process,
             index,
             areas,
@@ -117,7 +122,28 @@ impl<'p, 'a> Graph<'p, 'a> {
             references,
             counts,
             debug_blocks: collected.debug_blocks,
-        }
+            doubt: Doubt::default(),
+        };
+        graph.doubt = Doubt::of(&graph, &collected, usage.described);
+        graph
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &'p Process<'p, 'a> {
+        self.process
+    }
+
+    /// What the dump does not show.
+    #[must_use]
+    pub fn doubt(&self) -> &Doubt {
+        &self.doubt
+    }
+
+    /// Blocks with a header of the debug C runtime, of which the part behind the header counts.
+    #[must_use]
+    pub fn debug_blocks(&self) -> u64 {
+        self.debug_blocks
     }
 
     /// The blocks by address.
@@ -163,6 +189,29 @@ impl<'p, 'a> Graph<'p, 'a> {
     #[must_use]
     pub fn classes(&self, rules: Rules) -> Classes {
         classes::classify(self, rules)
+    }
+
+    /// How the roots lead to each block under these rules.
+    #[must_use]
+    pub fn ways(&self, rules: Rules) -> Ways {
+        Ways::of(self, rules)
+    }
+
+    /// For each block the rules that hold for pointers into its middle, its own
+    /// pointers among them.
+    #[must_use]
+    pub fn interior_rules(&self) -> Vec<Rules> {
+        let mut all = vec![Rules::NONE; self.index.len()];
+        let own = self.references.own_rules.iter().copied();
+        let targets = self.references.targets.iter().copied();
+        let references = targets.zip(self.references.rules.iter().copied());
+        for (target, bits) in references.chain(own) {
+            if bits & judge::START == 0 {
+                let rules = &mut all[target as usize];
+                *rules = rules.or(Rules::from_bits(bits).and(Rules::STARTS));
+            }
+        }
+        all
     }
 
     /// The tree of dominators, and the bytes that each block retains.

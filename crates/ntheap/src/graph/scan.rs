@@ -12,7 +12,7 @@ use super::{
     roots::{Area, RootKind, Threads},
     rules::Rules,
 };
-use crate::address_space::AddressSpace;
+use crate::{address_space::AddressSpace, layout::Bitness};
 
 /// Bytes of address space of a job.
 const JOB: u64 = 1 << 20;
@@ -26,6 +26,8 @@ pub(super) struct References {
     pub(super) targets: Vec<u32>,
     /// The rules that hold for each, and [`super::judge::START`].
     pub(super) rules: Vec<u16>,
+    /// Rules that hold for pointers of blocks into their own middle, which are no references.
+    pub(super) own_rules: Vec<(u32, u16)>,
 }
 
 impl References {
@@ -48,7 +50,7 @@ impl References {
 
     /// Bytes of memory that they take.
     pub(super) fn memory(&self) -> usize {
-        self.ends.len() * 4 + self.targets.len() * 4 + self.rules.len() * 2
+        (self.ends.len() + self.targets.len()) * 4 + self.rules.len() * 2 + self.own_rules.len() * 8
     }
 }
 
@@ -75,6 +77,7 @@ struct Piece {
     spares: Vec<Spare>,
     near_misses: u64,
     selves: u64,
+    own_rules: Vec<(u32, u16)>,
 }
 
 /// The spare room of a vector.
@@ -115,6 +118,7 @@ impl Scan<'_, '_> {
             ends: Vec::with_capacity(holders),
             targets: Vec::with_capacity(total),
             rules: Vec::with_capacity(total),
+            own_rules: Vec::new(),
         };
         let mut counts = Counts::default();
         let mut spares = Vec::new();
@@ -127,6 +131,7 @@ impl Scan<'_, '_> {
             end = end.saturating_add(piece.open);
             references.targets.extend(piece.targets);
             references.rules.extend(piece.rules);
+            references.own_rules.extend(piece.own_rules);
             spares.extend(piece.spares);
             counts.near_misses += piece.near_misses;
             counts.selves += piece.selves;
@@ -240,16 +245,23 @@ impl Scan<'_, '_> {
             piece.near_misses += 1;
             return;
         };
-        if holder == Some(hit.block) {
-            piece.selves += 1;
-            return;
-        }
         let pointer = Pointer {
             place,
             value,
             hit,
             holder,
         };
+        if holder == Some(hit.block) {
+            piece.selves += 1;
+            let rules = match hit.offset {
+                0 => 0,
+                _ => judge.rules(&pointer) & Rules::STARTS.bits(),
+            };
+            if rules != 0 {
+                piece.own_rules.push((hit.block, rules));
+            }
+            return;
+        }
         if hit.offset == 0
             && let Some(start) = judge.spare_room(&pointer)
         {
@@ -263,14 +275,11 @@ impl Scan<'_, '_> {
         piece.open += 1;
     }
 
-    /// Calls `take` with the place and the value of every aligned word from `start` to `end` that
-    /// could point into a block.
-    pub(super) fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(u64, u64)) {
-        let (low, high) = self.facts.index.span();
-        match self.facts.bitness.pointer_size() {
-            4 => words::<4>(self.facts.memory, start, end, (low, high), take),
-            _ => words::<8>(self.facts.memory, start, end, (low, high), take),
-        }
+    fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(u64, u64)) {
+        let Facts {
+            memory, bitness, ..
+        } = *self.facts;
+        words(memory, bitness, (start, end), self.facts.index.span(), take);
     }
 
     /// Marks the references that lie in the spare room of a vector.
@@ -321,10 +330,24 @@ fn parts(start: u64, end: u64, mut part: impl FnMut(u64, u64, bool)) {
     }
 }
 
-fn words<const N: usize>(
+/// Calls `take` with the place and the value of every aligned word between two addresses whose value
+/// lies in a span.
+pub(super) fn words(
     memory: &AddressSpace<'_>,
-    start: u64,
-    end: u64,
+    bitness: Bitness,
+    (start, end): (u64, u64),
+    span: (u64, u64),
+    take: &mut dyn FnMut(u64, u64),
+) {
+    match bitness {
+        Bitness::X86 => words_of::<4>(memory, (start, end), span, take),
+        Bitness::X64 => words_of::<8>(memory, (start, end), span, take),
+    }
+}
+
+fn words_of<const N: usize>(
+    memory: &AddressSpace<'_>,
+    (start, end): (u64, u64),
     (low, high): (u64, u64),
     take: &mut dyn FnMut(u64, u64),
 ) {

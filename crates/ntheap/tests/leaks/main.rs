@@ -12,7 +12,7 @@ use std::{
 
 use ntheap::{
     dump::{Dump, DumpFile},
-    graph::{Graph, RootKind, Rules},
+    graph::{Class, Graph, Holder, RootKind, Rules},
     heap::Heap,
     process::Process,
 };
@@ -42,6 +42,14 @@ fn check(dump: &Path, truth: &Path) -> Outcome {
     counts(&graph, &truth, &mut outcome);
     classes(&graph, &rows, &mut outcome);
     dominators(&graph, &rows, &mut outcome);
+    rules(&graph, &rows, &mut outcome);
+    ways(&graph, &rows, &mut outcome);
+    if graph.doubt().may_accuse_falsely() {
+        let doubt = graph.doubt();
+        outcome
+            .problems
+            .push(format!("doubt over a sound dump: {doubt:?}"));
+    }
     let _ = truth.heaps.iter().map(|heap| heap.handle);
     outcome
 }
@@ -137,6 +145,56 @@ fn dominators(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
                 "{:x} ({:#x}, {}): dominator {dominator:x?} retaining {retained:x?}, in the truth {:x?} and {:x?}",
                 row.address, row.size, row.role, row.dominator, row.retained
             ));
+        }
+    }
+}
+
+fn rules(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
+    let all = graph.interior_rules();
+    for row in rows {
+        let Some(block) = graph.index().find(row.address) else {
+            continue;
+        };
+        let rule = all[block as usize].and(Rules::DEFAULT).name();
+        if rule == row.rule.as_deref() {
+            let name = rule.unwrap_or("none").to_owned();
+            *outcome.right.entry(("rule", name)).or_default() += 1;
+        } else {
+            outcome.problems.push(format!(
+                "{:x} ({:#x}, {}): rule {rule:?}, in the truth {:?}",
+                row.address, row.size, row.role, row.rule
+            ));
+        }
+    }
+}
+
+/// A way leads to exactly the blocks that are not lost, each link of it to the next.
+fn ways(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
+    for rules in [Rules::DEFAULT, Rules::ALL] {
+        let (classes, ways) = (graph.classes(rules), graph.ways(rules));
+        for row in rows {
+            let Some(block) = graph.index().find(row.address) else {
+                continue;
+            };
+            let class = classes.of(block);
+            let links = ways.to(graph, block);
+            let chained = links
+                .windows(2)
+                .all(|pair| pair[1].holder == Holder::Block(pair[0].target))
+                && links.last().is_none_or(|link| link.target == block)
+                && links
+                    .first()
+                    .is_none_or(|link| matches!(link.holder, Holder::Root(_)));
+            let doubtful = ways.doubtful(graph, block).is_some();
+            if links.is_empty() != class.is_lost()
+                || !chained
+                || doubtful != (class == Class::Possible)
+            {
+                outcome.problems.push(format!(
+                    "{:x} is {class:?} by the way {links:x?}",
+                    row.address
+                ));
+            }
         }
     }
 }
