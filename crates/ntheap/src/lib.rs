@@ -11,7 +11,8 @@
 //!    addresses are called;
 //! 7. [`stats`] and [`diff`]: aggregates of one dump, and the comparison of two;
 //! 8. [`usage`]: who uses the address space; [`verify`]: what the program overwrote;
-//! 9. [`types`]: what blocks are, from run-time type information and shapes ([`undecorate`]).
+//! 9. [`types`]: what blocks are, from run-time type information and shapes ([`undecorate`]);
+//! 10. [`graph`]: who holds which block, and which blocks nobody holds.
 //!
 //! Above it stand crates that do not know each other: `ntheap-report` (text, JSON, files of other
 //! tools), `ntheap-windbg` (the debugger's commands) and `ntheap-symbols` (names from PDBs). They

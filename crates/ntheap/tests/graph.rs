@@ -155,8 +155,8 @@ fn rules_decide_over_middles() {
             graph.classes(Rules::DEFAULT),
             graph.classes(Rules::ALL),
         );
-        for block in 0..5 {
-            assert_eq!(strict.of(blocks[block]), Class::Possible, "block {block}");
+        for &block in &blocks[..5] {
+            assert_eq!(strict.of(block), Class::Possible, "block {block}");
         }
         let interior = graph.interior_rules();
         for (block, rule) in [(0, "array"), (1, "bstr"), (2, "large")] {

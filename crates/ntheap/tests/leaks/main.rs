@@ -50,7 +50,6 @@ fn check(dump: &Path, truth: &Path) -> Outcome {
             .problems
             .push(format!("doubt over a sound dump: {doubt:?}"));
     }
-    let _ = truth.heaps.iter().map(|heap| heap.handle);
     outcome
 }
 
@@ -86,12 +85,12 @@ fn counts(graph: &Graph<'_, '_>, truth: &Truth, outcome: &mut Outcome) {
 }
 
 fn classes(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
-    let sets: [(&str, Rules, fn(&Row) -> &str); 3] = [
-        ("strict", Rules::NONE, |row| &row.strict),
-        ("default", Rules::DEFAULT, |row| &row.default),
-        ("refined", Rules::ALL, |row| &row.refined),
+    let sets = [
+        ("strict", Rules::NONE),
+        ("default", Rules::DEFAULT),
+        ("refined", Rules::ALL),
     ];
-    for (name, rules, expected) in sets {
+    for (set, (name, rules)) in sets.into_iter().enumerate() {
         let classes = graph.classes(rules);
         for row in rows {
             let block = graph.index().find(row.address);
@@ -103,15 +102,12 @@ fn classes(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
                 continue;
             };
             let class = classes.of(block).name();
-            if class == expected(row) {
+            if class == row.classes[set] {
                 *outcome.right.entry((name, class.to_owned())).or_default() += 1;
             } else {
                 outcome.problems.push(format!(
                     "{:x} ({:#x}, {}) is {class} under {name}, {} in the truth",
-                    row.address,
-                    row.size,
-                    row.role,
-                    expected(row)
+                    row.address, row.size, row.role, row.classes[set]
                 ));
             }
         }

@@ -8,7 +8,6 @@ use serde_json::Value;
 /// What is known of every block of a dump.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Truth {
-    pub(crate) heaps: Vec<Heap>,
     leak_columns: Vec<String>,
     leaks: Vec<Vec<Value>>,
     /// Pointers in the roots, by kind.
@@ -17,21 +16,14 @@ pub(crate) struct Truth {
     pub(crate) reference_count: u64,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct Heap {
-    pub(crate) handle: u64,
-}
-
 /// A block.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    pub(crate) heap: usize,
     pub(crate) address: u64,
     pub(crate) size: u64,
     pub(crate) role: String,
-    pub(crate) strict: String,
-    pub(crate) default: String,
-    pub(crate) refined: String,
+    /// Its class without rules, with the default ones, and with the refined ones.
+    pub(crate) classes: [String; 3],
     /// 0: the roots; `None`: the block is lost.
     pub(crate) dominator: Option<u64>,
     pub(crate) retained: Option<u64>,
@@ -50,7 +42,6 @@ impl Truth {
             found.unwrap_or_else(|| panic!("the truth has the column {name}"))
         };
         let [
-            heap,
             address,
             size,
             role,
@@ -61,7 +52,6 @@ impl Truth {
             retained,
             rule,
         ] = [
-            "heap",
             "user_address",
             "user_size",
             "role",
@@ -76,13 +66,10 @@ impl Truth {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let number = |value: &Value| value.as_u64();
         let rows = self.leaks.iter().map(|row| Row {
-            heap: number(&row[heap]).expect("a heap") as usize,
             address: number(&row[address]).expect("an address"),
             size: number(&row[size]).expect("a size"),
             role: text(&row[role]),
-            strict: text(&row[strict]),
-            default: text(&row[default]),
-            refined: text(&row[refined]),
+            classes: [strict, default, refined].map(|set| text(&row[set])),
             dominator: number(&row[dominator]),
             retained: number(&row[retained]),
             rule: row[rule].as_str().map(str::to_owned),
