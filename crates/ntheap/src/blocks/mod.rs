@@ -19,11 +19,13 @@
 //! }
 //! ```
 
+mod certainty;
 mod fallible;
 mod finding;
 
 use std::ops::ControlFlow;
 
+pub use certainty::Certainty;
 pub use fallible::{TryVisitor, try_visit};
 pub use finding::{Finding, FindingKind};
 
@@ -137,6 +139,8 @@ pub struct Block {
     pub tag: u16,
     /// Trace of the allocation; of a freed block of a page heap, that of the call that freed it.
     pub trace: Trace,
+    /// What proves the block, where the structures that should lead to it are lost.
+    pub certainty: Certainty,
 }
 
 impl Block {

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod absence;
 mod context;
 mod exports;
 mod file;
@@ -22,6 +23,7 @@ mod module;
 mod region;
 mod streams;
 
+pub(crate) use absence::is_absent;
 pub use context::Context;
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};

@@ -85,6 +85,7 @@ impl Process<'_, '_> {
         }
         let handles = self.list_page_heaps(handles);
         self.add_heaps(handles);
+        self.recover_lost_heaps();
     }
 
     fn add_heaps(&mut self, handles: Vec<(u64, HeapSource)>) {

@@ -16,6 +16,7 @@ mod build;
 mod environment;
 mod flags;
 mod heap_list;
+mod lost_heaps;
 mod page_heaps;
 mod probe;
 
@@ -68,6 +69,11 @@ pub enum Problem {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A heap's header is not in the dump or was overwritten; its blocks are found without it.
+    HeaderLost {
+        /// Its handle.
+        handle: u64,
+    },
     /// A listed heap's header is not in the dump or is no heap.
     NotAHeap {
         /// Its handle.
@@ -80,7 +86,10 @@ impl Problem {
     #[must_use]
     pub fn loses_heaps(&self) -> bool {
         match self {
-            Problem::NoPeb | Problem::HeapList { .. } | Problem::NotAHeap { .. } => true,
+            Problem::NoPeb
+            | Problem::HeapList { .. }
+            | Problem::HeaderLost { .. }
+            | Problem::NotAHeap { .. } => true,
             Problem::NewerBuild { checked, .. } => !checked,
             Problem::BuildInDoubt { .. } | Problem::LayoutOfOtherBuild { .. } => false,
         }
@@ -112,6 +121,10 @@ impl fmt::Display for Problem {
             Problem::HeapList { address, reason } => {
                 write!(f, "heap list at {address:x}: {reason}")
             }
+            Problem::HeaderLost { handle } => write!(
+                f,
+                "heap {handle:x}: its header is not in the dump or was overwritten; it was found by its segments and entries"
+            ),
             Problem::NotAHeap { handle } => {
                 write!(
                     f,

@@ -7,7 +7,11 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{FrontEndKind, Heap, NtHeap, lfh::Container};
+use super::{
+    FrontEndKind, Heap, NtHeap,
+    entry::BUSY,
+    lfh::{Container, Contents, SIGNATURE},
+};
 use crate::process::Process;
 
 /// The LFH key of a process.
@@ -28,35 +32,82 @@ const SAMPLE: usize = 32;
 const MAX_ZONES: usize = 64;
 
 impl NtHeap<'_, '_> {
-    /// The key that this heap's containers imply.
-    pub(super) fn infer_key(&self) -> Option<u32> {
+    /// Infers the key that this heap's containers imply, and what their offsets are combined with.
+    pub(super) fn infer_keys(&mut self) {
         if self.header.front_end.kind != FrontEndKind::Lfh {
-            return None;
+            return;
         }
-        let mut votes: FxHashMap<u32, usize> = FxHashMap::default();
-        for container in self.sample_containers() {
-            if let Some(key) = self.key_of_container(&container) {
-                *votes.entry(key).or_default() += 1;
+        let mut sample = self.sample_containers();
+        if sample.is_empty() {
+            sample = self.walked_containers();
+        }
+        let mut keys: FxHashMap<u32, usize> = FxHashMap::default();
+        let mut offsets: FxHashMap<u32, usize> = FxHashMap::default();
+        for container in sample {
+            if let Some((key, offsets_key)) = self.keys_of_container(&container) {
+                *keys.entry(key).or_default() += 1;
+                if let Some(key) = offsets_key {
+                    *offsets.entry(key).or_default() += 1;
+                }
             }
         }
-        votes
-            .into_iter()
-            .max_by_key(|&(_, count)| count)
-            .map(|(key, _)| key)
+        let most = |votes: FxHashMap<u32, usize>| {
+            votes
+                .into_iter()
+                .max_by_key(|&(key, count)| (count, key))
+                .map(|(key, _)| key)
+        };
+        self.lfh_key = most(keys);
+        self.offsets_key = most(offsets);
     }
 
-    fn key_of_container(&self, container: &Container) -> Option<u32> {
+    /// The LFH key and, from 8.1 on, what the offsets are combined with.
+    fn keys_of_container(&self, container: &Container) -> Option<(u32, Option<u32>)> {
         let mut window = self.memory.window();
         let layout = &self.layouts.user_data_header;
         if layout.encoded_offsets.is_some() {
             let header = self.memory.at(container.user_blocks, self.bitness());
             let encoded = header.u32(layout.encoded_offsets)?;
-            return self
-                .proved_offset(&mut window, encoded, container)
-                .map(|(_, key)| key);
+            let (first, key) = self.proved_offset(&mut window, encoded, container)?;
+            return Some((key, self.offsets_key_of(container, first)));
         }
         let first = self.first_slot(&mut window, container)?;
-        self.key_of_slot(&mut window, container, first)
+        let key = self.key_of_slot(&mut window, container, first)?;
+        Some((key, None))
+    }
+
+    /// Containers that the entries of the segments are, where no zone leads to them.
+    fn walked_containers(&self) -> Vec<Container> {
+        let mut sample = Vec::new();
+        let mut window = self.memory.window();
+        for segment in &self.segments {
+            let mut at = segment.first_entry;
+            while at < segment.end && sample.len() < SAMPLE {
+                let limit = segment.limit_at(at);
+                if limit <= at {
+                    let behind = segment.ranges.iter().find(|range| range.end() > at);
+                    at = behind.map_or(segment.end, |range| range.end());
+                    continue;
+                }
+                let Some(Some(entry)) = self.entry_at(&mut window, at, limit) else {
+                    at = self.resynchronise(&mut window, at + self.unit(), limit);
+                    continue;
+                };
+                let size = u64::from(entry.size) * self.unit();
+                for start in [at + self.unit(), at + 3 * self.unit()] {
+                    let header = self.memory.at(start, self.bitness());
+                    if entry.flags & BUSY != 0
+                        && header.u32(self.layouts.user_data_header.signature) == Some(SIGNATURE)
+                        && let Contents::Live(container) =
+                            self.lfh_container(&mut window, start, at + size)
+                    {
+                        sample.push(container);
+                    }
+                }
+                at += size;
+            }
+        }
+        sample
     }
 
     /// Containers named by the subsegment zones.
@@ -80,8 +131,8 @@ impl NtHeap<'_, '_> {
                 let end = container
                     .user_blocks
                     .saturating_add(container.stride * container.count * 2);
-                if self.lfh_container(container.user_blocks, end)
-                    == super::lfh::Contents::Live(Container { end, ..container })
+                if self.lfh_container(&mut self.memory.window(), container.user_blocks, end)
+                    == Contents::Live(Container { end, ..container })
                 {
                     sample.push(Container { end, ..container });
                 }

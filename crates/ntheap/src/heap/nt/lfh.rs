@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     address_space::Window,
-    blocks::{Block, CONTINUE, FindingKind, Flow, Kind, State, Trace, Visitor},
+    blocks::{Block, CONTINUE, Certainty, FindingKind, Flow, Kind, State, Trace, Visitor},
 };
 
 /// `_HEAP_USERDATA_HEADER.Signature`.
-const SIGNATURE: u32 = 0xf0e0_d0c0;
+pub(super) const SIGNATURE: u32 = 0xf0e0_d0c0;
 /// Largest offset of the first slot that is tried when it must be guessed.
 const MAX_FIRST_OFFSET: u64 = 0x4000;
 
@@ -34,6 +34,10 @@ pub(super) struct Container {
     pub count: u64,
     /// End of the container's own block.
     pub end: u64,
+    /// Address of the first slot, where the container was found by its shape.
+    pub first: Option<u64>,
+    /// What proves its slots.
+    pub certainty: Certainty,
 }
 
 /// What lies in a user area that may be a container.
@@ -49,7 +53,12 @@ pub(super) enum Contents {
 
 impl NtHeap<'_, '_> {
     /// What lies at `user_blocks`, in a block that ends at `end`.
-    pub(super) fn lfh_container(&self, user_blocks: u64, end: u64) -> Contents {
+    pub(super) fn lfh_container(
+        &self,
+        window: &mut Window<'_, '_>,
+        user_blocks: u64,
+        end: u64,
+    ) -> Contents {
         let header = self.memory.at(user_blocks, self.bitness());
         let layout = &self.layouts.user_data_header;
         if header.u32(layout.signature) != Some(SIGNATURE) {
@@ -60,7 +69,9 @@ impl NtHeap<'_, '_> {
             let container = self.container_of_subsegment(subsegment, end)?;
             (container.user_blocks == user_blocks).then_some(container)
         };
-        live().map_or(Contents::Idle, Contents::Live)
+        live()
+            .or_else(|| self.container_by_shape(window, user_blocks, end))
+            .map_or(Contents::Idle, Contents::Live)
     }
 
     /// The container that a subsegment describes.
@@ -73,6 +84,8 @@ impl NtHeap<'_, '_> {
             stride: u64::from(record.u16(layout.block_size)?) * self.unit(),
             count: u64::from(record.u16(layout.block_count)?),
             end,
+            first: None,
+            certainty: self.certainty,
         };
         (container.stride != 0 && container.count != 0).then_some(container)
     }
@@ -121,7 +134,7 @@ impl NtHeap<'_, '_> {
         CONTINUE
     }
 
-    fn slot(
+    pub(super) fn slot(
         &self,
         window: &mut Window<'_, '_>,
         container: &Container,
@@ -153,6 +166,7 @@ impl NtHeap<'_, '_> {
             flags: u8::from(busy),
             tag: 0,
             trace: Trace::None,
+            certainty: container.certainty,
         };
         if busy {
             let Some(area) = user_area(window, codec, at, container.stride, raw, true) else {
@@ -174,6 +188,9 @@ impl NtHeap<'_, '_> {
         window: &mut Window<'_, '_>,
         container: &Container,
     ) -> Option<u64> {
+        if container.first.is_some() {
+            return container.first;
+        }
         let layout = &self.layouts.user_data_header;
         let header = self.memory.at(container.user_blocks, self.bitness());
         let offset = if layout.encoded_offsets.is_some() {
@@ -192,14 +209,9 @@ impl NtHeap<'_, '_> {
         container.user_blocks.checked_add(offset)
     }
 
-    /// What `EncodedOffsets` is XORed with, the key apart.
-    fn offsets_mask(&self, container: &Container) -> u32 {
-        container.user_blocks as u32 ^ self.header.front_end.address as u32
-    }
-
     /// The first slot's offset by the heap's LFH key, if the stride that comes with it is right.
     fn decoded_offset(&self, encoded: u32, container: &Container) -> Option<u64> {
-        let plain = encoded ^ self.offsets_mask(container) ^ self.lfh_key?;
+        let plain = encoded ^ container.user_blocks as u32 ^ self.offsets_key?;
         (u64::from(plain >> 16) == container.stride & 0xffff).then_some(u64::from(plain & 0xffff))
     }
 
@@ -219,14 +231,30 @@ impl NtHeap<'_, '_> {
         let bitmap = container.count.div_ceil(8);
         let lowest = (u64::from(layout.bitmap_data?) + bitmap).next_multiple_of(STEP);
         let last = container.end.saturating_sub(container.user_blocks);
+        let front_end = self.header.front_end.address as u32;
         (lowest..last.min(lowest + MAX_FIRST_OFFSET))
             .step_by(STEP as usize)
             .find_map(|first| {
-                let plain = (container.stride as u32) << 16 | first as u32;
-                let key = encoded ^ self.offsets_mask(container) ^ plain;
+                let key = if front_end != 0 {
+                    encoded ^ front_end ^ implied_by_offsets(container, first)
+                } else if let Some(key) = self.lfh_key {
+                    key
+                } else {
+                    // Without the address of the `_LFH_HEAP` the slots have to agree with each other.
+                    let at = container.user_blocks + first;
+                    let key = self.key_of_slot(window, container, at);
+                    key.filter(|_| container.count > 1)?
+                };
                 self.slots_imply(window, container, first, key)
                     .then_some((first, key))
             })
+    }
+
+    /// What a container's offsets are combined with besides its address, if its first slot is there.
+    pub(super) fn offsets_key_of(&self, container: &Container, first: u64) -> Option<u32> {
+        let header = self.memory.at(container.user_blocks, self.bitness());
+        let encoded = header.u32(self.layouts.user_data_header.encoded_offsets)?;
+        Some(encoded ^ implied_by_offsets(container, first))
     }
 
     /// Whether the first slots' headers imply this key. One is enough where there is only one:
@@ -272,6 +300,9 @@ impl NtHeap<'_, '_> {
     /// The code that the header of an LFH slot should have by the heap's key, and the one it has.
     /// `None` where the key is not known.
     pub(crate) fn slot_code(&self, slot: &Block) -> Option<(u32, u32)> {
+        if !slot.certainty.is_certain() {
+            return None;
+        }
         let key = self.lfh_key?;
         let record = self.memory.at(slot.container, self.bitness());
         let container = Container {
@@ -280,6 +311,8 @@ impl NtHeap<'_, '_> {
             stride: slot.block_size,
             count: 0,
             end: 0,
+            first: None,
+            certainty: slot.certainty,
         };
         if slot.entry < container.user_blocks {
             return None;
@@ -304,4 +337,9 @@ impl NtHeap<'_, '_> {
         let byte = window.u8(bitmap.checked_add(index / 8)?)?;
         Some(byte & (1 << (index % 8)) != 0)
     }
+}
+
+/// What `EncodedOffsets` would be with neither key nor `_LFH_HEAP`.
+fn implied_by_offsets(container: &Container, first: u64) -> u32 {
+    container.user_blocks as u32 ^ ((container.stride as u32) << 16 | first as u32)
 }

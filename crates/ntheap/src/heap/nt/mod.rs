@@ -7,7 +7,8 @@
 //! * `walk`: stepping through a segment;
 //! * `lfh`: the containers of the low fragmentation heap, and `key`: its key;
 //! * `virtual_blocks`: blocks with a mapping of their own;
-//! * `lookaside`: XP's lists of cached blocks.
+//! * `lookaside`: XP's lists of cached blocks;
+//! * `recover`, `shape` and `rescue`: heaps, containers and slots whose headers are lost.
 
 mod entry;
 mod header;
@@ -15,8 +16,11 @@ mod key;
 mod lfh;
 mod lookaside;
 mod pieces;
+mod recover;
+mod rescue;
 mod resync;
 mod segments;
+mod shape;
 mod tags;
 mod virtual_blocks;
 mod walk;
@@ -30,10 +34,13 @@ pub use segments::{Segment, UncommittedRange};
 pub use tags::Tag;
 pub use virtual_blocks::VirtualBlock;
 
+use rustc_hash::FxHashSet;
+
 use super::{Heap, LockState};
 use crate::{
     address_space::AddressSpace,
-    blocks::{Finding, Flow, Visitor},
+    blocks::{Certainty, Finding, Flow, Visitor},
+    dump::Region,
     layout::{Bitness, Layouts},
     process::{HeapKind, HeapRef, Process},
 };
@@ -55,6 +62,15 @@ pub struct NtHeap<'p, 'a> {
     cached: Vec<u64>,
     /// The LFH key that the heap's containers imply.
     lfh_key: Option<u32>,
+    /// What `EncodedOffsets` of its containers is combined with, besides their addresses (8.1 and
+    /// later): the key and the address of the `_LFH_HEAP`.
+    offsets_key: Option<u32>,
+    /// The regions of the process, empty where the dump does not describe them.
+    regions: &'p [Region],
+    /// What proves its blocks: its header, or the entries alone.
+    certainty: Certainty,
+    /// Virtual blocks that the heap's list does not lead to.
+    unlisted_virtual: FxHashSet<u64>,
     findings: Vec<Finding>,
 }
 
@@ -73,14 +89,24 @@ impl<'p, 'a> NtHeap<'p, 'a> {
             virtual_blocks: Vec::new(),
             cached: Vec::new(),
             lfh_key: None,
+            offsets_key: None,
+            regions: &process.dump.regions,
+            certainty: Certainty::Certain,
+            unlisted_virtual: FxHashSet::default(),
             findings: Vec::new(),
         };
-        heap.read_segments();
-        heap.read_virtual_blocks();
+        if heap.has_header() {
+            heap.read_segments();
+            heap.check_codec();
+            heap.read_virtual_blocks();
+        } else {
+            heap.recover_header();
+            heap.adopt_virtual_blocks();
+        }
         if heap.is_xp() {
             heap.cached = lookaside::cached_blocks(memory, layouts, &heap.header);
         }
-        heap.lfh_key = heap.infer_key();
+        heap.infer_keys();
         heap
     }
 

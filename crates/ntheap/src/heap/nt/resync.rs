@@ -12,21 +12,32 @@ impl NtHeap<'_, '_> {
     /// the size of the one before it, and the chain goes on for a few entries or ends at `limit`.
     /// `limit` if there is none.
     pub(super) fn resynchronise(&self, window: &mut Window<'_, '_>, from: u64, limit: u64) -> u64 {
+        self.resynchronise_until(window, from, limit, limit)
+    }
+
+    /// The same for a first address in `from..end`; `end` (or more) if there is none.
+    pub(super) fn resynchronise_until(
+        &self,
+        window: &mut Window<'_, '_>,
+        from: u64,
+        end: u64,
+        limit: u64,
+    ) -> u64 {
         let unit = self.unit();
         let mut at = from.next_multiple_of(unit);
-        while at < limit {
+        while at < end {
             match self.entry_at(window, at, limit) {
                 // A zeroed or missing page holds no entry: look at the next readable byte.
                 None => match self.memory.next_readable(at + unit) {
-                    Some(next) if next < limit => at = next.next_multiple_of(unit),
-                    _ => return limit,
+                    Some(next) if next < end => at = next.next_multiple_of(unit),
+                    _ => return end,
                 },
                 Some(None) => at += unit,
                 Some(Some(entry)) if self.chain_holds(window, at, &entry, limit) => return at,
                 Some(Some(_)) => at += unit,
             }
         }
-        limit
+        end
     }
 
     /// `None`: not readable; `Some(None)`: no valid entry.

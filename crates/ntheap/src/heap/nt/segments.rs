@@ -13,7 +13,7 @@ pub(super) const MAX_SEGMENTS: usize = 1 << 20;
 /// More uncommitted ranges than a heap can have.
 const MAX_RANGES: usize = 1 << 22;
 const PAGE: u64 = 0x1000;
-const SEGMENT_SIGNATURE: u32 = 0xffee_ffee;
+pub(super) const SEGMENT_SIGNATURE: u32 = 0xffee_ffee;
 
 /// A part of a segment without memory behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Segment {
     pub largest_uncommitted: u64,
     /// The uncommitted ranges, by ascending address, those of no size left out.
     pub ranges: Vec<UncommittedRange>,
+    /// Whether its header is lost, so that all of this is inferred.
+    pub lost_header: bool,
 }
 
 impl Segment {
@@ -61,31 +63,66 @@ impl Segment {
     pub fn committed(&self) -> u64 {
         self.reserved.saturating_sub(self.uncommitted)
     }
+
+    /// Where the committed run ends that `at` lies in: `at` in an uncommitted range.
+    pub(super) fn limit_at(&self, at: u64) -> u64 {
+        let index = self.ranges.partition_point(|range| range.end() <= at);
+        match self.ranges.get(index) {
+            Some(range) => range.start.max(at).min(self.end),
+            None => self.end,
+        }
+    }
 }
 
 impl NtHeap<'_, '_> {
     pub(super) fn read_segments(&mut self) {
+        let mut suspects = Vec::new();
         let headers = if self.is_xp() {
             self.segment_array()
         } else {
-            self.segment_list()
+            self.segment_list(&mut suspects)
         };
         let mut seen = FxHashSet::default();
         for header in headers {
             if !seen.insert(header) {
-                self.report(
-                    header,
-                    FindingKind::BrokenList {
-                        list: "segment list",
-                    },
-                );
+                self.report_broken_list(header, "segment list");
                 continue;
             }
             match self.read_segment(header) {
                 Some(segment) => self.segments.push(segment),
-                None => self.report(header, FindingKind::ForeignSegment),
+                None => suspects.push(header),
             }
         }
+        let expected = self.header.total_segments.unwrap_or(0) as usize;
+        if !suspects.is_empty() || self.segments.len() < expected {
+            self.adopt_segments(&suspects);
+        }
+        for header in suspects {
+            if !self.segments.iter().any(|segment| segment.header == header) {
+                let kind = if self.is_absent(header) {
+                    let structure = "_HEAP_SEGMENT";
+                    FindingKind::MissingStructure { structure }
+                } else {
+                    FindingKind::ForeignSegment
+                };
+                self.report(header, kind);
+            }
+        }
+    }
+
+    /// Whether the process had memory at an address that the dump does not hold.
+    pub(super) fn is_absent(&self, address: u64) -> bool {
+        crate::dump::is_absent(self.memory, self.regions, address)
+    }
+
+    /// Reports where a list ends that should go on: broken, or not in the dump from there on.
+    pub(super) fn report_broken_list(&mut self, address: u64, list: &'static str) {
+        let kind = if self.is_absent(address) {
+            FindingKind::MissingStructure { structure: list }
+        } else {
+            FindingKind::BrokenList { list }
+        };
+        self.report(address, kind);
     }
 
     pub(super) fn report(&mut self, address: u64, kind: FindingKind) {
@@ -125,7 +162,8 @@ impl NtHeap<'_, '_> {
 
     /// Vista and later: a list. Where it is broken, the heap itself is still the first segment, and
     /// the rest is looked for from the list's other end.
-    fn segment_list(&mut self) -> Vec<u64> {
+    /// The places where the list breaks go to `suspects`: segments whose headers may be lost.
+    fn segment_list(&mut self, suspects: &mut Vec<u64>) -> Vec<u64> {
         let (Some(head), Some(link)) = (
             self.layouts.heap.segment_list,
             self.layouts.segment.segment_list_entry,
@@ -135,17 +173,14 @@ impl NtHeap<'_, '_> {
         let (head, link) = (self.handle() + u64::from(head), u64::from(link));
         let (mut elements, end) = self.memory.list(head, self.bitness(), MAX_SEGMENTS);
         if let ListEnd::Broken(at) = end {
-            self.report(
-                at,
-                FindingKind::BrokenList {
-                    list: "segment list",
-                },
-            );
+            self.report_broken_list(at, "segment list");
             let first = self.handle() + link;
             if !elements.contains(&first) {
                 elements.insert(0, first);
             }
-            let behind = self.list_from_the_end(head);
+            let (behind, last) = self.list_from_the_end(head);
+            suspects.extend(at.checked_sub(link));
+            suspects.extend(last.and_then(|last| last.checked_sub(link)));
             let missed: Vec<u64> = behind
                 .into_iter()
                 .rev()
@@ -160,27 +195,30 @@ impl NtHeap<'_, '_> {
     }
 
     /// The elements of a broken list, last first, along the back links.
-    fn list_from_the_end(&self, head: u64) -> Vec<u64> {
+    /// And the one in front of them, which is none.
+    fn list_from_the_end(&self, head: u64) -> (Vec<u64>, Option<u64>) {
         let size = self.bitness().pointer_size();
         let read = |at: u64| self.memory.pointer(at, self.bitness());
         let mut elements: Vec<u64> = Vec::new();
         let mut seen = FxHashSet::default();
         let mut last = head;
         while let Some(previous) = last.checked_add(size).and_then(read) {
-            if previous == head
-                || read(previous) != Some(last)
+            if previous == head {
+                break;
+            }
+            if read(previous) != Some(last)
                 || !seen.insert(previous)
                 || elements.len() >= MAX_SEGMENTS
             {
-                break;
+                return (elements, Some(previous));
             }
             elements.push(previous);
             last = previous;
         }
-        elements
+        (elements, None)
     }
 
-    fn read_segment(&mut self, address: u64) -> Option<Segment> {
+    pub(super) fn read_segment(&mut self, address: u64) -> Option<Segment> {
         let layout = &self.layouts.segment;
         let header = self.memory.at(address, self.bitness());
         let signature = if self.is_xp() {
@@ -218,12 +256,7 @@ impl NtHeap<'_, '_> {
         ranges.retain(|range| range.start >= base && range.end() <= end);
         ranges.dedup_by(|next, previous| next.start < previous.end());
         if ranges.len() < count {
-            self.report(
-                address,
-                FindingKind::BrokenList {
-                    list: "list of uncommitted ranges",
-                },
-            );
+            self.report_broken_list(address, "list of uncommitted ranges");
         }
         Some(Segment {
             header: address,
@@ -235,6 +268,7 @@ impl NtHeap<'_, '_> {
             uncommitted_ranges,
             largest_uncommitted,
             ranges,
+            lost_header: false,
         })
     }
 
@@ -258,12 +292,7 @@ impl NtHeap<'_, '_> {
             })
             .collect();
         if let ListEnd::Broken(at) = end {
-            self.report(
-                at,
-                FindingKind::BrokenList {
-                    list: "list of uncommitted ranges",
-                },
-            );
+            self.report_broken_list(at, "list of uncommitted ranges");
         }
         ranges
     }
@@ -281,21 +310,11 @@ impl NtHeap<'_, '_> {
                 range.pointer(layout.address),
                 range.pointer(layout.size),
             ) else {
-                self.report(
-                    at,
-                    FindingKind::BrokenList {
-                        list: "list of uncommitted ranges",
-                    },
-                );
+                self.report_broken_list(at, "list of uncommitted ranges");
                 break;
             };
             if !seen.insert(at) || ranges.len() >= MAX_RANGES {
-                self.report(
-                    at,
-                    FindingKind::BrokenList {
-                        list: "list of uncommitted ranges",
-                    },
-                );
+                self.report_broken_list(at, "list of uncommitted ranges");
                 break;
             }
             ranges.push(UncommittedRange { start, size });

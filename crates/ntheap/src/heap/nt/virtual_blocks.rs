@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     address_space::{END, ListEnd},
-    blocks::{Block, FindingKind, Flow, Kind, State, Trace, Visitor},
+    blocks::{Block, Certainty, FindingKind, Flow, Kind, State, Trace, Visitor},
 };
 
 /// More virtual blocks than fit an address space.
@@ -32,25 +32,11 @@ impl NtHeap<'_, '_> {
         };
         let head = self.handle() + u64::from(head);
         let (elements, end) = self.memory.list(head, self.bitness(), MAX_BLOCKS);
+        let broken = end != ListEnd::Complete;
         if let ListEnd::Broken(at) = end {
-            self.report(
-                at,
-                FindingKind::BrokenList {
-                    list: "list of virtual blocks",
-                },
-            );
+            self.report_broken_list(at, "list of virtual blocks");
         }
-        let layout = &self.layouts.virtual_alloc;
         for element in elements {
-            let block = self.memory.at(element, self.bitness());
-            let read = || {
-                Some(VirtualBlock {
-                    element,
-                    committed: block.pointer(layout.commit_size)?,
-                    reserved: block.pointer(layout.reserve_size)?,
-                    entry: block.address(layout.busy_block)?,
-                })
-            };
             let fits = |block: &VirtualBlock| {
                 let size = block.committed.max(block.reserved);
                 block
@@ -58,7 +44,7 @@ impl NtHeap<'_, '_> {
                     .checked_add(size)
                     .is_some_and(|end| end <= END)
             };
-            match read() {
+            match self.read_virtual_block(element) {
                 Some(block) if fits(&block) => self.virtual_blocks.push(block),
                 Some(_) => {
                     let kind = FindingKind::BrokenStructure {
@@ -73,6 +59,21 @@ impl NtHeap<'_, '_> {
                 }
             }
         }
+        if broken {
+            self.adopt_virtual_blocks();
+        }
+    }
+
+    /// The fields of the element at this address.
+    pub(super) fn read_virtual_block(&self, element: u64) -> Option<VirtualBlock> {
+        let layout = &self.layouts.virtual_alloc;
+        let block = self.memory.at(element, self.bitness());
+        Some(VirtualBlock {
+            element,
+            committed: block.pointer(layout.commit_size)?,
+            reserved: block.pointer(layout.reserve_size)?,
+            entry: block.address(layout.busy_block)?,
+        })
     }
 
     pub(super) fn walk_virtual_blocks(&self, visitor: &mut dyn Visitor) -> Flow {
@@ -133,6 +134,11 @@ impl NtHeap<'_, '_> {
             flags: entry.flags,
             tag: self.tag(&entry),
             trace,
+            certainty: if self.unlisted_virtual.contains(&block.element) {
+                Certainty::Chain.max(self.certainty)
+            } else {
+                self.certainty
+            },
         })
     }
 

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     address_space::Window,
     blocks::{
-        Block, CONTINUE, Finding, FindingKind, Flow, Kind, Span, SpanKind, State, Trace, Visitor,
+        Block, CONTINUE, Certainty, Finding, FindingKind, Flow, Kind, Span, SpanKind, State, Trace,
+        Visitor,
     },
 };
 
@@ -80,7 +81,14 @@ impl NtHeap<'_, '_> {
                 }
                 other => {
                     let next = self.resynchronise(&mut window, at + self.unit(), limit);
-                    self.skip(at, next, other.is_some(), visitor)?;
+                    let slots = self.rescue_slots(&mut window, at, next, visitor)?;
+                    let readable = other.is_some();
+                    for slot in &slots {
+                        self.skip(at, slot.entry, readable, visitor)?;
+                        visitor.block(slot)?;
+                        at = slot.entry + slot.block_size;
+                    }
+                    self.skip(at, next, readable, visitor)?;
                     previous = None;
                     at = next;
                 }
@@ -151,6 +159,11 @@ impl NtHeap<'_, '_> {
             flags: entry.flags,
             tag: self.tag(entry),
             trace: Trace::None,
+            certainty: if segment.lost_header {
+                self.certainty.max(Certainty::Chain)
+            } else {
+                self.certainty
+            },
         };
         if entry.flags & BUSY == 0 {
             return visitor.block(&block);
@@ -192,8 +205,16 @@ impl NtHeap<'_, '_> {
             entry.flags & INTERNAL != 0
         };
         if may_hold_slots {
-            match self.lfh_container(area.address, at + size) {
-                Contents::Other => {}
+            match self.lfh_container(window, area.address, at + size) {
+                Contents::Other if xp => {}
+                Contents::Other => {
+                    // A container whose own header is lost, or a table.
+                    visitor.block(&block)?;
+                    return self
+                        .rescue_slots(window, area.address, at + size, visitor)?
+                        .iter()
+                        .try_for_each(|slot| visitor.block(slot));
+                }
                 Contents::Idle => block.internal = true,
                 Contents::Live(container) => {
                     block.internal = true;

@@ -5,7 +5,7 @@ use rustc_hash::FxHashSet;
 use super::{Root, trace_at};
 use crate::{
     address_space::AddressSpace,
-    blocks::{Block, FindingKind, Kind, State, Trace},
+    blocks::{Block, Certainty, FindingKind, Kind, State, Trace},
     layout::Layouts,
 };
 
@@ -31,6 +31,8 @@ pub struct PageBlock {
     pub trace: Trace,
     /// Identifier of the thread that allocated the block, or freed it; `None` before 14393.
     pub thread: Option<u32>,
+    /// What proves it: its record, or the stamps around it where that is lost.
+    pub certainty: Certainty,
 }
 
 impl PageBlock {
@@ -69,6 +71,7 @@ impl PageBlock {
             flags: u8::from(self.state == State::Busy),
             tag: 0,
             trace: self.trace,
+            certainty: self.certainty,
         }
     }
 }
@@ -200,6 +203,7 @@ impl<'s, 'a> Nodes<'s, 'a> {
                 state,
                 trace: trace_at(record.pointer(layout.stack_trace), self.root.xp),
                 thread: record.u32(layout.thread_id),
+                certainty: Certainty::Certain,
             })
         };
         let Some(block) = read() else {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     address_space::END,
-    blocks::{FindingKind, Flow, Kind, State},
+    blocks::{Certainty, FindingKind, Flow, Kind, State},
 };
 
 /// More large blocks than fit an address space.
@@ -126,6 +126,7 @@ impl SegmentHeap<'_, '_> {
                     bytes: Some(block.unused),
                     extra: block.extra,
                 },
+                certainty: Certainty::Certain,
             })
         })
     }

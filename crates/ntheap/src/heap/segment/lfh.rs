@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     address_space::Window,
-    blocks::{CONTINUE, FindingKind, Flow, Kind, SpanKind, State},
+    blocks::{CONTINUE, Certainty, FindingKind, Flow, Kind, SpanKind, State},
 };
 
 /// Bits of a slot in the bitmap of a subsegment.
@@ -171,6 +171,7 @@ impl SegmentHeap<'_, '_> {
                 kind: Kind::SegmentLfh,
                 internal: false,
                 unused,
+                certainty: Certainty::Certain,
             })?;
         }
         if missing > 0 {

@@ -16,6 +16,7 @@ mod header;
 mod keys;
 mod large;
 mod lfh;
+mod lost;
 mod place;
 mod prefix;
 mod ranges;

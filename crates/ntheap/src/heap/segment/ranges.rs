@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     address_space::{AddressSpace, Window},
-    blocks::{FindingKind, Flow, Kind, SpanKind, State},
+    blocks::{Certainty, FindingKind, Flow, Kind, SpanKind, State},
     layout::Layouts,
 };
 
@@ -322,6 +322,7 @@ impl SegmentHeap<'_, '_> {
                     bytes: Some(range.unused),
                     extra: range.extra,
                 },
+                certainty: Certainty::Certain,
             }),
             RangeKind::Lfh => self.walk_lfh(range, sink),
             RangeKind::Vs => self.walk_vs(range, sink),

@@ -2,7 +2,9 @@
 //! program sees.
 
 use super::{SegmentHeap, extra};
-use crate::blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Kind, Span, State, Visitor};
+use crate::blocks::{
+    Block, CONTINUE, Certainty, Finding, FindingKind, Flow, Kind, Span, State, Visitor,
+};
 
 /// A block as the heap's structures describe it.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,7 @@ pub(super) struct RawBlock {
     pub(super) kind: Kind,
     pub(super) internal: bool,
     pub(super) unused: Unused,
+    pub(super) certainty: Certainty,
 }
 
 /// What is known of the bytes at a block's end that the program did not ask for.
@@ -80,6 +83,7 @@ impl Sink for Emit<'_, '_, '_, '_> {
             flags: u8::from(raw.state == State::Busy),
             tag: 0,
             trace: crate::blocks::Trace::None,
+            certainty: raw.certainty,
         };
         if raw.unused.extra {
             block.flags |= extra::PRESENT;
