@@ -46,8 +46,12 @@ impl Process<'_, '_> {
 
     /// What a heap is by its segments and entries.
     fn lost_kind(&self, handle: u64) -> Option<HeapKind> {
-        const PAGE: u64 = 0x1000;
-        if handle == 0 || !handle.is_multiple_of(PAGE) {
+        const ALLOCATION_GRANULARITY: u64 = 0x10000;
+        let begins_allocation = self
+            .dump
+            .region_at(handle)
+            .is_none_or(|region| region.allocation_base == handle);
+        if handle == 0 || !handle.is_multiple_of(ALLOCATION_GRANULARITY) || !begins_allocation {
             return None;
         }
         let kind = if self.layouts.heap.segments.is_some() {

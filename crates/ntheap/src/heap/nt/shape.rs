@@ -15,7 +15,6 @@ impl NtHeap<'_, '_> {
         user_blocks: u64,
         end: u64,
     ) -> Option<Container> {
-        let key = self.lfh_key?;
         let layout = &self.layouts.user_data_header;
         let header = self.memory.at(user_blocks, self.bitness());
         let subsegment = header.pointer(layout.sub_segment)?;
@@ -28,27 +27,68 @@ impl NtHeap<'_, '_> {
             first: None,
             certainty: Certainty::Shape,
         };
+        if layout.busy_bitmap.is_some() {
+            // The number of bits is the first member of the bitmap.
+            container.count = header.pointer(layout.busy_bitmap)?;
+        }
         let first = if layout.encoded_offsets.is_some() {
-            let plain =
-                header.u32(layout.encoded_offsets)? ^ user_blocks as u32 ^ self.offsets_key?;
+            let encoded = header.u32(layout.encoded_offsets)? ^ user_blocks as u32;
+            let plain = match self.offsets_key {
+                Some(key) => encoded ^ key,
+                None => self.plain_offsets(window, &container, encoded)?,
+            };
             container.stride = (plain >> 16).into();
             u64::from(plain & 0xffff)
         } else if layout.first_allocation_offset.is_some() {
             container.stride = header.u16(layout.block_stride)?.into();
             u64::from(header.u16(layout.first_allocation_offset)?)
         } else {
-            let first = u64::from(layout.struct_size);
+            u64::from(layout.struct_size)
+        };
+        let start = user_blocks.checked_add(first)?;
+        let key = match self.lfh_key {
+            Some(key) => key,
+            None => self.key_of_slot(window, &container, start)?,
+        };
+        if container.stride == 0 {
             container.stride = self.stride_by_codes(window, &container, first, key)?;
-            first
-        };
-        container.first = Some(user_blocks.checked_add(first)?);
-        container.count = match layout.busy_bitmap {
-            // The number of bits is the first member of the bitmap.
-            Some(_) => header.pointer(layout.busy_bitmap)?,
-            None => (end.checked_sub(user_blocks + first)? / container.stride).min(u16::MAX.into()),
-        };
+        }
+        if layout.busy_bitmap.is_none() {
+            container.count = (end.checked_sub(start)? / container.stride).min(u16::MAX.into());
+        }
+        container.first = Some(start);
         self.shape_holds(window, &mut container, first, key)
             .then_some(container)
+    }
+
+    /// Stride and offset of the first slot, by an offset for which the key that the slot there implies
+    /// gives just that offset. The address of the `_LFH_HEAP` has to be known.
+    fn plain_offsets(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+        encoded: u32,
+    ) -> Option<u32> {
+        const STEP: usize = 8;
+        const FARTHEST: u64 = 0x4000;
+        let front_end = self.header.front_end.address as u32;
+        if front_end == 0 || container.count > u16::MAX.into() {
+            return None;
+        }
+        let lowest = u64::from(self.layouts.user_data_header.bitmap_data?)
+            + container.count.div_ceil(STEP as u64);
+        (lowest.next_multiple_of(STEP as u64)..lowest + FARTHEST)
+            .step_by(STEP)
+            .find_map(|first| {
+                let at = container.user_blocks + first;
+                let key = self.key_of_slot(window, container, at)?;
+                let plain = encoded ^ front_end ^ key;
+                let second = at.checked_add((plain >> 16).into())?;
+                let agrees = u64::from(plain & 0xffff) == first
+                    && (container.count == 1
+                        || self.key_of_slot(window, container, second) == Some(key));
+                agrees.then_some(plain)
+            })
     }
 
     fn shape_holds(

@@ -10,6 +10,8 @@ mod extent;
 mod segments;
 mod virtual_blocks;
 
+use rustc_hash::FxHashSet;
+
 use super::{EntryCodec, FrontEnd, FrontEndKind, NtHeap, Segment};
 use crate::blocks::{Certainty, FindingKind};
 
@@ -54,7 +56,36 @@ impl NtHeap<'_, '_> {
     /// Whether entries chain in the heap's segments, so that it is a heap without its header too.
     pub(crate) fn is_proved(&self) -> bool {
         let named = self.segments.iter().any(|segment| !segment.lost_header);
-        !self.segments.is_empty() && (named || self.header.codec.mask != 0) && self.codec_holds()
+        !self.segments.is_empty()
+            && self.codec_holds()
+            && (named || self.header.codec.mask != 0 || self.has_long_chain())
+    }
+
+    /// Whether a chain of entries is long enough to prove what has neither a key nor a checksum.
+    fn has_long_chain(&self) -> bool {
+        /// Entries, of this many sizes.
+        const ENTRIES: usize = 16;
+        const SIZES: usize = 4;
+        let mut window = self.memory.window();
+        self.segments.iter().any(|segment| {
+            let mut sizes = FxHashSet::default();
+            let mut count = 0;
+            let limit = segment.limit_at(segment.first_entry);
+            let mut at = self.resynchronise(&mut window, segment.first_entry, limit);
+            let mut previous = None;
+            while let Some(Some(entry)) = self.entry_at(&mut window, at, limit)
+                && previous.is_none_or(|size| size == entry.previous_size)
+            {
+                previous = Some(entry.size);
+                sizes.insert(entry.size);
+                count += 1;
+                at += u64::from(entry.size) * self.unit();
+                if count >= ENTRIES && sizes.len() >= SIZES {
+                    return true;
+                }
+            }
+            false
+        })
     }
 
     /// Infers the key of the entries where the one of the header does not decode them.

@@ -2,10 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{
-    super::{NtHeap, VirtualBlock},
-    extent::GRANULARITY,
-};
+use super::super::{NtHeap, VirtualBlock, entry::BUSY};
 
 /// `UnusedBytes` of a virtual block.
 const UNUSED_VIRTUAL: u8 = 4;
@@ -14,7 +11,7 @@ const PAGE: u64 = 0x1000;
 const MAX_FOUND: usize = 1 << 20;
 
 impl NtHeap<'_, '_> {
-    /// Takes in the elements that lie where allocations can begin, that decode under the heap's key
+    /// Takes in the elements at the beginning of a page that decode under the heap's key
     /// and that belong to a list which goes on in both directions as it should.
     pub(in super::super) fn adopt_virtual_blocks(&mut self) {
         let Some(head) = self.layouts.heap.virtual_allocd_blocks else {
@@ -27,8 +24,8 @@ impl NtHeap<'_, '_> {
             .ranges()
             .iter()
             .flat_map(|range| {
-                let first = range.start.checked_next_multiple_of(GRANULARITY);
-                (first.unwrap_or(u64::MAX)..range.end()).step_by(GRANULARITY as usize)
+                let first = range.start.checked_next_multiple_of(PAGE);
+                (first.unwrap_or(u64::MAX)..range.end()).step_by(PAGE as usize)
             })
             .filter(|at| !known.contains(at))
             .filter_map(|at| self.unlisted_virtual_block(at, head))
@@ -40,33 +37,50 @@ impl NtHeap<'_, '_> {
     }
 
     fn unlisted_virtual_block(&self, element: u64, head: u64) -> Option<VirtualBlock> {
-        let bitness = self.bitness();
-        let pointer = bitness.pointer_size();
-        let read = |at: u64| self.memory.pointer(at, bitness);
-        let (next, previous) = (read(element)?, read(element.checked_add(pointer)?)?);
-        // Where a neighbour is in the dump it has to point back; one at least must be, or be the head.
-        let forth = next == head || read(next.checked_add(pointer)?).is_none_or(|at| at == element);
-        let back = previous == head || read(previous).is_none_or(|at| at == element);
-        let linked = next == head
-            || previous == head
-            || read(next.checked_add(pointer)?) == Some(element)
-            || read(previous) == Some(element);
-        if !forth || !back || !linked || next == element {
-            return None;
-        }
         let block = self.read_virtual_block(element)?;
         let codec = &self.header.codec;
-        let raw = self
-            .memory
-            .u64(block.entry.checked_add(codec.header_offset())?)?;
-        let entry = codec.decode(raw);
-        let sound = codec.checksum_holds(&entry)
-            && entry.flags & 1 != 0
-            && (codec.xp || entry.unused == UNUSED_VIRTUAL)
-            && block.committed > 0
+        let header = block.entry.checked_add(codec.header_offset())?;
+        let sound = block.committed > 0
             && block.committed.is_multiple_of(PAGE)
             && block.reserved >= block.committed
+            && element.checked_add(block.reserved).is_some();
+        let entry = codec.decode(self.memory.u64(header).filter(|_| sound)?);
+        let sound = codec.checksum_holds(&entry)
+            && entry.flags & BUSY != 0
+            && (codec.xp || entry.unused == UNUSED_VIRTUAL)
             && u64::from(entry.size) <= block.committed;
-        sound.then_some(block)
+        (sound && self.is_on_list(element, head)).then_some(block)
+    }
+
+    /// Whether the links of an element lead to this head. Where they break in both directions, the
+    /// key has to do as a proof.
+    fn is_on_list(&self, element: u64, head: u64) -> bool {
+        let bitness = self.bitness();
+        let size = bitness.pointer_size();
+        let read = |at: u64| self.memory.pointer(at, bitness);
+        let field = |at: u64, field: u64| at.checked_add(field).and_then(read);
+        // `there` and `back` are the places of the two links.
+        let follow = |there: u64, back: u64| {
+            let mut at = element;
+            for _ in 0..MAX_FOUND {
+                let next = field(at, there)?;
+                if next == head {
+                    return Some(true);
+                }
+                if next == element {
+                    return Some(false);
+                }
+                if field(next, back)? != at {
+                    return None;
+                }
+                at = next;
+            }
+            Some(false)
+        };
+        match (follow(0, size), follow(size, 0)) {
+            (Some(true), _) | (_, Some(true)) => true,
+            (None, None) => self.header.codec.mask != 0,
+            _ => false,
+        }
     }
 }
