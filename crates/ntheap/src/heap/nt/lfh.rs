@@ -134,6 +134,17 @@ impl NtHeap<'_, '_> {
         CONTINUE
     }
 
+    /// Whether a slot with these eight header bytes is in use.
+    #[inline]
+    pub(super) fn is_busy_slot(&self, raw: u64) -> bool {
+        if self.header.codec.xp {
+            return self.header.codec.decode(raw).flags & BUSY != 0;
+        }
+        // Free slots have 80; slots that were never handed out can hold anything.
+        let unused = (raw >> 56) as u8;
+        unused & UNUSED_LFH != 0 && unused != UNUSED_LFH
+    }
+
     pub(super) fn slot(
         &self,
         window: &mut Window<'_, '_>,
@@ -146,13 +157,7 @@ impl NtHeap<'_, '_> {
         let Some(raw) = window.u64(at + codec.header_offset()) else {
             return ControlFlow::Continue(None);
         };
-        let busy = if codec.xp {
-            codec.decode(raw).flags & BUSY != 0
-        } else {
-            // Free slots have 80; slots that were never handed out can hold anything.
-            let unused = (raw >> 56) as u8;
-            unused & UNUSED_LFH != 0 && unused != UNUSED_LFH
-        };
+        let busy = self.is_busy_slot(raw);
         let mut block = Block {
             heap: self.handle(),
             container: container.subsegment,

@@ -57,8 +57,10 @@ impl NtHeap<'_, '_> {
             container.count = (end.checked_sub(start)? / container.stride).min(u16::MAX.into());
         }
         container.first = Some(start);
-        self.shape_holds(window, &mut container, first, key)
-            .then_some(container)
+        // One without a slot in use is kept for later: its subsegment is not lost, it has none.
+        (self.shape_holds(window, &mut container, first, key)
+            && self.has_busy_slot(window, &container, start))
+        .then_some(container)
     }
 
     /// Stride and offset of the first slot, by an offset for which the key that the slot there implies
@@ -89,6 +91,19 @@ impl NtHeap<'_, '_> {
                         || self.key_of_slot(window, container, second) == Some(key));
                 agrees.then_some(plain)
             })
+    }
+
+    fn has_busy_slot(
+        &self,
+        window: &mut Window<'_, '_>,
+        container: &Container,
+        start: u64,
+    ) -> bool {
+        let codec = &self.header.codec;
+        (0..container.count).any(|index| {
+            let at = start + index * container.stride + codec.header_offset();
+            window.u64(at).is_some_and(|raw| self.is_busy_slot(raw))
+        })
     }
 
     fn shape_holds(

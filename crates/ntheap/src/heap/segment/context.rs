@@ -15,8 +15,8 @@ pub(super) const PAGE: u64 = 0x1000;
 pub(super) const UNITS: u64 = 0x100;
 /// Units are pages in the first context and, on x64 from 16299 on, 64 KiB in the second. On x86 both
 /// contexts have pages, and the second stays empty.
-const SMALL_UNIT_SHIFT: u8 = 12;
-const LARGE_UNIT_SHIFT: u8 = 16;
+pub(super) const SMALL_UNIT_SHIFT: u8 = 12;
+pub(super) const LARGE_UNIT_SHIFT: u8 = 16;
 /// Number of contexts from 16299 on.
 const CONTEXTS: u64 = 2;
 /// More segments than fit an address space.
@@ -57,6 +57,8 @@ pub struct PageSegment {
     pub context: usize,
     /// The number that its signature encodes. All segments of a process encode the same.
     pub key: Option<u64>,
+    /// Whether its header is lost, so that its ranges are found by their own headers.
+    pub lost_header: bool,
 }
 
 /// Where the contexts of the heap at `handle` are, by a build's layouts; `None` where what is there
@@ -185,8 +187,7 @@ impl SegmentHeap<'_, '_> {
                 .memory
                 .list(context.list_head, self.bitness(), MAX_SEGMENTS);
             if let ListEnd::Broken(at) = end {
-                let list = "list of segments";
-                self.report(at, FindingKind::BrokenList { list });
+                self.report_broken_list(at, "list of segments");
             }
             for link in links {
                 let base = link & !(context.segment_size() - 1);
@@ -202,7 +203,11 @@ impl SegmentHeap<'_, '_> {
                     size: context.segment_size(),
                     context: index,
                     key: self.signature_key(&context, base),
+                    lost_header: false,
                 });
+            }
+            if end != ListEnd::Complete {
+                self.adopt_segments(index, &context);
             }
         }
         self.check_signatures();
@@ -212,7 +217,7 @@ impl SegmentHeap<'_, '_> {
     ///
     /// The signature covers the addresses of the segment and of its context. Before 16299 it is the
     /// segment's number (its address in units of its size) and the heap instead.
-    fn signature_key(&self, context: &Context, base: u64) -> Option<u64> {
+    pub(super) fn signature_key(&self, context: &Context, base: u64) -> Option<u64> {
         let segment = self.memory.at(base, self.bitness());
         let signature = segment.pointer(self.layouts.page_segment.signature)?;
         let place = if self.layouts.segment_heap.seg_contexts.is_none() {
@@ -233,7 +238,7 @@ impl SegmentHeap<'_, '_> {
         let mut foreign = Vec::new();
         let contexts = &self.contexts;
         self.segments.retain(|segment| {
-            if segment.key == Some(majority) {
+            if segment.key == Some(majority) || segment.lost_header {
                 return true;
             }
             foreign.push(segment.base);

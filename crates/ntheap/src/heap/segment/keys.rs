@@ -419,7 +419,7 @@ fn implied_lfh_keys(sample: &[Subsegment], unit: u64) -> Vec<u64> {
 }
 
 /// The sizes of the LFH's buckets: 64 steps of one unit, then four times 16 steps of growing width.
-fn bucket_sizes(unit: u64) -> impl Iterator<Item = u64> {
+pub(super) fn bucket_sizes(unit: u64) -> impl Iterator<Item = u64> {
     const SMALL: u64 = 64;
     const STEPS: u64 = 16;
     const STEP_UNITS: [u64; 4] = [4, 8, 16, 32];

@@ -133,12 +133,18 @@ impl SegmentHeap<'_, '_> {
         };
         let first = range.start + slots.first;
         self.span(range.start, first, SpanKind::ContainerHeader, sink)?;
-        self.walk_slots(&subsegment, slots, sink)?;
+        self.walk_slots(&subsegment, slots, range.certainty, sink)?;
         let end = first + subsegment.count * slots.size;
         self.idle(end, range.end(), SpanKind::Tail, sink)
     }
 
-    fn walk_slots<S: Sink>(&self, subsegment: &Subsegment, slots: Slots, sink: &mut S) -> Flow {
+    fn walk_slots<S: Sink>(
+        &self,
+        subsegment: &Subsegment,
+        slots: Slots,
+        certainty: Certainty,
+        sink: &mut S,
+    ) -> Flow {
         let mut window = self.memory.window();
         let mut map = self.memory.window();
         let freed = self.freed_slots(subsegment, slots, sink)?;
@@ -171,7 +177,7 @@ impl SegmentHeap<'_, '_> {
                 kind: Kind::SegmentLfh,
                 internal: false,
                 unused,
-                certainty: Certainty::Certain,
+                certainty,
             })?;
         }
         if missing > 0 {
@@ -184,6 +190,16 @@ impl SegmentHeap<'_, '_> {
             sink.finding(self.finding(subsegment.start, bytes, kind))?;
         }
         CONTINUE
+    }
+
+    /// Slots that are busy by the bitmap.
+    pub(super) fn busy_slots(&self, subsegment: &Subsegment) -> u64 {
+        let mut map = self.memory.window();
+        let is_busy = |&index: &u64| {
+            let bits = self.slot_bits(&mut map, subsegment, index);
+            bits.is_some_and(|bits| bits.busy)
+        };
+        (0..subsegment.count).filter(is_busy).count() as u64
     }
 
     /// What the bitmap says of a slot.

@@ -5,6 +5,7 @@
 //! * `ranges`: the page range descriptors of a segment, and stepping through its ranges;
 //! * `vs` and `lfh`: the chunks and slots inside ranges;
 //! * `large`: blocks with a mapping of their own;
+//! * `lost` and `shape`: segments and ranges whose headers are lost;
 //! * `place`: which range an address lies in;
 //! * `keys`: the keys that encode headers, proved on the heap itself;
 //! * `prefix`: the bytes that compatibility mode puts before each block;
@@ -20,6 +21,7 @@ mod lost;
 mod place;
 mod prefix;
 mod ranges;
+mod shape;
 mod sink;
 mod vs;
 
@@ -36,7 +38,8 @@ pub use ranges::{Range, RangeKind};
 
 use crate::{
     address_space::AddressSpace,
-    blocks::{CONTINUE, Finding, FindingKind, Flow, Span, SpanKind, Visitor},
+    blocks::{CONTINUE, Certainty, Finding, FindingKind, Flow, Span, SpanKind, Visitor},
+    dump::Region,
     layout::{Bitness, Layouts, SegmentLfhSubsegmentLayout},
     process::{HeapRef, Process},
 };
@@ -84,6 +87,12 @@ pub struct SegmentHeap<'p, 'a> {
     pub keys: Keys,
     /// What lies between the start of a block and the address that the program has.
     pub prefix: Prefix,
+    /// The regions of the process, empty where the dump does not describe them.
+    regions: &'p [Region],
+    /// What proves its blocks: its own structures from the header on, or what is left of them.
+    certainty: Certainty,
+    /// Whether its header is lost, so that nothing is known of its totals and large blocks.
+    lost_header: bool,
     findings: Vec<Finding>,
 }
 
@@ -130,24 +139,21 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
             large_blocks: Vec::new(),
             keys: Keys::default(),
             prefix: Prefix::None,
+            regions: &process.dump.regions,
+            certainty: Certainty::Certain,
+            lost_header: false,
             findings: Vec::new(),
         };
         match context::fitting_layouts(memory, &process.layouts, reference.handle) {
-            Some(layouts) => heap.layouts = layouts,
-            None => {
-                heap.header = Header::read(memory, &heap.layouts, reference.handle);
-                heap.report(
-                    reference.handle,
-                    FindingKind::BrokenStructure {
-                        structure: "_SEGMENT_HEAP",
-                        reason: "no segment contexts could be proved",
-                    },
-                );
-                return heap;
+            Some(layouts) => {
+                heap.layouts = layouts;
+                heap.read_contexts();
             }
+            None => heap.recover_contexts(),
         }
-        heap.header = Header::read(memory, &heap.layouts, reference.handle);
-        heap.read_contexts();
+        if !heap.lost_header {
+            heap.header = Header::read(memory, &heap.layouts, reference.handle);
+        }
         heap.read_segments();
         heap
     }
@@ -216,6 +222,21 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         }
     }
 
+    /// Whether the process had memory at an address that the dump does not hold.
+    fn is_absent(&self, address: u64) -> bool {
+        crate::dump::is_absent(self.memory, self.regions, address)
+    }
+
+    /// Reports where a list ends that should go on: broken, or not in the dump from there on.
+    fn report_broken_list(&mut self, address: u64, list: &'static str) {
+        let kind = if self.is_absent(address) {
+            FindingKind::MissingStructure { structure: list }
+        } else {
+            FindingKind::BrokenList { list }
+        };
+        self.report(address, kind);
+    }
+
     fn report(&mut self, address: u64, kind: FindingKind) {
         self.findings.push(self.finding(address, 0, kind));
     }
@@ -263,7 +284,7 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
     fn check_totals(&mut self) {
         let found: u64 = self.segments.iter().map(|segment| segment.size).sum();
         let recorded = self.header.reserved;
-        if recorded < found {
+        if recorded < found && !self.lost_header && self.memory.u8(self.handle()).is_some() {
             self.report(
                 self.handle(),
                 FindingKind::Totals {

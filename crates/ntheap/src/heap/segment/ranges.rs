@@ -42,8 +42,10 @@ pub struct Range {
     pub size: u64,
     /// Bytes at its end that the program did not ask for.
     pub unused: u64,
-    extra: bool,
-    signed: bool,
+    pub(super) extra: bool,
+    pub(super) signed: bool,
+    /// What proves it: its descriptor, or what begins at its first page.
+    pub(super) certainty: Certainty,
 }
 
 impl Range {
@@ -170,6 +172,7 @@ impl<'l> Descriptors<'l> {
             unused: unused.into(),
             extra,
             signed: signature == TREE_SIGNATURE,
+            certainty: Certainty::Certain,
         })
     }
 }
@@ -255,6 +258,7 @@ impl SegmentHeap<'_, '_> {
                     unused: 0,
                     extra: false,
                     signed: false,
+                    certainty: Certainty::Certain,
                 });
             let range = match range.kind {
                 RangeKind::None => Range {
@@ -267,6 +271,16 @@ impl SegmentHeap<'_, '_> {
                     ..range
                 },
                 _ => range,
+            };
+            let range = match range.kind {
+                RangeKind::None => self
+                    .range_by_shape(segment, context, index)
+                    .unwrap_or(range),
+                _ => range,
+            };
+            let range = Range {
+                certainty: range.certainty.max(self.certainty),
+                ..range
             };
             index += range.size >> context.unit_shift;
             match ranges.last_mut() {
@@ -322,7 +336,7 @@ impl SegmentHeap<'_, '_> {
                     bytes: Some(range.unused),
                     extra: range.extra,
                 },
-                certainty: Certainty::Certain,
+                certainty: range.certainty,
             }),
             RangeKind::Lfh => self.walk_lfh(range, sink),
             RangeKind::Vs => self.walk_vs(range, sink),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     address_space::Window,
-    blocks::{CONTINUE, Certainty, FindingKind, Flow, Kind, SpanKind, State},
+    blocks::{CONTINUE, FindingKind, Flow, Kind, SpanKind, State},
     layout::Bitness,
 };
 
@@ -265,7 +265,7 @@ impl SegmentHeap<'_, '_> {
             kind: Kind::Vs,
             internal: bits.is_some_and(|bits| bits & SKIP_DURING_WALK != 0),
             unused,
-            certainty: Certainty::Certain,
+            certainty: range.certainty,
         }
     }
 
