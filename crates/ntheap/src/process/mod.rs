@@ -17,6 +17,7 @@ mod environment;
 mod flags;
 mod heap_list;
 mod lost_heaps;
+mod lost_roots;
 mod page_heaps;
 mod probe;
 
@@ -26,6 +27,7 @@ pub use build::BuildSource;
 pub(crate) use environment::{native_peb, wow64_peb, wow64_tebs};
 pub use flags::{GlobalFlag, global_flags};
 pub use heap_list::{HeapKind, HeapRef, HeapSource};
+use lost_roots::LostRoot;
 pub(crate) use page_heaps::root_of as page_heap_root;
 
 use crate::{
@@ -164,6 +166,8 @@ pub struct Process<'d, 'a> {
     pub normal_heaps: Vec<HeapRef>,
     /// What is missing or in doubt.
     pub problems: Vec<Problem>,
+    /// Page heaps whose root is lost.
+    pub(crate) lost_roots: Vec<LostRoot>,
 }
 
 /// How to look at a process.
@@ -235,6 +239,7 @@ impl<'d, 'a> Process<'d, 'a> {
             heaps: Vec::new(),
             normal_heaps: Vec::new(),
             problems: Vec::new(),
+            lost_roots: Vec::new(),
         };
         process.judge_build();
         process.layouts = Layouts::for_build(process.build, bitness);

@@ -9,7 +9,7 @@ use super::{HeapKind, HeapRef, HeapSource, Problem, Process};
 use crate::address_space::ListEnd;
 
 /// Distance from the handle to its root.
-const ROOT_DISTANCE: u64 = 0x1000;
+pub(super) const ROOT_DISTANCE: u64 = 0x1000;
 /// `_DPH_HEAP_ROOT.Signature`.
 const ROOT_SIGNATURE: u32 = 0xffee_ddcc;
 /// The bit of `NtGlobalFlag` that turns page heap on.
@@ -44,13 +44,15 @@ impl Process<'_, '_> {
             });
         }
         let field = self.layouts.dph_root.normal_heap;
-        let behind: Vec<u64> = page_heaps
+        let mut behind: Vec<u64> = page_heaps
             .iter()
             .filter_map(|&(handle, _)| {
                 let root = self.memory().at(root_of(handle)?, self.bitness);
                 root.pointer(field).filter(|&normal| normal != 0)
             })
             .collect();
+        self.pair_lost_roots(&listed, &behind);
+        behind.extend(self.lost_roots.iter().filter_map(|root| root.normal));
         let is_page_heap = |handle: u64| page_heaps.iter().any(|heap| heap.0 == handle);
         let (normal, mut left): (Vec<_>, Vec<_>) = listed
             .into_iter()
@@ -106,6 +108,10 @@ impl Process<'_, '_> {
                 found.push((handle, HeapSource::Scan));
             }
         }
+        let known: Vec<u64> = found.iter().map(|heap| heap.0).collect();
+        self.find_lost_roots(&known);
+        let lost = self.lost_roots.iter().map(|root| root.handle);
+        found.extend(lost.map(|handle| (handle, HeapSource::Scan)));
         found
     }
 

@@ -26,6 +26,7 @@ struct Slot {
     at: u64,
     /// Index in its container, as the header says (8 and later).
     index: u16,
+    busy: bool,
 }
 
 impl NtHeap<'_, '_> {
@@ -64,9 +65,13 @@ impl NtHeap<'_, '_> {
         while at < to {
             match self.owner_by_code(window, at, key) {
                 Ok(Some(owner)) if !is_covered(at) => {
-                    let index = window.u16(at + self.header.codec.header_offset() + 4);
-                    let index = index.unwrap_or(0);
-                    groups.entry(owner).or_default().push(Slot { at, index });
+                    let header = at + self.header.codec.header_offset();
+                    let slot = Slot {
+                        at,
+                        index: window.u16(header + 4).unwrap_or(0),
+                        busy: window.u64(header).is_some_and(|raw| self.is_busy_slot(raw)),
+                    };
+                    groups.entry(owner).or_default().push(slot);
                 }
                 Ok(_) => {}
                 // Not in the dump.
@@ -81,6 +86,10 @@ impl NtHeap<'_, '_> {
             at += self.unit();
         }
         for (owner, slots) in groups {
+            // What was left of a container in memory that serves something else holds nothing.
+            if !slots.iter().any(|slot| slot.busy) {
+                continue;
+            }
             let Some(container) = self.container_of_slots(owner, &slots, to) else {
                 continue;
             };

@@ -27,10 +27,12 @@ mod information;
 mod light;
 mod nodes;
 mod root;
+mod search;
 
 pub use information::{BlockInformation, Stamp};
 pub use nodes::PageBlock;
 pub use root::Root;
+pub(crate) use search::informations;
 
 use super::{Heap, LockState};
 use crate::{
@@ -79,7 +81,14 @@ impl<'p, 'a> PageHeap<'p, 'a> {
     pub fn open(process: &'p Process<'_, 'a>, reference: &HeapRef) -> Self {
         let memory = process.memory();
         let layouts = &process.layouts;
-        let root = Root::read(memory, layouts, reference.handle);
+        let mut root = Root::read(memory, layouts, reference.handle);
+        let lost = process
+            .lost_roots
+            .iter()
+            .find(|root| root.handle == reference.handle);
+        if let Some(lost) = lost {
+            root.normal_heap = lost.normal.unwrap_or(0);
+        }
         let mut nodes = Nodes::new(memory, layouts, root);
         let (busy, freed) = (nodes.busy(), nodes.freed());
         let problems = nodes.problems;
@@ -101,7 +110,13 @@ impl<'p, 'a> PageHeap<'p, 'a> {
         for (address, kind) in problems {
             heap.findings.push(heap.finding(address, 0, kind));
         }
-        heap.check_counts();
+        let counted = heap.root.busy_blocks == heap.busy.len() as u64;
+        if lost.is_some() || !counted || !heap.findings.is_empty() {
+            heap.search_blocks();
+        }
+        if lost.is_none() {
+            heap.check_counts();
+        }
         heap
     }
 
