@@ -1,0 +1,62 @@
+//! Dumps that this suite damages itself: how much of what is there is still found, and whether the
+//! result says that it is not all.
+//!
+//! * `image`: editing a minidump;
+//! * `subject`: the dumps, and what is in them while they are whole;
+//! * `score`: damage, and what is found behind it;
+//! * `classes`: the classes of damage.
+//!
+//! `docs/robustness.md` has the figures. With `NTHEAP_ORACLE` set the oracle's dumps are damaged, else
+//! those of `testdata/`; `NTHEAP_DAMAGE_CLASS` picks classes by a part of their names.
+
+mod classes;
+#[path = "../support/oracle.rs"]
+mod finder;
+mod image;
+mod score;
+mod subject;
+
+use rayon::prelude::*;
+
+use score::{Score, Table, judge};
+
+#[test]
+fn what_is_there_is_found() {
+    let only = std::env::var("NTHEAP_DAMAGE_CLASS").unwrap_or_default();
+    let mut classes = classes::all();
+    classes.retain(|class| class.name.contains(&only));
+    let scores: Vec<(usize, &'static str, Score)> = subject::paths()
+        .par_iter()
+        .flat_map_iter(|path| {
+            let subject = subject::open(path);
+            let judged = classes.iter().enumerate().map(|(index, class)| {
+                let mut score = Score::default();
+                (class.damage)(&subject, &mut |case| {
+                    score.add(judge(&subject, class, &case));
+                });
+                (index, subject.generation, score)
+            });
+            judged.collect::<Vec<_>>()
+        })
+        .collect();
+    let mut table = Table::default();
+    for (class, generation, score) in scores {
+        table.add(class, generation, score);
+    }
+    println!("{}", table.markdown(&classes));
+    let mut failed = Vec::new();
+    for (index, class) in classes.iter().enumerate() {
+        let score = table.class(index);
+        score
+            .examples
+            .iter()
+            .for_each(|example| println!("{example}"));
+        if !score.reaches(class.floor) {
+            failed.push(class.name);
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "not enough, or too much, or not said: {failed:?}"
+    );
+}
