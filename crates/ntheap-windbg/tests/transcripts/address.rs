@@ -1,65 +1,87 @@
-//! Proofs about `!address`.
+//! `!address`: what the debugger does not map.
 
-use ntheap::process::{HeapKind, Process};
+use crate::{
+    context::Context,
+    corrections::Correction,
+    lines::{Lines, key, words},
+};
+
+pub(crate) const CORRECTIONS: &[Correction] = &[
+    Correction {
+        class: "!address -summary: regions of the environment block not mapped",
+        applies: |context| context.typed == SUMMARY,
+        correct: |context, theirs| {
+            let failed = theirs
+                .iter()
+                .any(|line| line.starts_with("*** Failure in mapping Other"));
+            failed && summary(context, theirs, false) == Some(true)
+        },
+    },
+    Correction {
+        class: "!address: segments of segment heaps not mapped",
+        applies: |context| context.is("!address ") && context.has_segment_heaps(),
+        correct: |context, theirs| {
+            let failed = theirs
+                .iter()
+                .any(|line| line.starts_with("*** Failure in mapping Heap"));
+            match context.typed == SUMMARY {
+                true => failed && summary(context, theirs, true) == Some(true),
+                false => region(context, theirs),
+            }
+        },
+    },
+];
+
+const SUMMARY: &str = "!address -summary";
+const FAILURE: &str = "*** Failure in mapping ";
 
 fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(&text.replace('`', ""), 16).ok()
 }
 
-/// The debugger misses types of the environment block, and counts what it can't map as unknown.
-pub(crate) fn summary(expected: &str, actual: &str) -> Option<&'static str> {
-    /// What is not compared as it stands: the two rows' sums, and the sorted rest.
-    fn parts(text: &str, heaps: bool) -> Option<(u64, u64, Vec<&str>)> {
+/// The debugger misses types of the environment block, and counts what it can't map as unknown; so
+/// it does with heaps that it can't read.
+fn summary(context: &Context<'_, '_>, theirs: &mut Lines, heaps: bool) -> Option<bool> {
+    /// What is not compared as it stands: these rows' sums, and the sorted rest.
+    fn parts(lines: &[String], heaps: bool) -> Option<(u64, u64, Vec<&String>)> {
         let (mut count, mut size, mut rest) = (0, 0, Vec::new());
-        let lost = |line: &str| {
-            line.starts_with("Other ")
-                || line.starts_with("<unknown> ")
-                || heaps && line.starts_with("Heap ")
-        };
         let mut largest = false;
-        for line in text.lines() {
+        for line in lines {
             largest |= line.starts_with("--- Largest");
-            if lost(line) {
-                let mut words = line.split_whitespace().skip(1);
-                if !largest {
-                    count += words.next()?.parse::<u64>().ok()?;
-                    size += hex(words.next()?)?;
-                }
-            } else if !line.starts_with("*** Failure in mapping ") {
-                rest.push(line);
+            let lost = matches!(key(line), "Other" | "<unknown>") || heaps && key(line) == "Heap";
+            if !lost {
+                rest.extend((!line.starts_with(FAILURE)).then_some(line));
+            } else if !largest {
+                let words = words(line);
+                count += words.get(1)?.parse::<u64>().ok()?;
+                size += hex(words.get(2)?)?;
             }
         }
         rest.sort_unstable();
         Some((count, size, rest))
     }
-    let heaps = expected.contains("*** Failure in mapping Heap");
-    let class = if heaps {
-        "!address: segments of segment heaps not mapped"
-    } else if expected.contains("*** Failure in mapping Other") {
-        "!address -summary: regions of the environment block not mapped"
-    } else {
-        return None;
-    };
     // With fewer cuts there are fewer regions.
-    let (theirs, ours) = (parts(expected, heaps)?, parts(actual, heaps)?);
-    (theirs.1 == ours.1 && (heaps || theirs.0 == ours.0) && theirs.2 == ours.2).then_some(class)
+    let (wrong, right) = (parts(theirs, heaps)?, parts(&context.ours.lines, heaps)?);
+    let proved = wrong.1 == right.1 && (heaps || wrong.0 == right.0) && wrong.2 == right.2;
+    if proved {
+        theirs.clone_from(&context.ours.lines);
+    }
+    Some(proved)
 }
 
 /// Of segment heaps the debugger maps nothing but the handle's region.
-pub(crate) fn region(
-    process: &Process<'_, '_>,
-    expected: &str,
-    actual: &str,
-) -> Option<&'static str> {
-    let kept = |text: &str| -> Vec<String> {
-        let lines = text.lines();
-        let lines = lines.filter(|l| !l.starts_with("Usage:") && !l.starts_with("More info:"));
-        lines.map(str::to_owned).collect()
-    };
-    let segment_heaps = process.heaps.iter().any(|h| h.kind == HeapKind::Segment);
-    (segment_heaps
-        && expected.contains("<unknown>")
-        && actual.contains("heap owning the address")
-        && kept(expected) == kept(actual))
-    .then_some("!address: segments of segment heaps not mapped")
+fn region(context: &Context<'_, '_>, theirs: &mut Lines) -> bool {
+    fn kept(lines: &[String]) -> Vec<&String> {
+        let advice = |line: &&String| line.starts_with("Usage:") || line.starts_with("More info:");
+        lines.iter().filter(|line| !advice(line)).collect()
+    }
+    let ours = &context.ours.lines;
+    let told = |lines: &[String], text| lines.iter().any(|line| line.contains(text));
+    let proved = told(theirs, "<unknown>")
+        && told(ours, "heap owning the address")
+        && kept(theirs) == kept(ours);
+    if proved {
+        theirs.clone_from(ours);
+    }
+    proved
 }

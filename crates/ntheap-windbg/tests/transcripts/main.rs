@@ -5,40 +5,45 @@
 //! normalised, and the debugger's messages about its own symbols and progress are left out.
 //!
 //! A transcript that differs fails the test unless the difference is proved to be an error of the
-//! debugger: see `excuse`, and `docs/fidelity.md`.
+//! debugger: see `corrections`, and `docs/fidelity.md`.
 
 mod address;
-mod excuse;
-mod frames;
-mod headers;
-mod listing;
+mod context;
+mod corrections;
+mod entries;
+mod find;
+mod lines;
+mod lists;
 mod misplaced;
+mod names;
 mod regions;
-mod report;
-mod rows;
+mod reports;
 mod segment_blocks;
-mod segment_report;
-mod segment_x;
-mod slots;
 mod stat;
-mod symbols;
+mod summary;
 mod transcript;
 mod triage;
 mod unreachable;
 mod xp;
 
-use std::{collections::BTreeMap, env, fs, path::Path, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::Path,
+    sync::Mutex,
+};
 
 use ntheap::{
-    blocks::Block,
     dump::{Dump, DumpFile},
     heap::Heaps,
     process::Process,
 };
 use ntheap_symbols::{DumpNames, SymbolPath, Symbols};
-use ntheap_windbg::{CommandError, Session};
+use ntheap_windbg::CommandError;
 use rayon::prelude::*;
 
+use context::{Context, Model};
+use lines::split;
 use ntheap_synth::oracle::oracle;
 use transcript::{Transcript, transcripts};
 
@@ -47,7 +52,9 @@ use transcript::{Transcript, transcripts};
 struct Tally {
     compared: usize,
     identical: usize,
-    excused: BTreeMap<&'static str, usize>,
+    proved: usize,
+    /// How many transcripts show an error of each class; some show several.
+    classes: BTreeMap<&'static str, usize>,
     not_yet: usize,
     failing: usize,
 }
@@ -73,26 +80,27 @@ fn commands_print_what_the_debugger_prints() {
     let mut report = report.into_inner().expect("no test thread panicked");
     report.sort();
     report.iter().for_each(|text| println!("{text}"));
-    println!("{:24} compared identical excused not-yet failing", "");
+    println!("{:24} compared identical  proved not-yet failing", "");
     let tallies = tallies.into_inner().expect("no test thread panicked");
     let mut total = Tally::default();
     for (kind, tally) in &tallies {
         print(kind, tally);
         total.compared += tally.compared;
         total.identical += tally.identical;
+        total.proved += tally.proved;
         total.not_yet += tally.not_yet;
         total.failing += tally.failing;
-        for (class, count) in &tally.excused {
-            *total.excused.entry(class).or_default() += count;
+        for (class, count) in &tally.classes {
+            *total.classes.entry(class).or_default() += count;
         }
     }
     print("all", &total);
-    for (class, count) in &total.excused {
+    for (class, count) in &total.classes {
         println!("    {count:5} {class}");
     }
     let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/fidelity.md");
     let documents = fs::read_to_string(documents).expect("the document of the classes");
-    for class in total.excused.keys() {
+    for class in corrections::classes() {
         let row = format!("\n| {class}");
         assert!(documents.contains(&row), "docs/fidelity.md lacks {class}");
     }
@@ -106,11 +114,7 @@ fn commands_print_what_the_debugger_prints() {
 fn print(kind: &str, tally: &Tally) {
     println!(
         "{kind:24} {:8} {:9} {:7} {:7} {:7}",
-        tally.compared,
-        tally.identical,
-        tally.excused.values().sum::<usize>(),
-        tally.not_yet,
-        tally.failing
+        tally.compared, tally.identical, tally.proved, tally.not_yet, tally.failing
     );
 }
 
@@ -130,7 +134,7 @@ fn run(
     let process = Process::of(&dump).expect("the dump has heaps");
     let names = DumpNames::new(&dump, symbols);
     let heaps = Heaps::of(&process);
-    let mut session = Session::new(&heaps, &names);
+    let model = Model::new(&heaps, &names, transcript);
     for command in &transcript.commands {
         // What changes how others print is carried out in any case.
         let skipped = !format!("{} {}", transcript.label, command.typed).contains(&only);
@@ -138,12 +142,19 @@ fn run(
             continue;
         }
         let mut actual = String::new();
-        let result = session.execute(&command.typed(), &mut actual);
+        let result = model
+            .session
+            .borrow_mut()
+            .execute(&command.typed(), &mut actual);
         let not_yet = matches!(
             result,
             Err(CommandError::Unknown { .. } | CommandError::Unavailable { .. })
         );
         let expected = command.expected();
+        let proof = match actual == expected || not_yet {
+            true => Ok(BTreeSet::new()),
+            false => corrections::prove(&Context::new(&model, command, split(&actual)), &expected),
+        };
         let mut tallies = tallies.lock().expect("no test thread panicked");
         let tally = tallies.entry(command.kind()).or_default();
         tally.compared += 1;
@@ -151,26 +162,21 @@ fn run(
             tally.not_yet += 1;
         } else if actual == expected {
             tally.identical += 1;
-        } else if let Some(class) =
-            symbols::excuse(&process, transcript, command, &expected, &actual)
-                .or_else(|| excuse::excuse(&process, &mut session, command, &expected, &actual))
-        {
-            *tally.excused.entry(class).or_default() += 1;
+        } else if let Ok(classes) = &proof {
+            tally.proved += 1;
+            for class in classes {
+                *tally.classes.entry(class).or_default() += 1;
+            }
         } else {
             tally.failing += 1;
             let mut text = format!("{}: {}", transcript.label, command.typed);
             if let Err(error) = result {
                 text += &format!("\n      {error}");
             }
-            if show > 0 {
-                text += &transcript::difference(&expected, &actual, show);
+            if let Err(left) = proof {
+                text += &transcript::difference(&left, show);
             }
             report.lock().expect("no test thread panicked").push(text);
         }
     }
-}
-
-/// The innermost block that holds `address`.
-fn block_at(process: &Process<'_, '_>, address: u64) -> Option<Block> {
-    Heaps::of(process).block_at(address)
 }

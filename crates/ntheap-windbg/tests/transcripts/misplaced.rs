@@ -7,91 +7,68 @@
 
 use std::collections::BTreeSet;
 
-use ntheap::{
-    blocks::{Block, CONTINUE, Flow, Kind, Visitor},
-    heap::Heap,
-    process::Process,
+use ntheap::blocks::Kind;
+
+use crate::{
+    context::Context,
+    lines::{Lines, hex, words},
+    regions,
 };
-use ntheap_windbg::Session;
 
-use crate::{excuse::hex, regions};
+pub(crate) const CLASS: &str = "-l: slots of Windows 8.1's LFH looked for in the wrong places";
 
-const CLASS: &str = "-l: slots of Windows 8.1's LFH looked for in the wrong places";
-
-#[derive(Default)]
-struct Blocks {
-    busy_slots: usize,
-    blocks: Vec<Block>,
-}
-
-impl Visitor for Blocks {
-    fn block(&mut self, block: &Block) -> Flow {
-        if block.kind != Kind::Lfh {
-            self.blocks.push(*block);
-        } else if block.is_user_block() {
-            self.busy_slots += 1;
-        }
-        CONTINUE
-    }
-}
-
-/// The class, if the list is one of blocks and misplaced slots, and counts all blocks outside the LFH.
-pub(crate) fn excuse(
-    process: &Process<'_, '_>,
-    session: &mut Session<'_, '_>,
-    expected: &str,
-    actual: &str,
-) -> Option<&'static str> {
+/// Whether the list is one of blocks and misplaced slots, and counts all blocks outside the LFH.
+pub(crate) fn is_proved(context: &Context<'_, '_>, theirs: &Lines) -> Option<bool> {
     // Slots overlap with what does lie in their places.
-    expected
-        .contains("\nConflicting descriptors ")
-        .then_some(())?;
-    let mut all = Blocks::default();
-    let mut misplaced = BTreeSet::new();
-    for reference in &process.heaps {
-        let _ = Heap::open(process, reference).walk(&mut all);
-        let mut listed = String::new();
-        let command = format!("!heap -hl {:x}", reference.handle);
-        session.execute(&command, &mut listed).ok()?;
-        if let Some((_, listed)) = regions::as_listed(process, &listed, &listed) {
-            misplaced.extend(regions::slots(&listed));
-        }
-    }
-    let count = |text: &str| -> Option<usize> {
-        let rest = text.split_once("\nScanning references from ")?.1;
+    let complaints = theirs
+        .iter()
+        .filter(|line| line.starts_with("Conflicting descriptors "));
+    let complaints = complaints.count();
+    let containers = regions::misplaced(context);
+    let walks = || context.model.walks().iter().flat_map(|walk| &walk.blocks);
+    let slots = walks()
+        .filter(|block| block.kind == Kind::Lfh && block.is_user_block())
+        .count();
+    let count = |lines: &[String]| -> Option<usize> {
+        let mut lines = lines.iter();
+        let rest = lines.find_map(|line| line.strip_prefix("Scanning references from "))?;
         rest.split(' ').next()?.parse().ok()
     };
     // What lies in the wrong places can be a free slot or a busy one.
-    let others = count(actual)? - all.busy_slots;
-    (others..=others + misplaced.len())
-        .contains(&count(expected)?)
-        .then_some(())?;
-    let heaps = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| line.starts_with("Heap "));
-        lines.map(str::to_owned).collect()
-    };
-    (heaps(expected) == heaps(actual)).then_some(())?;
-    let blocks: BTreeSet<(u64, u64, u64)> = all
-        .blocks
+    let others = count(&context.ours.lines)? - slots;
+    let misplaced = containers
         .iter()
+        .map(|container| container.count as usize)
+        .sum::<usize>();
+    let counted = (others..=others + misplaced).contains(&count(theirs)?);
+    let heaps = |lines: &[String]| -> Vec<String> {
+        lines
+            .iter()
+            .filter(|line| line.starts_with("Heap "))
+            .cloned()
+            .collect()
+    };
+    let blocks: BTreeSet<(u64, u64, u64)> = walks()
+        .filter(|block| block.kind != Kind::Lfh)
         .map(|block| (block.entry, block.address, block.block_size))
         .collect();
-    let rows = expected.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let row = words.len() >= 7 && line.len() > 60 && hex(words[0]).is_some();
-        row.then_some(words)
+    let rows = theirs.iter().map(|line| words(line)).filter(|words| {
+        words.len() >= 7 && words[0].len() == context.digits() && hex(words[0]).is_some()
     });
     let (mut any, mut garbage) = (false, 0);
     for words in rows {
         any = true;
         let (entry, user, size) = (hex(words[0])?, hex(words[1])?, hex(words[4])?);
-        let known = match words.last()?.starts_with("LFH;") {
-            true => misplaced.contains(&(entry, size)),
+        let slot = words.iter().any(|word| word.starts_with("LFH;"));
+        let known = match slot {
+            true => containers.iter().any(|container| {
+                container.wrong_slot(entry) == Some(entry) && container.slot.block_size == size
+            }),
             false => blocks.contains(&(entry, user, size)),
         };
         garbage += usize::from(!known);
     }
     // What is no entry was read from the bytes of one, which the complaints are about.
-    let complaints = expected.matches("\nConflicting descriptors ").count();
-    (any && garbage <= complaints).then_some(CLASS)
+    let same = heaps(theirs) == heaps(&context.ours.lines);
+    Some(any && counted && same && complaints > 0 && garbage <= complaints)
 }

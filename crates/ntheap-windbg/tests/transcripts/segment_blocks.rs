@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::{
-        Heap,
+        Heap, Heaps,
         segment::{Extra, PageRange, RangeKind},
     },
     layout::Bitness,
-    process::{HeapKind, Process},
+    process::Process,
 };
 
-use crate::{excuse::hex, unreachable::Target};
+use crate::{lines::hex, unreachable::Target};
 
 /// `FLG_USER_STACK_TRACE_DB`.
 const TRACES: u32 = 0x1000;
@@ -69,7 +69,8 @@ pub(crate) fn target(block: &Block) -> Target {
 }
 
 impl Segments {
-    pub(crate) fn of(process: &Process<'_, '_>, newer: bool) -> Self {
+    pub(crate) fn of(heaps: &Heaps<'_, '_>, newer: bool) -> Self {
+        let process = heaps.process();
         let mut segments = Segments {
             bitness: process.bitness,
             newer,
@@ -78,10 +79,8 @@ impl Segments {
             handles: Vec::new(),
             counted: 0,
         };
-        let references = process.heaps.iter();
-        for reference in references.filter(|heap| heap.kind == HeapKind::Segment) {
-            let opened = Heap::open(process, reference);
-            let Heap::Segment(heap) = &opened else {
+        for opened in heaps {
+            let Heap::Segment(heap) = opened else {
                 continue;
             };
             let mut program = Program::default();
@@ -92,7 +91,7 @@ impl Segments {
                 let extra = heap.extra(&block);
                 segments.blocks.insert(block.entry, (block, place, extra));
             }
-            segments.handles.push(reference.handle);
+            segments.handles.push(heap.handle());
         }
         segments
     }

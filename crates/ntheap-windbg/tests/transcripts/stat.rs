@@ -1,216 +1,243 @@
-//! `!heap -stat`: what the 2015 extension is bound to print, computed with its errors.
-//!
-//! The tables are made again from the blocks with one or more known errors of the extension's walk;
-//! a difference is proved if exactly its output comes out.
+//! `!heap -stat`: the tables of the 2015 extension, made again from the blocks with its errors.
 
 use ntheap::{
     blocks::{Block, Kind},
-    heap::{Heap, Heaps},
     layout::Bitness,
-    process::{HeapKind, HeapRef, Process},
+    process::HeapKind,
     stats::{self, HeapStatistics, Order, SizeCounts},
 };
 use ntheap_windbg as windbg;
 
-use crate::{excuse, listing::capped, slots::Walk, xp};
+use crate::{
+    context::{Context, Walk},
+    corrections::Correction,
+    lines::{Lines, hex, split, words},
+    lists::capped,
+    xp,
+};
 
-/// The errors of the walk.
+pub(crate) const CORRECTIONS: &[Correction] = &[
+    Correction {
+        class: "-stat: segment heaps listed as NT heaps",
+        applies: |context| context.typed == "!heap -stat",
+        correct: without_segment_heaps,
+    },
+    Correction {
+        class: "-stat: an address as the size of virtual blocks",
+        applies: |context| context.typed == "!heap -stat",
+        correct: |context, theirs| {
+            let proved = virtual_bytes(context, theirs) == Some(true);
+            if proved {
+                theirs.clone_from(&context.ours.lines);
+            }
+            proved
+        },
+    },
+    Correction {
+        class: "-stat: LFH slots missed, or the heap lost behind them",
+        applies: is_table,
+        correct: |context, theirs| without(context, theirs, SLOTS),
+    },
+    Correction {
+        class: "UnusedBytes capped at 3f",
+        applies: |context| is_table(context) && !context.is_xp(),
+        correct: |context, theirs| without(context, theirs, CAPPED),
+    },
+    Correction {
+        class: "XP: LFH and lookaside lists not looked into",
+        applies: |context| is_table(context) && context.is_xp(),
+        correct: |context, theirs| without(context, theirs, XP),
+    },
+    Correction {
+        class: "-stat: only the full blocks of a page heap",
+        applies: is_table,
+        correct: |context, theirs| without(context, theirs, LIGHT),
+    },
+    Correction {
+        class: "-stat: segment heaps not walked",
+        applies: is_table,
+        correct: |context, theirs| without(context, theirs, SEGMENT),
+    },
+];
+
+/// The errors of the walk; a set of them is a sum.
 const SLOTS: u8 = 1;
 const CAPPED: u8 = 2;
 const XP: u8 = 4;
 const LIGHT: u8 = 8;
 const SEGMENT: u8 = 16;
-const ERRORS: &[(u8, &str)] = &[
-    (
-        SLOTS,
-        "-stat: LFH slots missed, or the heap lost behind them",
-    ),
-    (CAPPED, "UnusedBytes capped at 3f"),
-    (XP, "XP: LFH and lookaside lists not looked into"),
-    (LIGHT, "-stat: only the full blocks of a page heap"),
-    (SEGMENT, "-stat: segment heaps not walked"),
-];
+const ALL: u8 = 31;
 
-/// The class, if the output is what the errors of the walk make of it.
-pub(crate) fn excuse(
-    process: &Process<'_, '_>,
-    typed: &str,
-    expected: &str,
-) -> Option<&'static str> {
-    let words: Vec<&str> = typed.strip_prefix("!heap -stat -h ")?.split(' ').collect();
-    let handle = u64::from_str_radix(words[0], 16).ok()?;
-    let order = match words.get(2) {
-        Some(&"A") => Order::Size,
-        Some(&"B") => Order::Blocks,
-        _ => Order::Total,
-    };
-    let rows = match words.get(3) {
-        Some(text) => match text.strip_prefix("0n") {
-            Some(decimal) => decimal.parse().ok()?,
-            None => usize::from_str_radix(text, 16).ok()?,
-        },
-        None => windbg::DEFAULT_ROWS,
-    };
-    let statistics = stats::collect(&Heaps::of(process));
-    let walked: Vec<Walked> = process
-        .heaps
-        .iter()
-        .map(|reference| Walked {
-            walk: Walk::of(process, reference),
-            front_end: front_end(process, reference),
+fn is_table(context: &Context<'_, '_>) -> bool {
+    context.is("!heap -stat -h ")
+}
+
+/// What the table of a command is to show.
+struct Table {
+    handle: u64,
+    order: Order,
+    rows: usize,
+    bitness: Bitness,
+}
+
+impl Table {
+    fn of(context: &Context<'_, '_>) -> Option<Self> {
+        let words = words(context.typed.strip_prefix("!heap -stat -h ")?);
+        Some(Table {
+            handle: hex(words.first()?)?,
+            order: match words.get(2) {
+                Some(&"A") => Order::Size,
+                Some(&"B") => Order::Blocks,
+                _ => Order::Total,
+            },
+            rows: match words.get(3) {
+                Some(text) => match text.strip_prefix("0n") {
+                    Some(decimal) => decimal.parse().ok()?,
+                    None => usize::from_str_radix(text, 16).ok()?,
+                },
+                None => windbg::DEFAULT_ROWS,
+            },
+            bitness: context.process.bitness,
         })
-        .collect();
-    let bitness = process.bitness;
-    // XP's count of unused bytes is part of what is made of its blocks.
-    let impossible = if xp::is_xp(process) { CAPPED } else { XP };
-    let mut subsets: Vec<u8> = (0..1 << ERRORS.len()).collect();
-    subsets.retain(|errors| errors & impossible == 0);
-    subsets.sort_by_key(|errors| errors.count_ones());
-    let print = |heap: &HeapStatistics| -> Option<String> {
+    }
+
+    /// The table of one heap.
+    fn print(&self, heap: Option<&HeapStatistics>) -> Option<String> {
+        let (bitness, order, rows) = (self.bitness, self.order, self.rows);
         let mut text = String::new();
-        if handle == 0 {
-            let heaps = std::slice::from_ref(heap);
-            windbg::all_block_sizes(heaps, bitness, order, rows, &mut text).ok()?;
-        } else {
-            windbg::block_sizes(handle, Some(heap), bitness, order, rows, &mut text).ok()?;
+        match heap {
+            Some(heap) if self.handle == 0 => {
+                let heaps = std::slice::from_ref(heap);
+                windbg::all_block_sizes(heaps, bitness, order, rows, &mut text).ok()?;
+            }
+            _ => windbg::block_sizes(self.handle, heap, bitness, order, rows, &mut text).ok()?,
         }
         Some(text)
-    };
-    // Of the normal heap behind a page heap the x64 extension finds nothing.
-    let mut normal = process.normal_heaps.iter();
-    if normal.any(|heap| heap.handle == handle) {
-        let mut text = String::new();
-        windbg::block_sizes(handle, None, bitness, order, rows, &mut text).ok()?;
-        return (text == expected).then_some(ERRORS[3].1);
     }
+}
+
+/// Takes one error out of the tables, each of which is ours with that and perhaps other errors.
+fn without(context: &Context<'_, '_>, theirs: &mut Lines, error: u8) -> bool {
+    let made = Table::of(context).and_then(|table| made_without(context, &table, theirs, error));
+    let changed = made.as_ref().is_some_and(|made| made != theirs);
+    if let Some(made) = made {
+        *theirs = made;
+    }
+    changed
+}
+
+fn made_without(
+    context: &Context<'_, '_>,
+    table: &Table,
+    theirs: &Lines,
+    error: u8,
+) -> Option<Lines> {
+    let theirs = theirs.join("\n");
+    // Of the normal heap behind a page heap the x64 extension finds nothing.
+    let mut normal = context.process.normal_heaps.iter();
+    if normal.any(|heap| heap.handle == table.handle) {
+        let nothing = error == LIGHT && theirs == table.print(None)?;
+        return nothing.then(|| context.ours.lines.clone());
+    }
+    // XP's count of unused bytes is part of what is made of its blocks.
+    let impossible = if context.is_xp() { CAPPED } else { XP };
+    let mut sets: Vec<u8> = (0..=ALL)
+        .filter(|errors| errors & impossible == 0)
+        .collect();
+    sets.sort_by_key(|errors| errors.count_ones());
     // Heap by heap: what is printed of one does not depend on the others.
-    let mut rest = expected;
-    let mut class = None;
-    for (heap, walked) in statistics.iter().zip(&walked) {
-        if handle != 0 && heap.handle != handle {
+    let (mut rest, mut made) = (theirs.as_str(), String::new());
+    for (heap, walk) in stats::collect(context.model.heaps)
+        .iter()
+        .zip(context.model.walks())
+    {
+        if table.handle != 0 && heap.handle != table.handle {
             continue;
         }
-        let (errors, tail) = subsets.iter().find_map(|&errors| {
-            let text = print(&with_errors(heap, walked, errors, process.bitness))?;
-            let tail = rest.strip_prefix(text.as_str())?;
-            (handle == 0 || tail.is_empty()).then_some((errors, tail))
+        let with = |errors| table.print(Some(&with_errors(heap, walk, errors, table.bitness)));
+        let errors = sets.iter().copied().find(|&errors| {
+            with(errors).is_some_and(|text| {
+                let tail = rest.strip_prefix(text.as_str());
+                tail.is_some_and(|tail| table.handle == 0 || tail.is_empty())
+            })
         })?;
-        rest = tail;
-        let made = ERRORS.iter().find(|(error, _)| errors & error != 0);
-        class = class.or(made.map(|(_, class)| *class));
+        rest = rest.strip_prefix(with(errors)?.as_str())?;
+        made += &with(errors & !error)?;
     }
-    rest.is_empty().then_some(class)?
+    rest.is_empty().then(|| split(&made))
 }
 
-/// The blocks of a heap, and where its front end is.
-struct Walked {
-    walk: Walk,
-    front_end: u64,
-}
-
-fn front_end(process: &Process<'_, '_>, reference: &HeapRef) -> u64 {
-    match Heap::open(process, reference) {
-        Heap::Nt(heap) => heap.header.front_end.address,
-        _ => 0,
-    }
-}
-
-fn with_errors(
-    heap: &HeapStatistics,
-    walked: &Walked,
-    errors: u8,
-    bitness: Bitness,
-) -> HeapStatistics {
+fn with_errors(heap: &HeapStatistics, walk: &Walk, errors: u8, bitness: Bitness) -> HeapStatistics {
     let mut result = heap.clone();
     result.sizes = SizeCounts::default();
     (result.busy_bytes, result.busy_blocks) = (0, 0);
-    if heap.kind == HeapKind::Segment && errors & SEGMENT != 0 {
+    let has = |error| errors & error != 0;
+    if heap.kind == HeapKind::Segment && has(SEGMENT) {
         return result;
     }
-    let walk = &walked.walk;
-    let mut listed = walk.blocks.iter();
-    let mut in_spite = walk.listed();
-    let blocks: &mut dyn Iterator<Item = &Block> = if errors & SLOTS != 0 {
-        &mut in_spite
-    } else {
-        &mut listed
-    };
-    for block in blocks {
-        let mut block = *block;
-        if errors & XP != 0 {
-            match xp::as_seen(&block, walked.front_end, bitness.unit()) {
-                Some(seen) => block = seen,
-                None => continue,
-            }
-        }
-        let light =
-            errors & LIGHT != 0 && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
-        if !block.is_user_block() || light {
+    let end = walk.stop.filter(|_| has(SLOTS)).unwrap_or(usize::MAX);
+    for block in walk.blocks.iter().take(end) {
+        let light = has(LIGHT) && heap.kind == HeapKind::PageHeap && block.kind != Kind::Page;
+        if light || has(SLOTS) && walk.ends.contains(&block.entry) {
             continue;
         }
-        let in_entry = matches!(block.kind, Kind::Backend | Kind::Lfh);
-        let size = if errors & CAPPED != 0 && in_entry {
-            let start = (block.address - block.entry, bitness.unit());
-            capped(block.block_size, start, block.size)
-        } else {
-            block.size
+        let seen: Option<Block> = match has(XP) {
+            true => xp::as_seen(block, walk.front_end, bitness.unit()),
+            false => Some(*block),
         };
-        result.sizes.add(size);
-        result.busy_bytes += size;
+        let Some(mut block) = seen.filter(Block::is_user_block) else {
+            continue;
+        };
+        if has(CAPPED) && matches!(block.kind, Kind::Backend | Kind::Lfh) {
+            block = capped(&block, bitness.unit());
+        }
+        result.sizes.add(block.size);
+        result.busy_bytes += block.size;
         result.busy_blocks += 1;
     }
     result
 }
 
-/// `-stat`: segment heaps are listed as if they were NT heaps, with numbers of no meaning. The rows
-/// of the NT heaps in what is left.
-pub(crate) fn without_segment_heaps(process: &Process<'_, '_>, text: &str) -> String {
-    let segment = |handle| {
-        process
-            .heaps
-            .iter()
-            .any(|heap| heap.handle == handle && heap.kind == HeapKind::Segment)
-    };
-    let mut shown = true;
-    let mut kept = String::new();
-    for line in text.split_inclusive('\n') {
+/// `-stat`: segment heaps are listed as if they were NT heaps, with numbers of no meaning.
+fn without_segment_heaps(context: &Context<'_, '_>, theirs: &mut Lines) -> bool {
+    let before = theirs.len();
+    let mut segment = false;
+    theirs.retain(|line| {
         if let Some(handle) = line.strip_prefix("_HEAP ") {
-            shown = !u64::from_str_radix(handle.trim(), 16).is_ok_and(segment);
+            segment = hex(handle.trim()).is_some_and(|handle| context.is_segment_heap(handle));
         }
-        if shown {
-            kept.push_str(line);
-        }
-    }
-    kept
+        // The end of the text is of no heap.
+        !segment || line.is_empty()
+    });
+    theirs.len() < before
 }
 
 /// `-stat`: as the size of a heap's virtual blocks the debugger prints an address inside the heap, and
 /// sorts by it: exactly what our rows become with these numbers and in that order.
-pub(crate) fn virtual_bytes(
-    process: &Process<'_, '_>,
-    expected: &str,
-    actual: &str,
-) -> Option<&'static str> {
-    let theirs = heap_rows(expected)?;
-    let mut ours = heap_rows(actual)?;
+fn virtual_bytes(context: &Context<'_, '_>, theirs: &Lines) -> Option<bool> {
+    let theirs = heap_rows(theirs)?;
+    let mut ours = heap_rows(&context.ours.lines)?;
     // Of equal ones the last comes first.
-    let handles = process.heaps.iter().map(|heap| heap.handle);
+    let handles = context.process.heaps.iter().map(|heap| heap.handle);
     let order: Vec<u64> = handles.rev().collect();
     ours.sort_by_key(|row| order.iter().position(|&handle| handle == row.handle));
     for ours in &mut ours {
         let theirs = theirs.iter().find(|row| row.handle == ours.handle)?;
         if theirs.in_virtual != ours.in_virtual {
-            is_sum_of_links(process, ours.handle, theirs.in_virtual).then_some(())?;
+            is_sum_of_links(context, ours.handle, theirs.in_virtual)?.then_some(())?;
             ours.in_virtual = theirs.in_virtual;
         }
     }
-    let pointer = |value: u64| match process.bitness {
+    let sum = |row: &HeapRow<'_>| pointer(context, row.committed.wrapping_add(row.in_virtual));
+    ours.sort_by_key(|row| std::cmp::Reverse(sum(row)));
+    Some(ours == theirs)
+}
+
+fn pointer(context: &Context<'_, '_>, value: u64) -> u64 {
+    match context.process.bitness {
         Bitness::X86 => u64::from(value as u32),
         Bitness::X64 => value,
-    };
-    let sum = |row: &HeapRow<'_>| pointer(row.committed.wrapping_add(row.in_virtual));
-    ours.sort_by_key(|row| std::cmp::Reverse(sum(row)));
-    (ours == theirs).then_some("-stat: an address as the size of virtual blocks")
+    }
 }
 
 #[derive(PartialEq)]
@@ -219,22 +246,22 @@ struct HeapRow<'t> {
     committed: u64,
     in_virtual: u64,
     /// The lines but for the last.
-    lines: Vec<&'t str>,
+    lines: &'t [String],
 }
 
-fn heap_rows(text: &str) -> Option<Vec<HeapRow<'_>>> {
+fn heap_rows(text: &[String]) -> Option<Vec<HeapRow<'_>>> {
     const LINES: usize = 6;
-    let lines: Vec<&str> = text.lines().collect();
-    let rows = lines.chunks(LINES).map(|lines| {
+    let (_, text) = text.split_last()?;
+    let rows = text.chunks(LINES).map(|lines| {
         let [handle, _, _, committed, _, in_virtual] = lines else {
             return None;
         };
-        let number = |line: &str, name| excuse::hex(line.trim_start().strip_prefix(name)?);
+        let number = |line: &str, name| hex(line.trim_start().strip_prefix(name)?);
         Some(HeapRow {
             handle: number(handle, "_HEAP ")?,
             committed: number(committed, "Committed bytes ")?,
             in_virtual: number(in_virtual, "VirtAlloc bytes ")?,
-            lines: lines[..LINES - 1].to_vec(),
+            lines: &lines[..LINES - 1],
         })
     });
     rows.collect()
@@ -242,22 +269,15 @@ fn heap_rows(text: &str) -> Option<Vec<HeapRow<'_>>> {
 
 /// Whether a number is the sum of the links of a heap's list of virtual blocks: those of all blocks
 /// but one and that of the list's head, which lies in the heap's header.
-fn is_sum_of_links(process: &Process<'_, '_>, handle: u64, number: u64) -> bool {
-    const HEADER: u64 = 0x1000;
-    let Some(heap) = process.heaps.iter().find(|heap| heap.handle == handle) else {
-        return false;
+fn is_sum_of_links(context: &Context<'_, '_>, handle: u64, number: u64) -> Option<bool> {
+    let head = u64::from(context.process.layouts.heap.virtual_allocd_blocks?);
+    let elements = || {
+        context
+            .nt(handle)
+            .into_iter()
+            .flat_map(|heap| &heap.virtual_blocks)
     };
-    let Heap::Nt(heap) = Heap::open(process, heap) else {
-        return false;
-    };
-    let elements = || heap.virtual_blocks.iter().map(|block| block.element);
-    let sum = elements().fold(0u64, u64::wrapping_add);
-    let pointer = |value: u64| match heap.bitness().pointer_size() {
-        4 => u64::from(value as u32),
-        _ => value,
-    };
-    elements().any(|first| {
-        let others = sum.wrapping_sub(first);
-        pointer(number.wrapping_sub(others).wrapping_sub(handle)) < HEADER
-    })
+    let sum = elements().fold(handle + head, |sum, block| sum.wrapping_add(block.element));
+    let wrong = |first: u64| pointer(context, sum.wrapping_sub(first));
+    Some(elements().any(|block| wrong(block.element) == number))
 }

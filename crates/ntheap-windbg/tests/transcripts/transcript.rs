@@ -162,26 +162,17 @@ fn is_noise(line: &str) -> bool {
 }
 
 /// The first lines that differ.
-pub(crate) fn difference(expected: &str, actual: &str, count: usize) -> String {
+pub(crate) fn difference([theirs, ours]: &[Vec<String>; 2], count: usize) -> String {
     let mut text = String::new();
-    let (mut left, mut right) = (expected.split('\n'), actual.split('\n'));
-    let (mut shown, mut line) = (0, 0);
-    while shown < count {
-        line += 1;
-        match (left.next(), right.next()) {
-            (None, None) => break,
-            (left, right) if left == right => {}
-            (left, right) => {
-                shown += 1;
-                let side =
-                    |side: Option<&str>| side.map_or("(end)".to_owned(), |s| format!("{s:?}"));
-                text += &format!(
-                    "\n    {line}: cdb  {}\n    {line}: ours {}",
-                    side(left),
-                    side(right)
-                );
-            }
-        }
+    let lines = 0..theirs.len().max(ours.len());
+    let pairs = lines.map(|line| (line + 1, theirs.get(line), ours.get(line)));
+    for (line, theirs, ours) in pairs.filter(|(_, theirs, ours)| theirs != ours).take(count) {
+        let side = |side: Option<&String>| side.map_or("(end)".to_owned(), |s| format!("{s:?}"));
+        text += &format!(
+            "\n    {line}: cdb  {}\n    {line}: ours {}",
+            side(theirs),
+            side(ours)
+        );
     }
     text
 }

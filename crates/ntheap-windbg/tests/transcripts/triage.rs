@@ -1,48 +1,50 @@
 //! `!heap -triage`.
 
-use ntheap::{
-    layout::Bitness,
-    process::{HeapKind, Process},
+use ntheap::process::HeapKind;
+
+use crate::{
+    context::Context,
+    corrections::Correction,
+    lines::{Lines, split},
 };
 
-/// The class of a difference.
-pub(crate) fn excuse(
-    process: &Process<'_, '_>,
-    newer: bool,
-    expected: &str,
-    actual: &str,
-) -> Option<&'static str> {
-    let (segment_heaps, rest) = split(process, actual)?;
-    if !newer && segment_heaps && expected.trim_start_matches('\n') == rest {
-        return Some("-triage: segment heaps not looked into");
-    }
-    // Ours is that every heap is sound.
-    const START: &str = "** !heap: The triage module could not be initialized. Some symbols\n          \
-        may be missing. Check the symbol path, reload symbols,\n          and try again.\n\
-        ** !heap: Error details: Couldn't find ntdll!_HEAP";
-    let analyzed = actual
-        .lines()
-        .filter(|line| line.starts_with("** !heap: Analyzing heap at "))
-        .count();
-    let heaps = process.heaps.iter();
-    let nt = heaps.filter(|heap| heap.kind != HeapKind::Segment).count();
-    let sound = actual.contains("** !heap: The extension did not find any heap errors.\n");
-    let missing = expected.strip_prefix(START)?;
-    let one_line = missing.trim_end().lines().count() == 1;
-    (one_line && sound && analyzed == nt)
-        .then_some("-triage does not start for want of a type's field")
+pub(crate) const CORRECTIONS: &[Correction] = &[
+    Correction {
+        class: "-triage: segment heaps not looked into",
+        applies: |context| is_triage(context) && !context.newer && context.has_segment_heaps(),
+        correct: |context, theirs| {
+            let rest = without_segment_heaps(context);
+            let shown = theirs.iter().skip_while(|line| line.is_empty());
+            let same = rest.is_some_and(|rest| shown.eq(rest.iter()));
+            if same {
+                theirs.clone_from(&context.ours.lines);
+            }
+            same
+        },
+    },
+    Correction {
+        class: "-triage does not start for want of a type's field",
+        applies: is_triage,
+        correct: |context, theirs| {
+            let proved = not_started(context, &theirs.join("\n")) == Some(true);
+            if proved {
+                theirs.clone_from(&context.ours.lines);
+            }
+            proved
+        },
+    },
+];
+
+fn is_triage(context: &Context<'_, '_>) -> bool {
+    context.typed == "!heap -triage"
 }
 
-/// Our report without the paragraphs of the segment heaps, of which each is to be sound; whether there
-/// are any.
-fn split<'t>(process: &Process<'_, '_>, actual: &'t str) -> Option<(bool, &'t str)> {
-    let width = match process.bitness {
-        Bitness::X64 => 16,
-        Bitness::X86 => 8,
-    };
-    let mut rest = actual;
-    let mut any = false;
-    let heaps = process.heaps.iter();
+/// Our report without the paragraphs of the segment heaps, of which each is to be sound.
+fn without_segment_heaps(context: &Context<'_, '_>) -> Option<Lines> {
+    let text = context.ours.lines.join("\n");
+    let mut rest = text.as_str();
+    let width = context.digits();
+    let heaps = context.process.heaps.iter();
     for heap in heaps.filter(|heap| heap.kind == HeapKind::Segment) {
         let paragraph = format!(
             "\n** Starting segment heap triage on 0x{:0width$x}\n\n\
@@ -50,7 +52,25 @@ fn split<'t>(process: &Process<'_, '_>, actual: &'t str) -> Option<(bool, &'t st
             heap.handle
         );
         rest = rest.strip_prefix(paragraph.as_str())?;
-        any = true;
     }
-    Some((any, rest))
+    Some(split(rest))
+}
+
+/// Whether the output is that the module could not be initialized, while ours is that every heap is
+/// sound.
+fn not_started(context: &Context<'_, '_>, theirs: &str) -> Option<bool> {
+    const START: &str = "** !heap: The triage module could not be initialized. Some symbols\n          \
+        may be missing. Check the symbol path, reload symbols,\n          and try again.\n\
+        ** !heap: Error details: Couldn't find ntdll!_HEAP";
+    let ours = &context.ours;
+    let lines = ours.lines.iter();
+    let analyzed = lines
+        .filter(|line| line.starts_with("** !heap: Analyzing heap at "))
+        .count();
+    let heaps = context.process.heaps.iter();
+    let nt = heaps.filter(|heap| heap.kind != HeapKind::Segment).count();
+    let sound = ours.has("** !heap: The extension did not find any heap errors.");
+    without_segment_heaps(context)?;
+    let missing = theirs.trim_start_matches('\n').strip_prefix(START)?;
+    Some(missing.trim_end().lines().count() == 1 && sound && analyzed == nt)
 }

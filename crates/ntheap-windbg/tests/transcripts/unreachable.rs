@@ -10,17 +10,54 @@ use std::{
 
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, State, Visitor},
-    heap::{Heap, nt::NtHeap},
+    heap::{Heap, Heaps},
     layout::Bitness,
     process::Process,
 };
 
 use crate::{
-    excuse::{self, hex},
-    headers, segment_blocks,
+    context::Context,
+    corrections::Correction,
+    lines::{Lines, hex, words},
+    misplaced, segment_blocks,
 };
 
-const CLASS: &str = "-l: no pointer counts that leads to another page than a block's entry";
+pub(crate) const CORRECTIONS: &[Correction] = &[
+    Correction {
+        class: "segment told by the entry alone",
+        applies: is_list,
+        correct: |context, theirs| {
+            let ours = &context.ours;
+            ours.rewrite(theirs, |theirs, ours| with_segment(context, theirs, ours))
+        },
+    },
+    Correction {
+        class: misplaced::CLASS,
+        applies: is_list,
+        correct: |context, theirs| {
+            let proved = misplaced::is_proved(context, theirs) == Some(true);
+            if proved {
+                theirs.clone_from(&context.ours.lines);
+            }
+            proved
+        },
+    },
+    Correction {
+        class: "-l: no pointer counts that leads to another page than a block's entry",
+        applies: is_list,
+        correct: |context, theirs| {
+            let proved = is_proved(context, theirs) == Some(true);
+            if proved {
+                theirs.clone_from(&context.ours.lines);
+            }
+            proved
+        },
+    },
+];
+
+fn is_list(context: &Context<'_, '_>) -> bool {
+    context.typed == "!heap -l"
+}
 
 /// How the line with the number of busy blocks begins.
 const SCANNING: &str = "Scanning references from ";
@@ -41,8 +78,9 @@ struct Slots {
     lent: BTreeMap<u64, u64>,
     /// The program's blocks of segment heaps.
     segment: BTreeMap<u64, Block>,
-    /// Memory of segment heaps.
+    /// Memory of segment heaps and of NT heaps.
     segment_heaps: Vec<Range<u64>>,
+    nt_heaps: Vec<Range<u64>>,
 }
 
 impl Visitor for Slots {
@@ -86,31 +124,13 @@ struct Listed<'t> {
     stack: Vec<&'t str>,
 }
 
-/// The class, if the debugger's list differs from ours by its known errors alone.
-pub(crate) fn excuse(
-    process: &Process<'_, '_>,
-    newer: bool,
-    expected: &str,
-    actual: &str,
-    line: impl Fn(&str, &str) -> Option<&'static str>,
-) -> Option<&'static str> {
-    let mut slots = Slots::default();
-    for reference in process.heaps.iter().chain(&process.normal_heaps) {
-        let heap = Heap::open(process, reference);
-        let _ = heap.walk(&mut slots);
-        if let Heap::Segment(heap) = heap {
-            let segments = heap.segments.iter().map(|s| s.base..s.base + s.size);
-            slots.segment_heaps.extend(segments);
-            let handle = heap.handle();
-            slots
-                .segment_heaps
-                .push(handle..handle + heap.reserved_bytes().min(0x1000));
-        }
-    }
-    let heaps = headers::nt_heaps(process);
-    let segments = segment_blocks::Segments::of(process, newer);
-    let (expected, their_blocks) = segments.take(expected, true)?;
-    let (actual, our_blocks) = segments.take(actual, false)?;
+/// Whether the debugger's list differs from ours by its known errors alone.
+fn is_proved(context: &Context<'_, '_>, theirs: &Lines) -> Option<bool> {
+    let (process, newer) = (context.process, context.newer);
+    let mut slots = Slots::of(context.model.heaps);
+    let segments = segment_blocks::Segments::of(context.model.heaps, newer);
+    let (expected, their_blocks) = segments.take(&theirs.join("\n"), true)?;
+    let (actual, our_blocks) = segments.take(&context.ours.lines.join("\n"), false)?;
     if !newer {
         slots.leave_out_segment_heaps();
     }
@@ -130,20 +150,13 @@ pub(crate) fn excuse(
             let slot = no_slots && slots.busy.contains(&ours.entry);
             // What lies in a segment heap is in use for 2015, which knows none.
             let proved = slot
-                || is_named_by_segment(process, &heaps, ours.entry)
+                || is_named_by_segment(context, ours.entry)
                 || slots.lent.contains_key(&ours.entry) && is_pointed_to(process, ours.entry)
                 || !newer && segments.point_to(process, ours.entry, ours.size);
             lost.push((ours, proved));
             continue;
         };
-        if theirs.row != ours.row {
-            let same = with_segment(&heaps, theirs, ours);
-            let same = same.unwrap_or_else(|| theirs.row.to_owned());
-            if same != ours.row {
-                line(&same, ours.row)?;
-            }
-        }
-        if !stacks_agree(process.bitness, theirs, ours) {
+        if theirs.row != ours.row || !stacks_agree(process.bitness, theirs, ours) {
             return None;
         }
     }
@@ -159,8 +172,7 @@ pub(crate) fn excuse(
     }
     let listed: BTreeSet<u64> = found.keys().chain(&their_blocks).copied().collect();
     let kept: BTreeSet<u64> = kept.union(&our_blocks).copied().collect();
-    (nothing_counts(process, &slots, &listed, &kept, &targets) && led_to(process, &lost))
-        .then_some(CLASS)
+    Some(nothing_counts(process, &slots, &listed, &kept, &targets) && led_to(process, &lost))
 }
 
 /// A block that the debugger alone lists: where pointers to it lead, for the debugger and for us.
@@ -216,7 +228,7 @@ fn nothing_counts(
                 let from = slots.blocks.range(..=here).next_back();
                 let from = from.filter(|(start, (size, _))| here - **start < *size);
                 let used = from.filter(|(_, (_, used))| *used).map(|(start, _)| *start);
-                let outside = from.is_none() && !slots.in_heap(process, here);
+                let outside = from.is_none() && !slots.in_heap(here);
                 // On x64 what lies in a header can be the end of the block before.
                 let header = used.is_some_and(|from| here < from + slots.header(process, from));
                 if target.ours.contains(&value)
@@ -243,6 +255,27 @@ fn nothing_counts(
 }
 
 impl Slots {
+    fn of(heaps: &Heaps<'_, '_>) -> Self {
+        let mut slots = Slots::default();
+        for heap in heaps.iter().chain(heaps.normal()) {
+            let _ = heap.walk(&mut slots);
+            match heap {
+                Heap::Segment(heap) => {
+                    let segments = heap.segments.iter().map(|s| s.base..s.base + s.size);
+                    slots.segment_heaps.extend(segments);
+                    let (handle, size) = (heap.handle(), heap.reserved_bytes().min(0x1000));
+                    slots.segment_heaps.push(handle..handle + size);
+                }
+                Heap::Nt(heap) => {
+                    let segments = heap.segments.iter().map(|s| s.base..s.end);
+                    slots.nt_heaps.extend(segments);
+                }
+                _ => {}
+            }
+        }
+        slots
+    }
+
     /// For the 2015 extension the memory of segment heaps is like any other.
     fn leave_out_segment_heaps(&mut self) {
         for entry in self.segment.keys() {
@@ -260,13 +293,9 @@ impl Slots {
     }
 
     /// Whether an address lies in memory that a heap reserved.
-    fn in_heap(&self, process: &Process<'_, '_>, at: u64) -> bool {
-        let mut heaps = process.heaps.iter().chain(&process.normal_heaps);
-        self.segment_heaps.iter().any(|range| range.contains(&at))
-            || heaps.any(|heap| match Heap::open(process, heap) {
-                Heap::Nt(heap) => heap.segments.iter().any(|s| (s.base..s.end).contains(&at)),
-                _ => false,
-            })
+    fn in_heap(&self, at: u64) -> bool {
+        let mut ranges = self.segment_heaps.iter().chain(&self.nt_heaps);
+        ranges.any(|range| range.contains(&at))
     }
 }
 
@@ -355,10 +384,7 @@ fn stacks_agree(bitness: Bitness, theirs: &Listed<'_>, ours: &Listed<'_>) -> boo
             .take(usize::MAX),
         Bitness::X86 => ours.stack.iter().take(usize::MAX),
     };
-    known.len() == theirs.stack.len()
-        && known
-            .zip(&theirs.stack)
-            .all(|(ours, theirs)| ours == theirs || excuse::symbol(theirs, ours).is_some())
+    known.eq(&theirs.stack)
 }
 
 /// Whether each block is proved or has a pointer to it in one that is.
@@ -390,37 +416,44 @@ fn led_to(process: &Process<'_, '_>, blocks: &[(&Listed<'_>, bool)]) -> bool {
 /// The debugger tells the segment by the entry alone: by its offset in the segment, in multiples of
 /// a segment's alignment from the entry's own, or the heap where that is 0. On XP it takes the
 /// number of the segment for it. Their row with the segment of ours.
-fn with_segment(
-    heaps: &[NtHeap<'_, '_>],
-    theirs: &Listed<'_>,
-    ours: &Listed<'_>,
-) -> Option<String> {
+fn with_segment(context: &Context<'_, '_>, theirs: &str, ours: &str) -> Option<String> {
     const ALIGNMENT: u64 = 0x1_0000;
-    let [wrong, right] = [theirs, ours].map(|block| block.row.split_whitespace().nth(3));
-    let (wrong, right) = (wrong?, right?);
-    let handle = hex(ours.row.split_whitespace().nth(2)?)?;
-    let heap = heaps.iter().find(|heap| heap.handle() == handle)?;
-    let offset = u64::from(heap.raw_entry_at(ours.entry)?.entry.segment_offset);
+    let ([entry, _, heap, wrong, ..], [_, _, _, right, ..]) =
+        (&words(theirs)[..], &words(ours)[..])
+    else {
+        return None;
+    };
+    let (entry, handle) = (hex(entry)?, hex(heap)?);
+    let offset = u64::from(
+        context
+            .nt(handle)?
+            .raw_entry_at(entry)?
+            .entry
+            .segment_offset,
+    );
     let told = match offset {
         0 => handle,
-        _ => (ours.entry / ALIGNMENT * ALIGNMENT).checked_sub(offset * ALIGNMENT)?,
+        _ => (entry / ALIGNMENT * ALIGNMENT).checked_sub(offset * ALIGNMENT)?,
     };
-    if hex(wrong)? != told {
+    if hex(wrong)? != told || wrong == right {
         return None;
     }
     // Behind the heap, which can have the same number.
     let at = theirs
-        .row
         .match_indices(wrong)
         .nth(usize::from(told == handle))?
         .0;
-    let (head, tail) = (&theirs.row[..at], &theirs.row[at + wrong.len()..]);
-    Some(format!("{head}{right}{tail}"))
+    Some(format!(
+        "{}{right}{}",
+        &theirs[..at],
+        &theirs[at + wrong.len()..]
+    ))
 }
 
 /// Whether a segment's header points to an entry: to its first, on XP also to its last.
-fn is_named_by_segment(process: &Process<'_, '_>, heaps: &[NtHeap<'_, '_>], entry: u64) -> bool {
-    let mut segments = heaps.iter().flat_map(|heap| &heap.segments);
+fn is_named_by_segment(context: &Context<'_, '_>, entry: u64) -> bool {
+    let process = context.process;
+    let mut segments = context.model.nt_heaps().flat_map(|heap| &heap.segments);
     segments.any(|segment| {
         let header = process.memory().at(segment.header, process.bitness);
         let last = header.pointer(process.layouts.segment.last_entry_in_segment);
