@@ -4,7 +4,7 @@
 use ntheap::{
     dump::Dump,
     graph::{Class, Graph, Holder, Rules},
-    heap::Heap,
+    heap::Heaps,
     process::Process,
 };
 use ntheap_synth::{HEAP, dump, heap};
@@ -55,7 +55,7 @@ impl Made {
         let file = dump(&[HEAP], self.memory);
         let parsed = Dump::parse(&file).expect("a dump");
         let process = Process::of(&parsed).expect("a process");
-        let graph = Graph::of(&process, &Heap::all(&process));
+        let graph = Graph::of(&Heaps::of(&process));
         // Behind a debug runtime's header the program has another address.
         let find = |block: &(u64, u64)| graph.index().first_from(block.0);
         let numbers: Vec<u32> = self.blocks.iter().map(find).collect();

@@ -4,11 +4,11 @@ use crate::{
     address_space::Window,
     blocks::{Block, CONTINUE, Finding, Flow, Span, SpanKind, Visitor},
     heap::{
-        Heap,
+        Heaps,
         crt::{CrtBlock, CrtUse},
     },
+    losses::Losses,
     process::Process,
-    stats::visit_parts,
 };
 
 /// What a walk brings.
@@ -23,19 +23,18 @@ pub(super) struct Collected<'p, 'a> {
     pub(super) damaged: Vec<(u64, u64, u64)>,
     /// Bytes of heaps that are not in the dump.
     pub(super) unreadable: u64,
-    /// Findings that may have cost blocks.
-    pub(super) losses: u64,
+    pub(super) losses: Losses,
 }
 
 impl<'p, 'a> Collected<'p, 'a> {
-    pub(super) fn of(process: &'p Process<'_, 'a>, heaps: &[Heap<'_, '_>]) -> Self {
-        let new = |_: &Heap<'_, '_>| Collected::new(process);
-        let all = visit_parts(heaps, new, Collected::merge);
+    pub(super) fn of(heaps: &Heaps<'p, 'a>) -> Self {
+        let process = heaps.process();
+        let all = heaps.walk_parallel(|_| Collected::new(process), Collected::merge);
         all.into_iter()
             .fold(Collected::new(process), Collected::merge)
     }
 
-    fn new(process: &'p Process<'_, 'a>) -> Self {
+    fn new(process: &'p Process<'p, 'a>) -> Self {
         Collected {
             process,
             window: process.memory().window(),
@@ -43,7 +42,7 @@ impl<'p, 'a> Collected<'p, 'a> {
             debug_blocks: 0,
             damaged: Vec::new(),
             unreadable: 0,
-            losses: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -56,7 +55,7 @@ impl<'p, 'a> Collected<'p, 'a> {
         self.debug_blocks += other.debug_blocks;
         self.damaged.extend(other.damaged);
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
-        self.losses += other.losses;
+        self.losses.merge(other.losses);
         self
     }
 }
@@ -83,6 +82,7 @@ impl Visitor for Collected<'_, '_> {
     }
 
     fn span(&mut self, span: &Span) -> Flow {
+        self.losses.add_span(span);
         match span.kind {
             SpanKind::Corrupt => self.damaged.push((span.heap, span.start, span.size)),
             SpanKind::Unreadable => self.unreadable = self.unreadable.saturating_add(span.size),
@@ -92,7 +92,7 @@ impl Visitor for Collected<'_, '_> {
     }
 
     fn finding(&mut self, finding: Finding) -> Flow {
-        self.losses += u64::from(finding.kind.loses_blocks());
+        self.losses.add(finding);
         CONTINUE
     }
 }

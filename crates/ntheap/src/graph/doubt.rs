@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Area, Collected, Graph, RootKind};
+use super::{Area, Graph, RootKind};
 use crate::{layout::Bitness, process::Process};
 
 /// Modules whose pointers are compressed, encoded or kept where no marker looks, by the beginning of
@@ -58,7 +58,7 @@ pub struct Doubt {
 impl Doubt {
     pub(super) fn of(
         graph: &Graph<'_, '_>,
-        collected: &Collected<'_, '_>,
+        (unread_heaps, losses): (u64, u64),
         described: bool,
     ) -> Self {
         let process = graph.process;
@@ -66,8 +66,8 @@ impl Doubt {
         let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
         let whole = |area: &&Area| area.kind != RootKind::Register && !area.kind.is_sealed();
         let mut doubt = Doubt {
-            unread_heaps: collected.unreadable,
-            losses: collected.losses,
+            unread_heaps,
+            losses,
             described,
             threads: process.dump.threads.len(),
             without_context: graph.threads.without_context,

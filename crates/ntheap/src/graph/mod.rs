@@ -16,13 +16,13 @@
 //! recurses.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, graph::{Graph, Rules}, heap::Heap, process::Process};
+//! use ntheap::{dump::{Dump, DumpFile}, graph::{Graph, Rules}, heap::Heaps, process::Process};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! let graph = Graph::of(&process, &Heap::all(&process));
+//! let graph = Graph::of(&Heaps::of(&process));
 //! let classes = graph.classes(Rules::ALL);
 //! for (block, class) in classes.iter().filter(|(_, class)| class.is_lost()) {
 //!     let (address, size) = graph.index().block(block);
@@ -53,7 +53,8 @@ pub use rules::{Rules, UnknownRule};
 pub use ways::{Holder, Link, Place, Ways};
 
 use crate::{
-    heap::Heap,
+    heap::Heaps,
+    losses::Losses,
     process::Process,
     usage::{Owner, Usage},
 };
@@ -72,6 +73,7 @@ pub struct Graph<'p, 'a> {
     counts: Counts,
     debug_blocks: u64,
     doubt: Doubt,
+    losses: Losses,
 }
 
 impl std::fmt::Debug for Graph<'_, '_> {
@@ -85,13 +87,13 @@ impl std::fmt::Debug for Graph<'_, '_> {
 }
 
 impl<'p, 'a> Graph<'p, 'a> {
-    /// Reads the references of a process. `heaps` are all its heaps: a heap that is left out would
-    /// be taken for memory of the program.
+    /// Reads the references of a process with all its heaps. (A heap that is left out would be taken
+    /// for memory of the program.)
     #[must_use]
-    pub fn of(process: &'p Process<'_, 'a>, heaps: &[Heap<'_, '_>]) -> Self {
-        let mut collected = Collected::of(process, heaps);
-        let open: Vec<&Heap<'_, '_>> = heaps.iter().collect();
-        let usage = Usage::with_heaps(process, &open);
+    pub fn of(heaps: &Heaps<'p, 'a>) -> Self {
+        let process = heaps.process();
+        let mut collected = Collected::of(heaps);
+        let usage = Usage::of(heaps);
         let threads = Threads::of(process);
         let mut areas = roots::areas(process, &usage.regions, usage.described, &threads);
         for &(heap, start, size) in &collected.damaged {
@@ -123,8 +125,13 @@ impl<'p, 'a> Graph<'p, 'a> {
             counts,
             debug_blocks: collected.debug_blocks,
             doubt: Doubt::default(),
+            losses: Losses::of(process).merged(collected.losses),
         };
-        graph.doubt = Doubt::of(&graph, &collected, usage.described);
+        graph.doubt = Doubt::of(
+            &graph,
+            (collected.unreadable, graph.losses.lossy_findings()),
+            usage.described,
+        );
         graph
     }
 
@@ -138,6 +145,12 @@ impl<'p, 'a> Graph<'p, 'a> {
     #[must_use]
     pub fn doubt(&self) -> &Doubt {
         &self.doubt
+    }
+
+    /// What of the dump, the process and the heaps could not be read or proved.
+    #[must_use]
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Blocks with a header of the debug C runtime, of which the part behind the header counts.

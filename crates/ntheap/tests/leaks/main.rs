@@ -13,7 +13,7 @@ use std::{
 use ntheap::{
     dump::{Dump, DumpFile},
     graph::{Class, Graph, Holder, RootKind, Rules},
-    heap::Heap,
+    heap::Heaps,
     process::Process,
 };
 use ntheap_synth::oracle::oracle_beside;
@@ -34,8 +34,7 @@ fn check(dump: &Path, truth: &Path) -> Outcome {
     let file = DumpFile::open(dump).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump parses");
     let process = Process::of(&dump).expect("a process");
-    let heaps = Heap::all(&process);
-    let graph = Graph::of(&process, &heaps);
+    let graph = Graph::of(&Heaps::of(&process));
     let mut outcome = Outcome::default();
     let rows = truth.rows();
     outcome.blocks = rows.len();
