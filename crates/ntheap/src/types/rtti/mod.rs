@@ -140,6 +140,12 @@ impl Rtti {
         self.vftables.get(&address)
     }
 
+    /// Whether there is no virtual function table.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vftables.is_empty()
+    }
+
     /// The class with this index.
     #[must_use]
     pub fn class(&self, index: u32) -> Option<&Class> {
@@ -163,9 +169,8 @@ impl Rtti {
         self.locators
     }
 
-    /// The class of the object of at most `size` bytes at `address`: its first word is a virtual
-    /// function table of its beginning, or the class says that the table found further inside is one
-    /// of its virtual base's.
+    /// The class of the object of at most `size` bytes at `address` that begins with a virtual function
+    /// table of its beginning.
     #[must_use]
     pub fn object(
         &self,
@@ -174,14 +179,11 @@ impl Rtti {
         address: u64,
         size: u64,
     ) -> Option<u32> {
-        if self.vftables.is_empty() || size < bitness.pointer_size() {
+        if size < bitness.pointer_size() {
             return None;
         }
-        let first = memory.pointer(address, bitness)?;
-        if let Some(vftable) = self.vftable(first) {
-            return (vftable.offset == 0).then_some(vftable.class);
-        }
-        None
+        let vftable = self.vftable(memory.pointer(address, bitness)?)?;
+        (vftable.offset == 0).then_some(vftable.class)
     }
 
     /// Whether an object at `address` has the virtual function table `vftable` where its class says:

@@ -1,0 +1,277 @@
+//! The shapes of container objects: what can be told from their own words and the first words of
+//! what they point to.
+
+use rayon::prelude::*;
+
+use super::ContainerKind;
+use crate::types::ground::Ground;
+
+/// A place that looks like a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) kind: ContainerKind,
+    /// Address of the container object.
+    pub(super) owner: u64,
+    /// Address of its pointer to its (first) block.
+    pub(super) anchor: u64,
+    /// Whether the object begins with a pointer to a proxy.
+    pub(super) proxied: bool,
+}
+
+/// A stretch of memory that holds whole objects.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    start: u64,
+    end: u64,
+}
+
+/// All candidates.
+pub(super) fn scan(ground: &Ground<'_, '_>) -> Vec<Candidate> {
+    /// Blocks, and bytes of other memory, that one thread looks at in one go.
+    const BLOCKS: usize = 1024;
+    const BYTES: u64 = 1 << 20;
+    let count = ground.blocks.len();
+    let (Some(low), Some(high)) = (
+        0u32.lt(&(count as u32)).then(|| ground.blocks.block(0).0),
+        {
+            let last = count.checked_sub(1);
+            last.map(|last| ground.blocks.block(last as u32).0)
+        },
+    ) else {
+        return Vec::new();
+    };
+    // What the library allocates for large containers is pointed to a little behind its start.
+    let high = high.saturating_add(2 * 4096);
+    let scanner = Scanner { ground, low, high };
+    let mut found: Vec<Candidate> = (0..count.div_ceil(BLOCKS))
+        .into_par_iter()
+        .flat_map_iter(|chunk| {
+            let mut found = Vec::new();
+            let numbers = chunk * BLOCKS..((chunk + 1) * BLOCKS).min(count);
+            for number in numbers {
+                let (start, size) = ground.blocks.block(number as u32);
+                let end = start.saturating_add(size);
+                scanner.words(start, end, Stretch { start, end }, &mut found);
+            }
+            found
+        })
+        .collect();
+    let pieces: Vec<(u64, u64, Stretch)> = ground
+        .areas
+        .iter()
+        .flat_map(|area| {
+            let whole = Stretch {
+                start: area.start,
+                end: area.end,
+            };
+            let count = (area.end - area.start).div_ceil(BYTES);
+            // Regions say their size themselves; what is not in the dump costs nothing.
+            let readable = ground.memory.held(area.start, area.end - area.start);
+            (0..count.min(readable.div_ceil(4096))).map(move |piece| {
+                let start = area.start + piece * BYTES;
+                (start, start.saturating_add(BYTES).min(area.end), whole)
+            })
+        })
+        .collect();
+    let outside: Vec<Candidate> = pieces
+        .into_par_iter()
+        .flat_map_iter(|(start, end, whole)| {
+            let mut found = Vec::new();
+            scanner.words(start, end, whole, &mut found);
+            found
+        })
+        .collect();
+    found.extend(outside);
+    found
+}
+
+struct Scanner<'g, 'p, 'a> {
+    ground: &'g Ground<'p, 'a>,
+    low: u64,
+    high: u64,
+}
+
+impl Scanner<'_, '_, '_> {
+    fn words(&self, start: u64, end: u64, whole: Stretch, found: &mut Vec<Candidate>) {
+        let size = self.ground.word;
+        let mut at = start.next_multiple_of(size);
+        while at < end {
+            let Some(range) = self.ground.memory.range_of(at) else {
+                match self.ground.memory.next_readable(at) {
+                    Some(next) if next > at => at = next.next_multiple_of(size),
+                    _ => return,
+                }
+                continue;
+            };
+            let until = range.end().min(end);
+            let bytes = &range.bytes[(at - range.start) as usize..(until - range.start) as usize];
+            let mut place = at;
+            for word in bytes.chunks_exact(size as usize) {
+                let mut value = [0; 8];
+                value[..word.len()].copy_from_slice(word);
+                let value = u64::from_le_bytes(value);
+                if value.wrapping_sub(self.low) <= self.high - self.low && value % size == 0 {
+                    self.place(place, value, whole, found);
+                }
+                place += size;
+            }
+            at = until.next_multiple_of(size).max(at + size);
+        }
+    }
+
+    /// Looks at the pointer `to` into the heaps at `at`.
+    fn place(&self, at: u64, to: u64, whole: Stretch, found: &mut Vec<Candidate>) {
+        let ground = self.ground;
+        let word = ground.word;
+        let room = whole.end - at;
+        let before = at - whole.start;
+        if room < 2 * word {
+            return;
+        }
+        let number = ground.blocks.at(to);
+        let proxied = before >= word && ground.is_proxied(at - word);
+        let mut add = |kind, front: u64| {
+            found.push(Candidate {
+                kind,
+                owner: at - front,
+                anchor: at,
+                proxied: front > 0,
+            });
+        };
+        let front = if proxied { word } else { 0 };
+        if room >= 3 * word && self.is_vector(at, to) {
+            add(ContainerKind::Vector, front);
+        } else if room >= 16 + 2 * word
+            && let Some(kind) = self.string(at, to)
+        {
+            add(kind, front);
+        }
+        let Some(number) = number else { return };
+        let size = ground.blocks.block(number).1;
+        if self.is_tree(at, to, size) {
+            add(ContainerKind::Map, front);
+        } else if self.is_ring(at, to, size) {
+            if let Some(front) = self.hash(at, proxied, before, room) {
+                add(ContainerKind::UnorderedMap, front);
+            } else if proxied || ground.nth(at, 1) != Some(0) {
+                add(ContainerKind::List, front);
+            }
+        }
+        if room >= 5 * word && size == 2 * word && self.is_deque(at, to) {
+            found.push(Candidate {
+                kind: ContainerKind::Deque,
+                owner: at,
+                anchor: at,
+                proxied: true,
+            });
+        }
+    }
+
+    fn is_vector(&self, at: u64, first: u64) -> bool {
+        let (Some(last), Some(end)) = (self.ground.nth(at, 1), self.ground.nth(at, 2)) else {
+            return false;
+        };
+        first <= last
+            && last <= end
+            && first < end
+            && self.ground.holds(first, end - first).is_some()
+    }
+
+    fn string(&self, at: u64, text: u64) -> Option<ContainerKind> {
+        let ground = self.ground;
+        let size = ground.word(at + 16)?;
+        let capacity = ground.word(at + 16 + ground.word)?;
+        if size > capacity || capacity < 8 || capacity > u64::MAX / 4 {
+            return None;
+        }
+        // The shorter ones lie in the object itself.
+        if capacity >= 16
+            && ground.holds(text, capacity + 1).is_some()
+            && ground.memory.u8(text.checked_add(size)?) == Some(0)
+        {
+            return Some(ContainerKind::String);
+        }
+        let is_wide = ground.holds(text, (capacity + 1) * 2).is_some()
+            && ground.memory.u16(text.checked_add(size * 2)?) == Some(0);
+        is_wide.then_some(ContainerKind::WString)
+    }
+
+    /// A count that the blocks there are could make true.
+    fn is_count(&self, at: u64) -> bool {
+        let count = self.ground.nth(at, 1);
+        count.is_some_and(|count| count < self.ground.blocks.len() as u64)
+    }
+
+    fn is_tree(&self, at: u64, head: u64, size: u64) -> bool {
+        let ground = self.ground;
+        let word = ground.word;
+        size >= 4 * word
+            && self.is_count(at)
+            && ground.memory.u8(head + 3 * word) == Some(1)
+            && ground.memory.u8(head + 3 * word + 1) == Some(1)
+            && match ground.nth(at, 1) {
+                Some(0) => (0..3).all(|link| ground.nth(head, link) == Some(head)),
+                // The root's parent is the head.
+                _ => ground
+                    .nth(head, 1)
+                    .is_some_and(|root| root != head && ground.nth(root, 1) == Some(head)),
+            }
+    }
+
+    fn is_ring(&self, at: u64, head: u64, size: u64) -> bool {
+        let ground = self.ground;
+        let linked = || {
+            let (next, previous) = (ground.word(head)?, ground.nth(head, 1)?);
+            Some(ground.nth(next, 1)? == head && ground.word(previous)? == head)
+        };
+        size >= 3 * ground.word && self.is_count(at) && linked() == Some(true)
+    }
+
+    /// How far in front of its list's head pointer at `at` an `unordered_map` begins, if it is one.
+    fn hash(&self, at: u64, proxied: bool, before: u64, room: u64) -> Option<u64> {
+        let ground = self.ground;
+        let word = ground.word;
+        let front = if proxied { 2 * word } else { word };
+        let vector = at.checked_add(front + word)?;
+        if before < front || room < front + 6 * word {
+            return None;
+        }
+        if proxied && !ground.is_proxied(vector - word) {
+            return None;
+        }
+        let load = f32::from_bits(ground.memory.u32(at - front)?);
+        if !load.is_normal() || !(0.0..1e6).contains(&load) {
+            return None;
+        }
+        let [first, last, end, mask, buckets] = [0, 1, 2, 3, 4].map(|i| ground.nth(vector, i));
+        let (first, last, end) = (first?, last?, end?);
+        let (mask, buckets) = (mask?, buckets?);
+        let bytes = last.checked_sub(first)?;
+        let fits = buckets.is_power_of_two()
+            && mask == buckets - 1
+            && bytes.checked_div(2 * word) == Some(buckets)
+            && bytes % (2 * word) == 0
+            && end >= last
+            && ground.holds(first, end - first).is_some();
+        fits.then_some(front)
+    }
+
+    /// A deque keeps a proxy in the release library as well; behind it lies a table of its blocks.
+    fn is_deque(&self, at: u64, proxy: u64) -> bool {
+        let ground = self.ground;
+        let fits = || {
+            let (map, places) = (ground.nth(at, 1)?, ground.nth(at, 2)?);
+            let (first, count) = (ground.nth(at, 3)?, ground.nth(at, 4)?);
+            let bytes = places.checked_mul(ground.word)?;
+            let most = places.checked_mul(16)?;
+            Some(
+                ground.word(proxy)? == at
+                    && places.is_power_of_two()
+                    && count <= most
+                    && first <= most.saturating_mul(2)
+                    && ground.holds(map, bytes).is_some(),
+            )
+        };
+        fits() == Some(true)
+    }
+}
