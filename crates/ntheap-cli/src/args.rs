@@ -95,6 +95,8 @@ pub(crate) enum Command {
         /// The dump
         dump: PathBuf,
     },
+    /// What the blocks are: classes, containers, text; with two dumps, what grew
+    Types(crate::commands::types::Types),
     /// Stacks for flame graphs and pprof
     Stacks(crate::commands::stacks::Stacks),
     /// Logs and comparisons in umdh's forms

@@ -13,6 +13,7 @@ pub(crate) mod stacks;
 mod stat;
 mod summary;
 mod symbol;
+pub(crate) mod types;
 pub(crate) mod umdh;
 mod verify;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Stacks(args) => stacks::run(args, common, &mut output),
         Command::Umdh(args) => umdh::run(args, common, &mut output),
         Command::Block(args) => block::run(args, common, &mut output),
+        Command::Types(args) => types::run(args, common, &mut output),
         Command::Symbol(args) => symbol::run(args, common, &mut output),
         Command::Exec(args) => exec::run(args, common, &mut output),
         Command::Shell(args) => shell::run(args, common, &mut output),

@@ -11,11 +11,16 @@
 
 mod diff;
 mod process;
+mod types;
 mod usage;
 mod verify;
 
 pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use process::{HeapReport, ProcessReport};
+
+pub use types::{
+    ContainerReport, ExplainedReport, TextReport, TypeReport, TypesOptions, TypesReport,
+};
 
 pub use usage::{
     ClassChangeReport, ClassReport, FreeReport, NewAllocationReport, OwnerReport, OwnerTotalReport,

@@ -4,4 +4,5 @@ pub mod address;
 pub mod comparison;
 pub mod plain;
 pub mod stacks;
+pub mod types;
 pub mod verify;

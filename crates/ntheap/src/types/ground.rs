@@ -8,12 +8,11 @@ use crate::{
     blocks::{Block, CONTINUE, Flow, Visitor},
     dump::{RegionKind, RegionState},
     heap::{
-        Heap,
+        Heap, Heaps,
         crt::{CrtBlock, CrtUse},
     },
     layout::Bitness,
     process::Process,
-    stats::visit_parts,
     usage::{Owner, Usage},
 };
 
@@ -29,12 +28,13 @@ pub(super) struct Blocks {
 const PAGE_BITS: u32 = 12;
 
 impl Blocks {
-    pub(super) fn of(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Self {
+    pub(super) fn of(heaps: &Heaps<'_, '_>) -> Self {
+        let process = heaps.process();
         let new = |_: &Heap<'_, '_>| Collect {
             process,
             blocks: Vec::new(),
         };
-        let found = visit_parts(heaps, new, |mut all, more| {
+        let found = heaps.walk_parallel(new, |mut all, more| {
             all.blocks.extend(more.blocks);
             all
         });
@@ -111,13 +111,13 @@ pub(super) struct Area {
 }
 
 /// Writable memory of images and the program's own, and the used part of stacks.
-pub(super) fn areas(process: &Process<'_, '_>, heaps: &[Heap<'_, '_>]) -> Vec<Area> {
+pub(super) fn areas(heaps: &Heaps<'_, '_>) -> Vec<Area> {
+    let process = heaps.process();
     const ACCESS: u32 = 0xff;
     /// `PAGE_READWRITE`, `PAGE_WRITECOPY` and the executable forms of both.
     const WRITABLE: [u32; 4] = [0x04, 0x08, 0x40, 0x80];
     const GUARD: u32 = 0x100;
-    let open: Vec<&Heap<'_, '_>> = heaps.iter().collect();
-    let usage = Usage::with_heaps(process, &open);
+    let usage = Usage::of(heaps);
     let mut areas = Vec::new();
     for used in &usage.regions {
         let region = &used.region;

@@ -6,13 +6,13 @@
 //! stays unknown has no type.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, heap::Heap, process::Process, types::Types};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, types::Types};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! let types = Types::of(&process, &Heap::all(&process), None);
+//! let types = Types::of(&Heaps::of(&process), None);
 //! for row in types.totals() {
 //!     println!("{:8} {:10} {}", row.blocks, row.bytes, row.name);
 //! }
@@ -38,7 +38,7 @@ pub use rtti::Rtti;
 pub use text::{CommonText, Encoding};
 pub use totals::{Explained, TypeChange, TypeTotal, changes};
 
-use crate::{heap::Heap, names::NameSource, process::Process};
+use crate::{heap::Heaps, names::NameSource};
 use ground::{Blocks, Ground};
 use table::Table;
 
@@ -118,13 +118,10 @@ impl<'p, 'a> Types<'p, 'a> {
     /// Finds what the blocks of these heaps are. `names` name variables, and the virtual function
     /// tables of modules without run-time type information.
     #[must_use]
-    pub fn of(
-        process: &'p Process<'_, 'a>,
-        heaps: &[Heap<'_, '_>],
-        names: Option<&dyn NameSource>,
-    ) -> Self {
-        let blocks = Blocks::of(process, heaps);
-        let areas = ground::areas(process, heaps);
+    pub fn of(heaps: &Heaps<'p, 'a>, names: Option<&dyn NameSource>) -> Self {
+        let process = heaps.process();
+        let blocks = Blocks::of(heaps);
+        let areas = ground::areas(heaps);
         let ground = Ground::new(process.memory(), process.bitness, blocks, areas);
         let rtti = Rtti::of(process);
         let modules = &process.dump.modules;

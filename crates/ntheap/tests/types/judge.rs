@@ -48,7 +48,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "class types: {} of {} right", self.right, self.classed)?;
-        writeln!(f, "containers: {} of {} right", self.containers_right, self.containers)?;
+        writeln!(
+            f,
+            "containers: {} of {} right",
+            self.containers_right, self.containers
+        )?;
         writeln!(f, "containers found: {:?}", self.kinds)?;
         writeln!(f, "bytes explained: {} of {}", self.typed_bytes, self.bytes)?;
         for (name, (all, right)) in &self.parts {
@@ -62,7 +66,9 @@ impl fmt::Display for Report {
 fn is_right(expected: &str, of: Option<&Type>) -> Option<bool> {
     let name = of.map_or("", |of| &*of.name);
     let class = |expected: &str| {
-        let plain = ["class ", "struct "].iter().find_map(|key| expected.strip_prefix(key));
+        let plain = ["class ", "struct "]
+            .iter()
+            .find_map(|key| expected.strip_prefix(key));
         plain.map(str::to_owned)
     };
     if let Some(class) = class(expected) {
@@ -84,6 +90,29 @@ fn is_invented(block: &TrueBlock, of: Option<&Type>) -> bool {
         || of.kind == TypeKind::ControlBlock
         || of.kind == TypeKind::Callable;
     is_object && !matches!(expected, "shared:control" | "function:callable")
+}
+
+/// Whether a block is called a part of another container than it is.
+fn is_other_part(block: &TrueBlock, of: Option<&Type>) -> bool {
+    let Some(of) = of.filter(|of| of.kind == TypeKind::ContainerPart) else {
+        return false;
+    };
+    let titles: &[&str] = match block.of.as_deref().unwrap_or("") {
+        "string:char" => &["std::string text"],
+        "string:wchar" => &["std::wstring text"],
+        "vector" => &["std::vector elements"],
+        "list:node" => &["std::list node"],
+        "list:head" => &["std::list head", "std::unordered_map/set head"],
+        "map:node" => &["std::map/set node"],
+        "map:head" => &["std::map/set head"],
+        "unordered:node" => &["std::unordered_map/set node"],
+        "unordered:buckets" => &["std::unordered_map/set buckets"],
+        "deque:map" => &["std::deque map"],
+        "deque:block" => &["std::deque block"],
+        "container proxy" => &["std::deque debug proxy"],
+        _ => &[],
+    };
+    !titles.iter().any(|title| of.name.starts_with(title))
 }
 
 pub(crate) fn judge(types: &Types<'_, '_>, truth: &Truth) -> Report {
@@ -108,7 +137,7 @@ pub(crate) fn judge(types: &Types<'_, '_>, truth: &Truth) -> Report {
                     report.wrong.push(line);
                 }
             }
-            None if has_types && is_invented(block, of) => {
+            None if has_types && (is_invented(block, of) || is_other_part(block, of)) => {
                 let line = format!(
                     "{:x} ({:#x} bytes, {}): {expected} is called {}",
                     block.address,
@@ -137,12 +166,16 @@ fn containers(types: &Types<'_, '_>, truth: &Truth, report: &mut Report) {
         if same && *elements == container.elements {
             report.containers_right += 1;
         } else {
-            report.wrong.push(format!("{kind} of {elements} is {container:x?}"));
+            report
+                .wrong
+                .push(format!("{kind} of {elements} is {container:x?}"));
         }
     }
     for (owner, (kind, elements)) in &truth.containers {
         if !types.containers().iter().any(|found| found.owner == *owner) {
-            report.wrong.push(format!("{kind} of {elements} at {owner:x} is missing"));
+            report
+                .wrong
+                .push(format!("{kind} of {elements} at {owner:x} is missing"));
         }
     }
 }

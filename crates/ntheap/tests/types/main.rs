@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use ntheap::{
     dump::{Dump, DumpFile},
-    heap::Heap,
+    heap::Heaps,
     process::Process,
     types::Types,
 };
@@ -36,7 +36,7 @@ fn with_types<T>(path: &std::path::Path, look: impl FnOnce(&Types<'_, '_>) -> T)
     let file = DumpFile::open(path).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump is one");
     let process = Process::of(&dump).ok()?;
-    let types = Types::of(&process, &Heap::all(&process), None);
+    let types = Types::of(&Heaps::of(&process), None);
     Some(look(&types))
 }
 
@@ -55,15 +55,27 @@ fn types_and_containers_of_the_leak_oracle() {
         .collect();
     let mut all = Report::default();
     for (path, report) in snapshots.iter().zip(reports) {
-        let run = path.parent().and_then(|run| run.file_name()).expect("a run");
+        let run = path
+            .parent()
+            .and_then(|run| run.file_name())
+            .expect("a run");
         for line in &report.wrong {
-            println!("{} {}: {line}", run.display(), path.file_stem().unwrap().display());
+            println!(
+                "{} {}: {line}",
+                run.display(),
+                path.file_stem().unwrap().display()
+            );
         }
         all.merge(report);
     }
     println!("{} dumps\n{all}", snapshots.len());
     assert!(all.wrong.is_empty(), "{} wrong", all.wrong.len());
-    assert!(all.right * 100 >= all.classed * 98, "types: {} of {}", all.right, all.classed);
+    assert!(
+        all.right * 100 >= all.classed * 98,
+        "types: {} of {}",
+        all.right,
+        all.classed
+    );
 }
 
 /// No program of this oracle has a class or a container of the C++ library.
@@ -83,7 +95,10 @@ fn nothing_is_invented_in_the_heap_oracle() {
 fn nothing_is_invented_in_the_samples() {
     let paths = testdata_dumps();
     assert!(!paths.is_empty());
-    let invented: Vec<String> = paths.par_iter().flat_map(|path| nothing_invented(path)).collect();
+    let invented: Vec<String> = paths
+        .par_iter()
+        .flat_map(|path| nothing_invented(path))
+        .collect();
     assert!(invented.is_empty(), "{invented:#?}");
 }
 
@@ -96,7 +111,11 @@ fn nothing_invented(path: &std::path::Path) -> Vec<String> {
             .collect();
         let typed = types.blocks().filter_map(|(address, size, of)| {
             let of = of.filter(|of| of.class.is_some())?;
-            Some(format!("{}: {address:x} {size:x} {}", path.display(), of.name))
+            Some(format!(
+                "{}: {address:x} {size:x} {}",
+                path.display(),
+                of.name
+            ))
         });
         found.extend(typed);
         found

@@ -24,7 +24,12 @@ impl Truth {
         let file = BufReader::new(File::open(path).expect("the truth"));
         let json: Value = serde_json::from_reader(file).expect("JSON");
         let columns = json["leak_columns"].as_array().expect("columns");
-        let column = |name: &str| columns.iter().position(|known| known == name).expect("a column");
+        let column = |name: &str| {
+            columns
+                .iter()
+                .position(|known| known == name)
+                .expect("a column")
+        };
         let (address, size) = (column("user_address"), column("user_size"));
         let (of, role) = (column("type"), column("role"));
         let rows = json["leaks"].as_array().expect("rows");
@@ -38,7 +43,10 @@ impl Truth {
         let containers = containers.map(|container| {
             let kind = container["kind"].as_str().expect("a kind").to_owned();
             let elements = container["elements"].as_u64().expect("a number");
-            (container["owner"].as_u64().expect("an owner"), (kind, elements))
+            (
+                container["owner"].as_u64().expect("an owner"),
+                (kind, elements),
+            )
         });
         Truth {
             blocks: blocks.collect(),
