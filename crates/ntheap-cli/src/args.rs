@@ -39,9 +39,18 @@ pub(crate) struct Common {
     /// Also use a PDB whose GUID or age is another (and say so)
     #[arg(long, global = true)]
     pub(crate) allow_mismatched: bool,
+    /// Also look for PDBs in the folders that the dump names: where modules were, and were built
+    #[arg(long, global = true)]
+    pub(crate) recorded_folders: bool,
     /// Name functions with their argument lists
     #[arg(long, global = true)]
     pub(crate) signatures: bool,
+    /// Most bytes that a compressed dump may unpack to [default: 1,000 times its size, at least 4 GiB]
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub(crate) max_unpacked: Option<String>,
+    /// Leave contents of memory, user names and paths out, so that the output can be given away
+    #[arg(long, global = true)]
+    pub(crate) private: bool,
     /// Only the heap at this address
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) heap: Option<String>,

@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use ntheap::losses::Losses;
 
+use crate::privacy;
+
 /// Why the program could not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -20,6 +22,8 @@ pub(crate) enum Failure {
     Output(io::Error),
     /// The reader of the output went away.
     ClosedPipe,
+    /// An input can't be read any more; which one is said when it is closed.
+    Lost,
 }
 
 impl Failure {
@@ -36,19 +40,36 @@ impl fmt::Display for Failure {
         match self {
             // I/O errors name the file themselves.
             Failure::Input {
-                error: error @ ntheap::Error::Io { .. },
+                error: error @ (ntheap::Error::Io { .. } | ntheap::Error::NotAFile { .. }),
                 ..
-            } => write!(f, "{error}"),
-            Failure::Input { path, error } => write!(f, "{}: {error}", path.display()),
+            } if !privacy::is_on() => write!(f, "{error}"),
+            Failure::Input {
+                path,
+                error: ntheap::Error::Io { source, .. },
+            } => write!(f, "{}: {source}", privacy::path(path)),
+            Failure::Input {
+                path,
+                error: ntheap::Error::NotAFile { what, .. },
+            } => write!(f, "{}: is {what}, not a file", privacy::path(path)),
+            Failure::Input { path, error } => write!(f, "{}: {error}", privacy::path(path)),
             Failure::Usage(text) => write!(f, "{text}"),
             Failure::Output(error) => write!(f, "can't write the output: {error}"),
             Failure::ClosedPipe => write!(f, "the output was closed"),
+            Failure::Lost => write!(f, "{InputLost}"),
         }
     }
 }
 
+/// The reason why nothing is written any more: it would be made of zeros that nobody wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("an input can't be read any more")]
+pub(crate) struct InputLost;
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if error.get_ref().is_some_and(|inner| inner.is::<InputLost>()) {
+            return Failure::Lost;
+        }
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
             _ => Failure::Output(error),

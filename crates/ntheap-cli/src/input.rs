@@ -1,6 +1,10 @@
 //! Opening dumps, choosing the side of a process, and saying what could not be read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    mem,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ntheap::{
@@ -19,7 +23,7 @@ use crate::{
     failure::{Failure, Status},
     numbers,
     output::shows_progress,
-    symbols,
+    privacy, symbols,
 };
 
 /// A file that was named on the command line.
@@ -44,9 +48,10 @@ impl Input {
             });
             bar.set_position(done);
         };
+        let limit = common.max_unpacked.as_deref();
         let options = OpenOptions {
             progress: shows_progress().then_some(&mut progress),
-            ..OpenOptions::default()
+            max_decompressed: limit.map(numbers::parse_bytes).transpose()?,
         };
         let file = DumpFile::open_with(path, options);
         if let Some(bar) = bar {
@@ -69,6 +74,11 @@ impl Input {
         &self.path
     }
 
+    /// Its path as it may be shown.
+    pub(crate) fn shown_path(&self) -> String {
+        privacy::path(&self.path)
+    }
+
     /// The file's bytes, unpacked.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.file.bytes()
@@ -81,7 +91,9 @@ impl Input {
 
     /// Names for the addresses of the dump, as the options want them.
     pub(crate) fn names<'d, 'a>(&self, dump: &'d Dump<'a>) -> DumpNames<'d, 'a, '_> {
-        DumpNames::new(dump, &self.symbols).with_signatures(self.signatures)
+        DumpNames::new(dump, &self.symbols)
+            .with_signatures(self.signatures)
+            .with_file_names_only(privacy::is_on())
     }
 
     /// The symbols that the options give for this dump.
@@ -91,6 +103,7 @@ impl Input {
 
     pub(crate) fn parse(&self) -> Result<Dump<'_>, Failure> {
         let mut dump = Dump::parse(self.file.bytes()).map_err(|error| self.failure(error))?;
+        privacy::apply(&mut dump.modules);
         if let Some(reason) = self.file.incomplete() {
             dump.problems.insert(
                 0,
@@ -164,7 +177,7 @@ impl Input {
     /// Says on stderr what could not be read, and makes the exit status of it.
     pub(crate) fn report(&self, losses: &Losses) -> Status {
         let name = self.name();
-        losses.lines().for_each(|line| eprintln!("{name}: {line}"));
+        losses.lines().for_each(|line| say!("{name}: {line}"));
         Status::of(losses)
     }
 
@@ -206,6 +219,27 @@ impl<'i, 'l> Reporter<'i, 'l> {
     pub(crate) fn status(&self) -> Status {
         self.status
     }
+}
+
+impl Drop for Input {
+    /// The last moment to see that what was read is not what the file holds any more.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.check() {
+            let failure = self.failure(error);
+            CHANGED
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(failure);
+        }
+    }
+}
+
+/// Inputs that were cut off or written to while they were read.
+static CHANGED: Mutex<Vec<Failure>> = Mutex::new(Vec::new());
+
+/// Which inputs were cut off or written to while they were read, of those that are not open any more.
+pub(crate) fn changed() -> Vec<Failure> {
+    mem::take(&mut CHANGED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The heaps of a process that the options ask for.

@@ -1,6 +1,9 @@
 //! `ntheap`: which heap grew, which block size, from which call stack.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod said;
+
 mod args;
 mod commands;
 mod completion;
@@ -9,6 +12,7 @@ mod input;
 mod numbers;
 mod output;
 mod pager;
+mod privacy;
 mod symbols;
 
 use std::process::ExitCode;
@@ -19,16 +23,27 @@ use args::Arguments;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    match commands::run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    privacy::set(arguments.common.private);
+    let result = commands::run(&arguments);
+    // Whatever was printed, or went wrong, came of a file that was not the same all the time.
+    let changed = input::changed();
+    changed.iter().for_each(report);
+    match result {
+        _ if !changed.is_empty() => ExitCode::from(2),
         Ok(status) => status.exit_code(),
         // The reader went away (`ntheap blocks … | head`): that is no failure of ours.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("ntheap: {failure}");
-            if let Some(hint) = failure.hint() {
-                eprintln!("hint: {hint}");
-            }
+            report(&failure);
             ExitCode::from(2)
         }
+    }
+}
+
+fn report(failure: &Failure) {
+    say!("ntheap: {failure}");
+    if let Some(hint) = failure.hint() {
+        say!("hint: {hint}");
     }
 }

@@ -11,34 +11,40 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use ntheap::printable::{Lines, is_unprintable};
 use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use crate::failure::Failure;
+use crate::{
+    failure::{Failure, InputLost},
+    privacy,
+};
 
 /// Buffered standard output.
 pub(crate) struct Output {
-    writer: BufWriter<StdoutLock<'static>>,
+    writer: BufWriter<Checked<StdoutLock<'static>>>,
 }
 
 impl Output {
     pub(crate) fn new() -> Self {
         Output {
-            writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+            writer: BufWriter::with_capacity(1 << 16, Checked(io::stdout().lock())),
         }
     }
 
-    /// Calls a function that writes text, and keeps the error that stopped it.
+    /// Calls a function that writes text, and keeps the error that stopped it. Whatever the text is
+    /// made of, nothing in it drives the terminal.
     pub(crate) fn text<T>(
         &mut self,
         write: impl FnOnce(&mut dyn fmt::Write) -> Result<T, fmt::Error>,
     ) -> Result<T, Failure> {
-        let mut adapter = Adapter {
+        let mut lines = Lines::new(Adapter {
             writer: &mut self.writer,
             error: None,
-        };
-        match write(&mut adapter) {
+        });
+        match write(&mut lines) {
             Ok(value) => Ok(value),
-            Err(fmt::Error) => Err(match adapter.error {
+            Err(fmt::Error) => Err(match lines.into_inner().error {
                 Some(error) => Failure::from(error),
                 None => Failure::Output(io::Error::other("formatting failed")),
             }),
@@ -47,13 +53,17 @@ impl Output {
 
     /// Writes a report as one JSON document.
     pub(crate) fn json(&mut self, report: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.writer, report)?;
+        let form = Escaped(PrettyFormatter::new());
+        let mut serializer = serde_json::Serializer::with_formatter(&mut self.writer, form);
+        report.serialize(&mut serializer)?;
         Ok(self.writer.write_all(b"\n")?)
     }
 
     /// Writes a record as one line of JSON.
     pub(crate) fn json_line(&mut self, record: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.writer, record)?;
+        let form = Escaped(CompactFormatter);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut self.writer, form);
+        record.serialize(&mut serializer)?;
         Ok(self.writer.write_all(b"\n")?)
     }
 
@@ -89,7 +99,7 @@ pub(crate) fn write_to<T>(
         return write(output.writer());
     };
     let failed = |error: io::Error| {
-        let text = format!("{}: {error}", path.display());
+        let text = format!("{}: {error}", privacy::path(path));
         Failure::Output(io::Error::new(error.kind(), text))
     };
     if let Ok(target) = path.canonicalize()
@@ -97,17 +107,101 @@ pub(crate) fn write_to<T>(
             .iter()
             .any(|input| input.canonicalize().is_ok_and(|input| input == target))
     {
-        return Err(Failure::Usage(format!("{}: is the input", path.display())));
+        return Err(Failure::Usage(format!(
+            "{}: is the input",
+            privacy::path(path)
+        )));
     }
-    let mut writer = BufWriter::with_capacity(1 << 16, File::create(path).map_err(failed)?);
+    let file = File::create(path).map_err(failed)?;
+    let mut writer = BufWriter::with_capacity(1 << 16, Checked(file));
     let value = write(&mut writer)?;
     writer.flush().map_err(failed)?;
     Ok(value)
 }
 
+/// Lets nothing through once an input could not be read: what comes then may be made of the zeros that
+/// stand in for its bytes.
+struct Checked<W>(W);
+
+impl<W: Write> Write for Checked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match ntheap::dump::read_faults() {
+            0 => self.0.write(bytes),
+            _ => Err(io::Error::other(InputLost)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Whether progress may be drawn on stderr.
 pub(crate) fn shows_progress() -> bool {
     io::stderr().is_terminal()
+}
+
+/// JSON whose strings hold no characters that a terminal acts on; readers get the same strings.
+struct Escaped<F>(F);
+
+impl<F: Formatter> Formatter for Escaped<F> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if fragment.is_ascii() && !fragment.contains('\x7f') {
+            return self.0.write_string_fragment(writer, fragment);
+        }
+        for part in fragment.split_inclusive(is_unprintable) {
+            // All that is unprintable lies in the first plane: it takes one escape.
+            match part.chars().last().filter(|&c| is_unprintable(c)) {
+                Some(c) => {
+                    let shown = &part[..part.len() - c.len_utf8()];
+                    self.0.write_string_fragment(writer, shown)?;
+                    write!(writer, "\\u{:04x}", u32::from(c))?;
+                }
+                None => self.0.write_string_fragment(writer, part)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(w, first)
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(w, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
 }
 
 struct Adapter<'w, W> {

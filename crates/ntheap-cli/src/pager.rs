@@ -60,7 +60,7 @@ impl<'o> Pager<'o> {
     }
 
     fn put(&mut self, text: &str) -> fmt::Result {
-        let written = self.output.bytes(text.as_bytes());
+        let written = self.output.text(|out| out.write_str(text));
         written.map_err(|failure| {
             self.failure = Some(failure);
             fmt::Error

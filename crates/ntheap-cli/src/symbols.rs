@@ -11,7 +11,11 @@ use ntheap::{
 };
 use ntheap_symbols::{ModuleStatus, SymbolPath, Symbols};
 
-use crate::{args::Common, failure::Failure};
+use crate::{
+    args::Common,
+    failure::{Failure, Status},
+    privacy,
+};
 
 /// The symbol path of the options or of the environment.
 pub(crate) fn path_text(common: &Common) -> Option<String> {
@@ -29,7 +33,8 @@ pub(crate) fn open(common: &Common, dumps: &[&Path]) -> Result<Symbols, Failure>
         .map_err(|error| Failure::Usage(format!("symbol path: {error}")))?;
     let mut builder = Symbols::builder()
         .path(path)
-        .allow_mismatched(common.allow_mismatched);
+        .allow_mismatched(common.allow_mismatched)
+        .recorded_folders(common.recorded_folders);
     for dump in dumps {
         let folder = dump
             .parent()
@@ -81,24 +86,27 @@ pub(crate) fn process<'d, 'a>(
 
 /// Says on stderr which modules' symbols could not be used, for a reason worth knowing, and which
 /// ones do not match. Modules whose symbols nobody asked for are left alone.
-pub(crate) fn report(dump: &Dump<'_>, symbols: &Symbols) {
+pub(crate) fn report(dump: &Dump<'_>, symbols: &Symbols) -> Status {
+    let mut status = Status::Complete;
     for module in &dump.modules {
         match symbols.known_status(module) {
             Some(ModuleStatus::Failed { path, reason }) => {
-                eprintln!("{}: {}: {reason}", module.name(), path.display());
+                say!("{}: {}: {reason}", module.name(), privacy::path(&path));
+                status = Status::Partial;
             }
             Some(ModuleStatus::Loaded {
                 path,
                 mismatched: true,
                 ..
             }) => {
-                eprintln!(
+                say!(
                     "warning: {}: {} does not match the module; its names may be wrong",
                     module.name(),
-                    path.display()
+                    privacy::path(&path)
                 );
             }
             _ => {}
         }
     }
+    status
 }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use debugid::DebugId;
 use flate2::Crc;
 
-use crate::Error;
 use crate::convert::Converted;
-use crate::server::write_atomically;
 use crate::table::{SeparatedCode, Symbol, SymbolKind};
+use crate::{Error, partial};
 
 const MAGIC: &[u8; 8] = b"NTHSYM\r\n";
 /// To be changed with every change of the file's form or of how its content is made.
@@ -23,8 +22,12 @@ pub(crate) fn file(dir: &Path, pdb: &Path, id: DebugId, size: u64) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     (name.to_ascii_lowercase(), size).hash(&mut hasher);
     let hash = hasher.finish();
+    folder(dir).join(format!("{}-{hash:016x}.sym", id.breakpad()))
+}
+
+/// The folder of the files of this version in the folder `dir`.
+pub(crate) fn folder(dir: &Path) -> PathBuf {
     dir.join(format!("v{VERSION}"))
-        .join(format!("{}-{hash:016x}.sym", id.breakpad()))
 }
 
 pub(crate) fn read(file: &Path, id: DebugId) -> Result<Converted, Error> {
@@ -33,7 +36,8 @@ pub(crate) fn read(file: &Path, id: DebugId) -> Result<Converted, Error> {
 }
 
 pub(crate) fn write(file: &Path, id: DebugId, converted: &Converted) -> Result<(), Error> {
-    write_atomically(file, &encode(converted, id))
+    let root = file.parent().unwrap_or(Path::new("."));
+    partial::write(root, file, &encode(converted, id))
 }
 
 fn encode(converted: &Converted, id: DebugId) -> Vec<u8> {

@@ -5,7 +5,7 @@ use debugid::DebugId;
 
 use crate::Error;
 
-const MAGIC: &[u8; 32] = b"Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0";
+pub(crate) const MAGIC: &[u8; 32] = b"Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0";
 const ABSENT: u32 = u32::MAX;
 
 const PDB_STREAM: usize = 1;
@@ -180,7 +180,7 @@ impl<'d> Container<'d> {
     }
 }
 
-fn foreign(header: &[u8]) -> String {
+pub(crate) fn foreign(header: &[u8]) -> String {
     if header.starts_with(b"Microsoft MSFZ Container") {
         "a compressed (MSFZ) container, which is not supported".to_owned()
     } else if header.starts_with(b"Microsoft C/C++ program database 2.00") {
@@ -188,7 +188,10 @@ fn foreign(header: &[u8]) -> String {
     } else if header.starts_with(b"BSJB") {
         "a portable PDB of .NET, which holds no native symbols".to_owned()
     } else {
-        format!("begins with {}", header[..16].escape_ascii())
+        format!(
+            "begins with {}",
+            header[..header.len().min(16)].escape_ascii()
+        )
     }
 }
 

@@ -103,6 +103,14 @@ pub enum Error {
         /// The reason.
         detail: String,
     },
+    /// A symbol server delivered something else than the file.
+    #[error("{url}: {detail}")]
+    BadDownload {
+        /// What was asked for.
+        url: String,
+        /// The reason.
+        detail: String,
+    },
     /// A file has another identity than the one asked for.
     #[error("is {found}, but {wanted} is wanted")]
     WrongIdentity {

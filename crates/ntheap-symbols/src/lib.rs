@@ -46,12 +46,14 @@
 
 mod cache;
 mod container;
+mod content;
 mod convert;
 mod error;
 mod lines;
 mod module;
 mod names;
 mod parameters;
+mod partial;
 mod path;
 mod sandbox;
 mod server;

@@ -8,6 +8,7 @@ use debugid::DebugId;
 use symbolic_common::ByteView;
 use symbolic_symcache::SymCache;
 
+use crate::content::Content;
 use crate::convert::Converted;
 use crate::lines::Lines;
 use crate::names::strip_parameters;
@@ -108,7 +109,7 @@ pub(crate) struct LoadedModule {
     pub(crate) table: SymbolTable,
     lines: Result<ByteView<'static>, String>,
     /// The PDB itself, for what is read from it when it is first asked for.
-    pub(crate) data: Arc<ByteView<'static>>,
+    pub(crate) data: Arc<Content>,
     pub(crate) types: OnceLock<Result<PdbTypes, String>>,
     pub(crate) line_records: OnceLock<Result<Lines, String>>,
     pub(crate) parameters: OnceLock<Result<Parameters, String>>,
@@ -120,7 +121,7 @@ impl LoadedModule {
         id: DebugId,
         mismatched: bool,
         converted: Converted,
-        data: Arc<ByteView<'static>>,
+        data: Arc<Content>,
     ) -> Self {
         let lines = converted.lines.and_then(|bytes| {
             SymCache::parse(&bytes).map_err(|error| error.to_string())?;

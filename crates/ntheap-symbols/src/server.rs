@@ -1,17 +1,18 @@
 //! Downloads PDBs from symbol servers.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use symbolic_common::ByteView;
 use tempfile::NamedTempFile;
 use ureq::Agent;
 
+use crate::container::{MAGIC as PDB_MAGIC, foreign};
+use crate::content::Content;
 use crate::convert::identity;
 use crate::store::{Found, Wanted, expand};
-use crate::{Error, sandbox};
+use crate::{Error, partial, sandbox};
 
 /// How long a download may take.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +60,9 @@ fn ask(server: &str, stores: &[PathBuf], wanted: &Wanted, limits: Limits) -> Res
     let url = if fetch(&agent, &plain, target.file(), wanted.max_size)? {
         plain
     } else if fetch(&agent, &packed, target.file(), wanted.max_size)? {
-        let content = target.content()?;
-        let wanted = wanted.clone();
-        let expanded = sandbox::run(limits.file, move || expand(&content, &wanted))?;
-        target.replace(&expanded)?;
+        target
+            .expand(wanted, limits.file)
+            .map_err(|error| garbage(&packed, error))?;
         packed
     } else {
         let detail = "the server does not have it".to_owned();
@@ -72,10 +72,12 @@ fn ask(server: &str, stores: &[PathBuf], wanted: &Wanted, limits: Limits) -> Res
         url: url.clone(),
         detail: error.to_string(),
     };
-    let found = identity(&target.content().map_err(failed)?).map_err(failed)?;
+    let content = target.content().map_err(failed)?;
+    let found = identity(&content).map_err(|error| garbage(&url, error))?;
     if found != wanted.id {
         let found = found.breakpad().to_string();
-        return Err(failed(Error::WrongIdentity { found, wanted: key }));
+        let error = Error::WrongIdentity { found, wanted: key };
+        return Err(garbage(&url, error));
     }
     let (path, data) = target.keep(stores, wanted).map_err(failed)?;
     Ok(Found {
@@ -85,8 +87,16 @@ fn ask(server: &str, stores: &[PathBuf], wanted: &Wanted, limits: Limits) -> Res
     })
 }
 
+fn garbage(url: &str, error: Error) -> Error {
+    Error::BadDownload {
+        url: url.to_owned(),
+        detail: error.to_string(),
+    }
+}
+
 /// Removes the folders that were made for a file that did not come, as far as they are empty.
 fn tidy(store: &Path, wanted: &Wanted) {
+    partial::tidy(store);
     let file = in_store(store, wanted);
     for folder in file.ancestors().skip(1).take(2) {
         if fs::remove_dir(folder).is_err() {
@@ -109,8 +119,9 @@ impl Target {
             let path = in_store(store, wanted);
             let folder = path.parent().unwrap_or(store);
             if let Ok(()) = fs::create_dir_all(folder)
-                && let Ok(file) = partial(folder)
+                && let Ok(file) = partial::create(store)
             {
+                partial::sweep_former(folder);
                 return Ok(Self::Store(file, path));
             }
         }
@@ -132,17 +143,23 @@ impl Target {
         }
     }
 
-    fn content(&mut self) -> Result<ByteView<'static>, Error> {
+    fn content(&mut self) -> Result<Content, Error> {
         let path = self.path();
-        ByteView::map_file_ref(self.file()).map_err(|error| Error::io(path, error))
+        Content::of(self.file()).map_err(|error| Error::io(path, error))
     }
 
-    fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
+    /// Replaces a cabinet by what it holds.
+    fn expand(&mut self, wanted: &Wanted, limit: Duration) -> Result<(), Error> {
         let path = self.path();
+        let io = |error| Error::io(&path, error);
+        let mut packed = tempfile::tempfile().map_err(io)?;
         let file = self.file();
-        restart(file)
-            .and_then(|()| file.write_all(content))
-            .map_err(|error| Error::io(path, error))
+        file.rewind().map_err(io)?;
+        std::io::copy(file, &mut packed).map_err(io)?;
+        restart(file).map_err(io)?;
+        let (packed, wanted) = (Content::of(&packed).map_err(io)?, wanted.clone());
+        let mut target = file.try_clone().map_err(io)?;
+        sandbox::run(limit, move || expand(&packed, &wanted, &mut target))
     }
 
     /// Gives the file its name, and copies it to the other stores.
@@ -150,7 +167,7 @@ impl Target {
         mut self,
         stores: &[PathBuf],
         wanted: &Wanted,
-    ) -> Result<(Option<PathBuf>, ByteView<'static>), Error> {
+    ) -> Result<(Option<PathBuf>, Content), Error> {
         self.file()
             .sync_all()
             .map_err(|error| Error::io(self.path(), error))?;
@@ -160,11 +177,13 @@ impl Target {
         };
         file.persist(&path)
             .map_err(|error| Error::io(&path, error.error))?;
-        for other in stores.iter().map(|store| in_store(store, wanted)) {
+        for store in stores {
+            let other = in_store(store, wanted);
             if other != path {
                 // A store that cannot be written is passed over: the file itself is here.
-                let _ = write_atomically(&other, &data);
+                let _ = partial::write(store, &other, &data);
             }
+            partial::tidy(store);
         }
         Ok((Some(path), data))
     }
@@ -175,12 +194,6 @@ fn in_store(store: &Path, wanted: &Wanted) -> PathBuf {
         .join(&wanted.name)
         .join(wanted.key())
         .join(&wanted.name)
-}
-
-fn partial(folder: &Path) -> std::io::Result<NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempfile_in(folder)
 }
 
 fn restart(file: &mut File) -> std::io::Result<()> {
@@ -204,46 +217,55 @@ fn fetch(agent: &Agent, url: &str, target: &mut File, max_size: u64) -> Result<b
         _ => return Err(failed(format!("the server answered {}", response.status()))),
     }
     let announced = response.body().content_length();
-    if let Some(size) = announced.filter(|&size| size > max_size) {
-        return Err(failed(
-            Error::TooLarge {
-                size,
-                limit: max_size,
-            }
-            .to_string(),
-        ));
-    }
     restart(target).map_err(|error| failed(error.to_string()))?;
-    let mut body = response
-        .body_mut()
-        .as_reader()
-        .take(max_size.saturating_add(1));
-    let size = std::io::copy(&mut body, target).map_err(|error| failed(error.to_string()))?;
-    if size > max_size {
-        return Err(failed(
-            Error::TooLarge {
-                size,
-                limit: max_size,
-            }
-            .to_string(),
-        ));
+    let mut body = response.body_mut().as_reader();
+    let mut head = Vec::new();
+    let begun = body.by_ref().take(HEAD).read_to_end(&mut head);
+    begun.map_err(|error| failed(error.to_string()))?;
+    let own = size_in_head(&head).map_err(|error| garbage(url, error))?;
+    // A server that announces nothing may send as much as the file itself says that it has.
+    let size = announced.unwrap_or(own);
+    let too_large = |size| {
+        let limit = max_size;
+        garbage(url, Error::TooLarge { size, limit })
+    };
+    if size > max_size || own > max_size {
+        return Err(too_large(size.max(own)));
     }
-    if let Some(announced) = announced.filter(|&announced| announced != size) {
-        return Err(failed(format!("{size} bytes came instead of {announced}")));
+    let mut all = head.as_slice().chain(body).take(size.saturating_add(1));
+    let came = std::io::copy(&mut all, target).map_err(|error| failed(error.to_string()))?;
+    match announced {
+        Some(announced) if came != announced => {
+            Err(failed(format!("{came} bytes came instead of {announced}")))
+        }
+        None if came > own => {
+            let detail = format!("more bytes come than the {own} that the file says it has");
+            Err(garbage(url, Error::container(detail)))
+        }
+        _ => Ok(true),
     }
-    Ok(true)
 }
 
-/// Writes a file under another name in the same folder and renames it when it is complete.
-pub(crate) fn write_atomically(file: &Path, data: &[u8]) -> Result<(), Error> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let io = |error| Error::io(file, error);
-    fs::create_dir_all(folder).map_err(io)?;
-    let mut temporary = partial(folder).map_err(io)?;
-    temporary.write_all(data).map_err(io)?;
-    temporary.as_file().sync_all().map_err(io)?;
-    temporary.persist(file).map_err(|error| io(error.error))?;
-    Ok(())
+/// As much of a file as tells its size.
+const HEAD: u64 = 64;
+
+/// The size that a PDB or a cabinet has by its own header.
+fn size_in_head(head: &[u8]) -> Result<u64, Error> {
+    /// What may lie behind a cabinet: a signature.
+    const SIGNATURE: u64 = 1 << 16;
+    let number = |at: usize| {
+        let bytes = head.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
+    };
+    if head.starts_with(b"MSCF") {
+        return Ok(number(8) + SIGNATURE);
+    }
+    if head.starts_with(PDB_MAGIC) {
+        return Ok(number(32) * number(40));
+    }
+    Err(Error::NotAPdb {
+        detail: foreign(head),
+    })
 }
 
 /// Escapes what may not stand in a path of an address.

@@ -15,6 +15,7 @@ pub struct DumpNames<'d, 'a, 's> {
     symbols: &'s Symbols,
     plain: ModuleNames<'d, 'a>,
     signatures: bool,
+    file_names_only: bool,
 }
 
 impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
@@ -26,6 +27,7 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
             symbols,
             plain: ModuleNames::new(dump),
             signatures: false,
+            file_names_only: false,
         }
     }
 
@@ -34,6 +36,24 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
     pub fn with_signatures(mut self, signatures: bool) -> Self {
         self.signatures = signatures;
         self
+    }
+
+    /// Leaves the folders of source files and PDBs out.
+    #[must_use]
+    pub fn with_file_names_only(mut self, file_names_only: bool) -> Self {
+        self.file_names_only = file_names_only;
+        self
+    }
+
+    fn shown(&self, path: String) -> String {
+        match self.file_names_only {
+            true => path
+                .rsplit(['\\', '/'])
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            false => path,
+        }
     }
 
     fn module_and_rva(&self, address: u64) -> Option<(&'d Module, u32)> {
@@ -53,7 +73,7 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
             signature: frame.signature,
             // Only the function that was called has a beginning to count from.
             displacement: if index == last { displacement } else { 0 },
-            line: frame.file.zip(frame.line),
+            line: frame.file.map(|file| self.shown(file)).zip(frame.line),
             inlined: frame.inlined,
         };
         resolution
@@ -118,7 +138,7 @@ impl NameSource for DumpNames<'_, '_, '_> {
         let recorded = self.module_and_rva(address).and_then(|(module, rva)| {
             let line = self.symbols.source_line(module, rva)?;
             Some(SourceLine {
-                file: line.file,
+                file: self.shown(line.file),
                 line: line.line,
                 displacement: line.displacement.into(),
             })
@@ -141,7 +161,7 @@ impl NameSource for DumpNames<'_, '_, '_> {
                 detail,
                 ..
             }) => SymbolState::Pdb {
-                path: path.display().to_string(),
+                path: self.shown(path.display().to_string()),
                 private: detail == SymbolDetail::Private,
                 mismatched,
             },

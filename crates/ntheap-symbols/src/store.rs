@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use debugid::DebugId;
-use symbolic_common::ByteView;
+use ntheap::dump::MappedFile;
 
+use crate::content::Content;
 use crate::convert::identity;
 use crate::{Error, sandbox};
 
@@ -17,7 +18,7 @@ use crate::{Error, sandbox};
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
-    pub(crate) data: ByteView<'static>,
+    pub(crate) data: Content,
     pub(crate) id: DebugId,
 }
 
@@ -30,14 +31,9 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// `None` when the name could lead out of the folders that it is looked for in.
+    /// `None` when the name could lead out of the folders that it is looked for in, on any system.
     pub(crate) fn new(name: &str, id: DebugId, max_size: u64) -> Option<Self> {
-        let harmless = !name.is_empty()
-            && name.len() < 256
-            && !name.chars().all(|c| c == '.')
-            && !name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|'])
-            && !name.chars().any(char::is_control);
-        harmless.then(|| Self {
+        is_harmless(name).then(|| Self {
             name: name.to_owned(),
             id,
             max_size,
@@ -55,6 +51,31 @@ impl Wanted {
     }
 }
 
+/// Whether a name is that of a file and of nothing else, on any system.
+fn is_harmless(name: &str) -> bool {
+    const DEVICES: [&str; 8] = [
+        "con", "prn", "aux", "nul", "conin$", "conout$", "com", "lpt",
+    ];
+    // Devices keep their meaning with any extension, and some with a number behind them.
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    let number = stem.trim_end_matches(|c: char| c.is_ascii_digit() || "¹²³".contains(c));
+    let is_device = DEVICES.iter().any(|device| {
+        let numbered = matches!(*device, "com" | "lpt");
+        let plain = if numbered { number } else { stem };
+        plain.eq_ignore_ascii_case(device) && numbered == (number.len() < stem.len())
+    });
+    // Two letters of the name are a folder in some stores.
+    let is_dots = |text: &str| text.trim().chars().all(|c| c == '.');
+    let initials: String = name.chars().take(2).collect();
+    !name.is_empty()
+        && name.len() < 256
+        && !is_dots(&initials)
+        && !name.ends_with(['.', ' '])
+        && !name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|'])
+        && !name.chars().any(char::is_control)
+        && !is_device
+}
+
 pub(crate) fn compressed_name(name: &str) -> String {
     let mut compressed = name.to_owned();
     compressed.pop();
@@ -67,6 +88,8 @@ pub(crate) fn compressed_name(name: &str) -> String {
 pub(crate) struct Search {
     pub(crate) tried: Vec<String>,
     pub(crate) mismatched: Option<Found>,
+    /// Files of the right name that are not what they should be, and why.
+    pub(crate) unusable: Vec<(PathBuf, String)>,
     seen: HashSet<PathBuf>,
 }
 
@@ -123,6 +146,7 @@ impl Search {
             }
             Err(error) => {
                 self.note(path, &error.to_string());
+                self.unusable.push((path.to_owned(), error.to_string()));
                 None
             }
         }
@@ -142,6 +166,7 @@ impl Search {
 /// Opens a PDB, expanding it when its name says that it is compressed.
 fn open(path: &Path, wanted: &Wanted) -> Result<Found, Error> {
     let io = |error| Error::io(path, error);
+    let map = || MappedFile::open(path).map_err(|error| unreadable(path, error));
     let size = fs::metadata(path).map_err(io)?.len();
     if size > wanted.max_size {
         return Err(Error::TooLarge {
@@ -154,12 +179,16 @@ fn open(path: &Path, wanted: &Wanted) -> Result<Found, Error> {
         .and_then(OsStr::to_str)
         .is_some_and(|name| name.eq_ignore_ascii_case(&wanted.compressed_name()));
     let data = if is_compressed {
-        let packed = ByteView::open(path).map_err(io)?;
-        let of = wanted.clone();
+        let (packed, of) = (map()?, wanted.clone());
         let limit = Duration::from_secs(600);
-        ByteView::from_vec(sandbox::run(limit, move || expand(&packed, &of))?)
+        let mut target = tempfile::tempfile().map_err(io)?;
+        let expanded = sandbox::run(limit, move || {
+            expand(&packed, &of, &mut target)?;
+            Ok(target)
+        })?;
+        Content::of(&expanded).map_err(io)?
     } else {
-        ByteView::open(path).map_err(io)?
+        Content::from(map()?)
     };
     let id = identity(&data)?;
     Ok(Found {
@@ -169,8 +198,15 @@ fn open(path: &Path, wanted: &Wanted) -> Result<Found, Error> {
     })
 }
 
-/// Expands a cabinet that holds the wanted file.
-pub(crate) fn expand(packed: &[u8], wanted: &Wanted) -> Result<Vec<u8>, Error> {
+fn unreadable(path: &Path, error: ntheap::Error) -> Error {
+    match error {
+        ntheap::Error::Io { source, .. } => Error::io(path, source),
+        other => Error::io(path, std::io::Error::other(other)),
+    }
+}
+
+/// Expands a cabinet that holds the wanted file to `target`.
+pub(crate) fn expand(packed: &[u8], wanted: &Wanted, target: &mut File) -> Result<(), Error> {
     let failed = |detail: String| Error::Cabinet {
         name: wanted.compressed_name(),
         detail,
@@ -197,12 +233,8 @@ pub(crate) fn expand(packed: &[u8], wanted: &Wanted) -> Result<Vec<u8>, Error> {
         });
     }
     let reader = cabinet.read_file(name).map_err(|e| failed(e.to_string()))?;
-    let mut out = Vec::new();
-    reader
-        .take(*size)
-        .read_to_end(&mut out)
-        .map_err(|e| failed(e.to_string()))?;
-    Ok(out)
+    std::io::copy(&mut reader.take(*size), target).map_err(|e| failed(e.to_string()))?;
+    Ok(())
 }
 
 /// The entry of a folder by its name, or, failing that, by its name without regard to case: stores

@@ -15,7 +15,7 @@ use crate::path::{Entry, SymbolPath};
 use crate::store::{Found, Search, Wanted, local_folder};
 use crate::table::{Symbol, SymbolTable};
 use crate::types::PdbTypes;
-use crate::{cache, convert, sandbox, server};
+use crate::{Error, cache, convert, partial, sandbox, server};
 
 /// Resolves addresses with the modules' PDBs.
 ///
@@ -36,6 +36,7 @@ pub struct SymbolsBuilder {
     extra_folders: Vec<PathBuf>,
     cache_dir: Option<PathBuf>,
     allow_mismatched: bool,
+    recorded_folders: bool,
     max_size: u64,
     read_limit: Duration,
     connect_limit: Duration,
@@ -79,6 +80,7 @@ impl Default for SymbolsBuilder {
             extra_folders: Vec::new(),
             cache_dir: None,
             allow_mismatched: false,
+            recorded_folders: false,
             max_size: 4 << 30,
             read_limit: Duration::from_secs(600),
             connect_limit: Duration::from_secs(15),
@@ -97,9 +99,7 @@ impl SymbolsBuilder {
         self
     }
 
-    /// Adds a folder to look into, for instance that of the dump. The folders that the module and
-    /// its PDB had where they were built are always looked into when they exist here; shares on
-    /// other machines are not, as a dump must not make the program reach out.
+    /// Adds a folder to look into, for instance that of the dump.
     #[must_use]
     pub fn extra_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.extra_folders.push(folder.into());
@@ -120,6 +120,16 @@ impl SymbolsBuilder {
     #[must_use]
     pub fn allow_mismatched(mut self, allow: bool) -> Self {
         self.allow_mismatched = allow;
+        self
+    }
+
+    /// Whether to look into the folders that the module and its PDB had where the dump was taken and
+    /// where they were built, if they exist here. A dump from a stranger names what folders it likes,
+    /// so by default only the last part of a name is ever used. Shares on other machines are never
+    /// looked into.
+    #[must_use]
+    pub fn recorded_folders(mut self, look: bool) -> Self {
+        self.recorded_folders = look;
         self
     }
 
@@ -148,6 +158,10 @@ impl SymbolsBuilder {
     /// Makes the [`Symbols`].
     #[must_use]
     pub fn build(self) -> Symbols {
+        let cache = self.cache_dir.as_deref().map(cache::folder);
+        for root in self.stores().chain(cache) {
+            partial::sweep(&root);
+        }
         Symbols {
             options: self,
             modules: Mutex::default(),
@@ -156,6 +170,17 @@ impl SymbolsBuilder {
 
     fn default_store(&self) -> Option<PathBuf> {
         self.cache_dir.as_deref().map(|dir| dir.join("store"))
+    }
+
+    /// Every folder that downloads may be kept in.
+    fn stores(&self) -> impl Iterator<Item = PathBuf> {
+        let named = self.path.entries.iter().flat_map(|entry| match entry {
+            Entry::Folder(_) => &[],
+            Entry::Cache(folder) => std::slice::from_ref(folder),
+            Entry::Server { stores, .. } => stores.as_slice(),
+        });
+        let named = named.filter_map(|folder| folder.clone());
+        named.chain(self.default_store())
     }
 
     fn store(&self, named: Option<&Path>) -> Option<PathBuf> {
@@ -281,19 +306,24 @@ impl Symbols {
         let Some(wanted) = Wanted::new(pdb.file_name(), pdb.id, options.max_size) else {
             return Outcome::NotFound(vec![format!("{:?} is no file name", pdb.file_name())]);
         };
-        let folders = [local_folder(&pdb.file), local_folder(&module.path)];
+        let recorded = [&pdb.file, &module.path].into_iter();
+        let recorded = recorded.filter(|_| options.recorded_folders);
         let found = self
             .search_stores(&mut search, &wanted)
             .or_else(|| {
                 let extra = options.extra_folders.iter().cloned();
                 extra
-                    .chain(folders.into_iter().flatten())
+                    .chain(recorded.filter_map(|path| local_folder(path)))
                     .find_map(|f| search.folder(&f, &wanted))
             })
             .or_else(|| self.ask_servers(&mut search, &wanted));
         let (found, mismatched) = match (found, search.mismatched) {
             (Some(found), _) => (found, false),
             (None, Some(found)) if options.allow_mismatched => (found, true),
+            _ if !search.unusable.is_empty() => {
+                let (path, reason) = search.unusable.swap_remove(0);
+                return Outcome::Failed { path, reason };
+            }
             _ => return Outcome::NotFound(search.tried),
         };
         self.read(found, mismatched)
@@ -313,6 +343,10 @@ impl Symbols {
         }
         let input = Arc::clone(&data);
         match sandbox::run(self.options.read_limit, move || convert::convert(&input)) {
+            Ok(_) if !data.is_whole() => Outcome::Failed {
+                path,
+                reason: "it was cut off while it was read".to_owned(),
+            },
             Ok(converted) => {
                 if let Some(file) = &kept {
                     // A cache that cannot be written only costs time.
@@ -375,7 +409,12 @@ impl Symbols {
                     }
                     match server::download(url, &keep, wanted, limits) {
                         Ok(found) => return Some(found),
-                        Err(error) => search.note_text(error.to_string()),
+                        Err(error) => {
+                            search.note_text(error.to_string());
+                            if let Error::BadDownload { url, detail } = error {
+                                search.unusable.push((url.into(), detail));
+                            }
+                        }
                     }
                 }
             }

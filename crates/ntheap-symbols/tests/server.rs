@@ -24,6 +24,8 @@ enum Answer {
     Silent,
     /// Sends a byte now and then, for ever.
     Drips,
+    /// Sends something and then zeros for ever, and does not say how much it will be.
+    Endless(Vec<u8>),
 }
 
 struct Server {
@@ -88,6 +90,13 @@ fn handle(
             std::thread::sleep(Duration::from_secs(20));
             Ok(())
         }
+        Answer::Endless(content) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+            stream.write_all(&content)?;
+            loop {
+                stream.write_all(&[0; 1 << 16])?;
+            }
+        }
         Answer::Drips => {
             head(&mut stream, "200 OK", 1 << 20)?;
             loop {
@@ -108,6 +117,7 @@ fn symbols(path: &str) -> SymbolsBuilder {
 fn tried(symbols: &Symbols) -> String {
     match symbols.status(&ordersvc()) {
         ModuleStatus::NotFound { tried } => tried.join("\n"),
+        ModuleStatus::Failed { path, reason } => format!("{}: {reason}", path.display()),
         status => panic!("{status:?}"),
     }
 }
@@ -371,4 +381,79 @@ fn the_environment_names_the_proxy() {
         requests.iter().any(|r| r.contains("symbols.invalid")),
         "{requests:?}"
     );
+}
+
+/// Whatever a server sends, no more gets on the disk than a PDB of its size has.
+#[test]
+fn endless_answers_end() {
+    let whole = pdb_bytes("ordersvc.pdb", ORDERSVC);
+    let mut huge = whole[..4096].to_vec();
+    huge[40..44].copy_from_slice(&u32::MAX.to_le_bytes());
+    let packed = cabinet("ordersvc.pdb", &whole);
+    let cases = [
+        (Vec::new(), false, "not a PDB"),
+        (whole.clone(), false, "more bytes come"),
+        (huge, false, "more than the limit"),
+        (packed, true, "more bytes come"),
+    ];
+    for (content, compressed, said) in cases {
+        let server = serve(move |path| {
+            if path.ends_with('_') == compressed {
+                Answer::Endless(content.clone())
+            } else {
+                Answer::Status("404 Not Found")
+            }
+        });
+        let store = tempfile::tempdir().unwrap();
+        let path = format!("srv*{}*{}", store.path().display(), server.url);
+        let start = Instant::now();
+        // What comes counts, not how long it takes: the limit of time is far away.
+        let minute = Duration::from_secs(60);
+        let symbols = symbols(&path).download_limits(minute, minute, minute);
+        let status = symbols.max_pdb_size(1 << 30).build().status(&ordersvc());
+        let ModuleStatus::Failed { reason, path } = status else {
+            panic!("{said}: {status:?}");
+        };
+        assert!(reason.contains(said), "{reason}");
+        assert!(path.to_str().unwrap().contains(&server.url), "{path:?}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert_eq!(fs::read_dir(store.path()).unwrap().count(), 0, "{said}");
+    }
+}
+
+/// Run by the next test in a process of its own, which is killed meanwhile.
+#[test]
+#[ignore = "needs the store that the next test sets up"]
+fn child_whose_download_stalls() {
+    let path = std::env::var("NTHEAP_TEST_PATH").unwrap();
+    let minute = Duration::from_secs(60);
+    let symbols = symbols(&path).download_limits(minute, minute, minute);
+    let _ = symbols.build().status(&ordersvc());
+}
+
+#[test]
+fn what_a_killed_download_leaves_is_gone_at_the_next_start() {
+    let whole = pdb_bytes("ordersvc.pdb", ORDERSVC);
+    let server = serve(move |_| Answer::Stalls(whole.clone(), 50_000));
+    let store = tempfile::tempdir().unwrap();
+    let path = format!("srv*{}*{}", store.path().display(), server.url);
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_whose_download_stalls", "--ignored"])
+        .env("NTHEAP_TEST_PATH", &path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while files(store.path()).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // It lives: its file stays.
+    let _ = symbols(&path).build();
+    assert_eq!(files(store.path()).len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(files(store.path()).len(), 1);
+    let _ = symbols(&path).build();
+    assert_eq!(files(store.path()).len(), 0);
 }

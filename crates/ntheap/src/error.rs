@@ -17,6 +17,46 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The path names no regular file.
+    #[error("{path}: is {what}, not a file", path = path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// A compressed file unpacks to more than is allowed.
+    #[error(
+        "unpacks to more than {limit} bytes, from {packed}; that is more than a dump of this size should"
+    )]
+    UnpacksToTooMuch {
+        /// Size of the compressed file.
+        packed: u64,
+        /// Bytes that it may unpack to.
+        limit: u64,
+    },
+    /// Bytes of the file that were there when it was opened could not be read any more.
+    #[error(
+        "from byte {from} of {size} on the file can't be read any more: it was cut off meanwhile, or its \
+         disk or share is gone; results that were made of it are wrong"
+    )]
+    Lost {
+        /// Offset that reading failed from.
+        from: u64,
+        /// Size of the file when it was opened.
+        size: u64,
+    },
+    /// The file was written to while it was read.
+    #[error(
+        "the file was written to while it was read ({before} bytes before, {after} now): results that \
+         were made of it can be wrong"
+    )]
+    Changed {
+        /// Size of the file when it was opened.
+        before: u64,
+        /// Size of the file afterwards.
+        after: u64,
+    },
     /// The file has no bytes.
     #[error("the file is empty")]
     EmptyFile,
@@ -93,6 +133,13 @@ impl Error {
             Error::NotAMinidump { .. } | Error::EmptyFile | Error::Elf => {
                 Some("expected a Windows minidump (.dmp), or one compressed as .zst or .gz")
             }
+            Error::NotAFile { what: "a pipe", .. } => {
+                Some("dumps are read here and there: save it to a file first")
+            }
+            Error::UnpacksToTooMuch { .. } => {
+                Some("if it is a dump all the same: --max-unpacked BYTES allows more")
+            }
+            Error::Changed { .. } => Some("wait until the dump is written, or copy it"),
             Error::Header { .. } => {
                 Some("the file may be cut off: compare its size with the original")
             }

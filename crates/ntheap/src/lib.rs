@@ -44,6 +44,7 @@ pub mod heap;
 pub mod layout;
 pub mod losses;
 pub mod names;
+pub mod printable;
 pub mod process;
 pub mod stats;
 pub mod time;

@@ -92,7 +92,7 @@ fn files_that_can_not_be_opened_are_named() {
     let missing = DumpFile::open(Path::new("no/such/file.dmp")).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }));
     let folder = DumpFile::open(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap_err();
-    assert!(matches!(folder, Error::Io { .. }));
+    assert!(matches!(folder, Error::NotAFile { .. }), "{folder}");
     let empty = tempfile::NamedTempFile::new().expect("a temporary file");
     assert!(matches!(
         DumpFile::open(empty.path()),

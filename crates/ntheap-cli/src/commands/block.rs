@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
         let address = numbers::parse_address(text)?;
         let block = heaps.block_at(address);
         if block.is_none() {
-            eprintln!("{address:x} is in no block of a heap");
+            say!("{address:x} is in no block of a heap");
             status = Status::Partial;
         }
         let pointers = match block {
@@ -134,7 +134,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
             });
         }
     }
-    symbols::report(&dump, input.symbols());
+    let status = status.and(symbols::report(&dump, input.symbols()));
     if format != Format::Text {
         output.json(&document("block", report))?;
     }

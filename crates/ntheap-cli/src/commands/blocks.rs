@@ -21,6 +21,7 @@ use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     output::Output,
+    privacy,
 };
 
 /// Which blocks are written.
@@ -201,7 +202,11 @@ impl Writer<'_, '_, '_, '_> {
                 .then(|| CrtReport::of(self.process, block))
                 .flatten();
             if let Some(crt) = crt {
-                let file = crt.file.as_deref().unwrap_or("unknown file");
+                let file = crt
+                    .file
+                    .as_deref()
+                    .map(privacy::file)
+                    .unwrap_or("unknown file");
                 self.output.text(|out| {
                     writeln!(
                         out,
@@ -222,6 +227,9 @@ impl Writer<'_, '_, '_, '_> {
         }
         if self.selection.crt {
             report.crt = CrtReport::of(self.process, block);
+            if let Some(file) = report.crt.as_mut().and_then(|crt| crt.file.as_mut()) {
+                *file = privacy::file(file).to_owned();
+            }
         }
         self.output.json_line(&report)
     }

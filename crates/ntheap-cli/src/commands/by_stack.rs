@@ -114,7 +114,7 @@ pub(super) fn run(
             }
         }
     }
-    symbols::report(&dump, input.symbols());
+    let status = status.and(symbols::report(&dump, input.symbols()));
     if format != Format::Text {
         output.json(&document("stat", report))?;
     }

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
     let comparison = diff::compare(&snapshot(0)?, &snapshot(1)?, by);
     drop(working);
     for warning in &comparison.warnings {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     for (input, losses) in inputs.iter().zip(&comparison.losses) {
         status = status.and(input.report(losses));
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
     match format {
         Format::Text => {
             let options = Options {
-                names: [inputs[0].path(), inputs[1].path()].map(|path| path.display().to_string()),
+                names: [inputs[0].shown_path(), inputs[1].shown_path()],
                 show,
                 top,
                 min_growth,
@@ -91,8 +91,7 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
             ))?;
         }
     }
-    symbols::report(&dumps[1], inputs[1].symbols());
-    Ok(status)
+    Ok(status.and(symbols::report(&dumps[1], inputs[1].symbols())))
 }
 
 fn is_in_either(

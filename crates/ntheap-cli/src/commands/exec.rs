@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, Status},
     input::{Input, Reporter},
     output::Output,
-    symbols,
+    privacy, symbols,
 };
 
 pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<Status, Failure> {
@@ -23,8 +23,8 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     let other = input.other_side(&process);
     let heaps = Heaps::of(&process);
     let other = other.as_ref().map(Heaps::of);
-    let names = DumpNames::new(&dump, input.symbols());
-    let mut session = Session::new(&heaps, &names);
+    let names = DumpNames::new(&dump, input.symbols()).with_file_names_only(privacy::is_on());
+    let mut session = Session::new(&heaps, &names).without_contents(privacy::is_on());
     let mut reporter = Reporter::new(&input, &process);
     if let Some(other) = &other {
         session = session.with_other_side(other);
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
                 return Err(failure);
             }
             // As in the debugger, the next command does not wait for this one to be right.
-            eprintln!("ntheap: {failure}");
+            say!("ntheap: {failure}");
             failed += 1;
         }
     }
@@ -64,6 +64,6 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
         let text = format!("{failed} of {count} commands could not be carried out");
         return Err(Failure::Usage(text));
     }
-    symbols::report(&dump, input.symbols());
-    Ok(reporter.status())
+    let status = reporter.status();
+    Ok(status.and(symbols::report(&dump, input.symbols())))
 }

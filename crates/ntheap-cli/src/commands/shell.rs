@@ -26,7 +26,7 @@ use crate::{
     input::{Input, Reporter},
     output::Output,
     pager::{Pager, catch_interrupts},
-    symbols,
+    privacy, symbols,
 };
 
 pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<Status, Failure> {
@@ -53,13 +53,15 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
     let reporters = reporters.map(|(input, (process, _))| Reporter::new(input, process));
     let named = inputs.iter().zip(&dumps);
     let names: Vec<_> = named
-        .map(|(input, dump)| DumpNames::new(dump, input.symbols()))
+        .map(|(input, dump)| {
+            DumpNames::new(dump, input.symbols()).with_file_names_only(privacy::is_on())
+        })
         .collect();
     let sessions = heaps
         .iter()
         .zip(&names)
         .map(|((heaps, other), names)| {
-            let session = Session::new(heaps, names);
+            let session = Session::new(heaps, names).without_contents(privacy::is_on());
             match other {
                 Some(other) => session.with_other_side(other),
                 None => session,
@@ -78,12 +80,12 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
         read: None,
         paged: prompt.is_terminal() && io::stdout().is_terminal(),
     };
-    let told = state.run(prompt, output)?;
+    let mut status = state.run(prompt, output)?;
     for (input, dump) in inputs.iter().zip(&dumps) {
-        symbols::report(dump, input.symbols());
+        status = status.and(symbols::report(dump, input.symbols()));
     }
     let read = state.reporters.iter().map(Reporter::status);
-    Ok(read.fold(told, Status::and))
+    Ok(read.fold(status, Status::and))
 }
 
 struct State<'s, 'p, 'a> {
@@ -115,7 +117,7 @@ impl State<'_, '_, '_> {
                 // Ctrl-C, or `q` behind a page.
                 Ok(()) | Err(CommandError::Output) => {}
                 Err(error) => {
-                    eprintln!("{error}");
+                    say!("{error}");
                     status = Status::Partial;
                 }
             }
@@ -172,7 +174,7 @@ impl State<'_, '_, '_> {
             writeln!(out, "warning: {warning}")?;
         }
         let options = Options {
-            names: [before, after].map(|input| input.path().display().to_string()),
+            names: [before, after].map(|input| input.shown_path()),
             show: Show::Sizes,
             top: TOP,
             min_growth: 1,

@@ -159,10 +159,9 @@ fn count(
     }
     if !with_stack {
         let name = input.name();
-        eprintln!("{name}: no block has a stack; ntheap info says how to have them next time");
+        say!("{name}: no block has a stack; ntheap info says how to have them next time");
     }
-    symbols::report(dump, input.symbols());
-    Ok(status)
+    Ok(status.and(symbols::report(dump, input.symbols())))
 }
 
 /// What the profile says besides its samples.

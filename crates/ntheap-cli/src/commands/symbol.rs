@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
         let address = numbers::parse_address(text)?;
         let name = names.name(address);
         if name.is_none() {
-            eprintln!("{address:x} is in no module");
+            say!("{address:x} is in no module");
             status = Status::Partial;
         }
         let (below, above) = names.neighbours(address);
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
             }
         }
     }
-    symbols::report(&dump, input.symbols());
+    let status = status.and(symbols::report(&dump, input.symbols()));
     if format != Format::Text {
         output.json(&document("symbol", report))?;
     }

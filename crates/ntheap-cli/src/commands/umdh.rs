@@ -6,10 +6,11 @@ mod side;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ntheap::{losses::Losses, process::Process};
+use ntheap::{dump::Module, losses::Losses, process::Process};
 use ntheap_report::umdh::{self, Diff, Radix, ReportOptions, Snapshot};
 
 use self::{names::Names, side::Source};
+use super::shell_word;
 use crate::{
     args::{Common, Format, Side},
     failure::{Failure, Status},
@@ -97,12 +98,12 @@ fn snapshot(
 fn report_snapshot(input: &Input, process: &Process<'_, '_>, snapshot: &Snapshot) -> Status {
     let name = input.name();
     if snapshot.allocations == 0 {
-        eprintln!("{name}: no allocation has a stack; {}", advice(process));
+        say!("{name}: no allocation has a stack; {}", advice(process));
     }
     let mut status = Status::Complete;
     if snapshot.unreadable_stacks > 0 {
         let stacks = snapshot.unreadable_stacks;
-        eprintln!("{name}: {stacks} stacks are not in the dump; their allocations have no frames");
+        say!("{name}: {stacks} stacks are not in the dump; their allocations have no frames");
         status = Status::Partial;
     }
     status.and(input.report(&Losses::of(process).with([&snapshot.losses])))
@@ -110,7 +111,7 @@ fn report_snapshot(input: &Input, process: &Process<'_, '_>, snapshot: &Snapshot
 
 /// How to have stacks next time.
 fn advice(process: &Process<'_, '_>) -> String {
-    let program = process.program().map_or("PROGRAM.exe", |m| m.file_name());
+    let program = shell_word(process.program().map_or("", Module::file_name));
     format!("for the next start of the program: gflags /i {program} +ust")
 }
 
@@ -147,7 +148,7 @@ fn diff(args: &DiffArguments, common: &Common, output: &mut Output) -> Result<St
         ..ReportOptions::default()
     };
     let names = Names::new(&sources, &logs, &diff, common);
-    names.report_problems();
+    status = status.and(names.report_problems());
     let paths: Vec<&Path> = inputs.iter().map(Input::path).collect();
     write_to(args.output.as_deref(), &paths, output, |out| {
         umdh::write_report(&diff, &options, &names, out).map_err(failure)

@@ -1,5 +1,6 @@
 //! Collapsed stacks: a line per stack, outermost function first, as flame graph tools read them.
 
+use ntheap::printable::is_unprintable;
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -45,7 +46,7 @@ fn harmless(name: &str) -> String {
     name.chars()
         .map(|c| match c {
             ';' => ':',
-            c if c.is_control() => '?',
+            c if is_unprintable(c) => '?',
             c => c,
         })
         .collect()

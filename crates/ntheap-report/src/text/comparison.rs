@@ -8,6 +8,7 @@ use ntheap::{
     layout::Bitness,
     losses::Losses,
     names::NameSource,
+    printable::printable,
     process::{Problem, Process},
     usage::{Class, Owner},
 };
@@ -140,7 +141,7 @@ fn header(
             write!(out, "  pid {pid}")?;
         }
         if let Some(program) = process.program() {
-            write!(out, "  {}", program.file_name())?;
+            write!(out, "  {}", printable(program.file_name()))?;
         }
         write!(
             out,

@@ -7,6 +7,7 @@ use ntheap::{
     diff::human_bytes,
     heap::{Heap, Heaps, nt::FrontEndKind},
     names::is_allocator,
+    printable::printable,
     process::Process,
     stats::{HeapStatistics, SummaryRow, collect, total},
     traces::Traces,
@@ -134,7 +135,7 @@ fn creator(
         .filter_map(|&frame| process.dump.module_at(frame));
     modules
         .filter(|module| !is_allocator(module.name()))
-        .map(|module| module.file_name().to_owned())
+        .map(|module| printable(module.file_name()).into_owned())
         .next()
 }
 

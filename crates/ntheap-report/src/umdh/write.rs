@@ -1,5 +1,6 @@
 //! Writes a log.
 
+use ntheap::printable::is_unprintable;
 use std::io::{self, Write};
 
 use rustc_hash::FxHashSet;
@@ -263,10 +264,10 @@ fn write_frames(out: &mut impl Write, frames: &[Frame]) -> io::Result<()> {
     Ok(())
 }
 
-/// The text with control characters replaced.
+/// The text with what does not show itself replaced: an escape would read as a part of a path.
 pub(super) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains(char::is_control) {
-        text.replace(char::is_control, "?").into()
+    if text.contains(is_unprintable) {
+        text.replace(is_unprintable, "?").into()
     } else {
         text.into()
     }

@@ -63,6 +63,7 @@ impl Session<'_, '_> {
                     display.depth = display.depth.max(1);
                 }
             } else if display.address.is_none() {
+                self.may_show_contents()?;
                 display.address = Some(self.value(word)?);
             } else {
                 return Err(wrong(word, "neither an address nor a field"));

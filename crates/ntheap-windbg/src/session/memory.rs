@@ -28,6 +28,7 @@ impl SymbolLookup for Terms<'_, '_, '_> {
     }
 
     fn read(&self, address: u64, size: u64) -> Option<u64> {
+        self.0.may_show_contents().ok()?;
         let memory = self.0.process.memory();
         match size {
             1 => memory.u8(address).map(u64::from),
@@ -52,6 +53,7 @@ impl Session<'_, '_> {
         operands: &[&str],
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
+        self.may_show_contents()?;
         let pointer = self.process.bitness.pointer_size();
         let (display, size, default) = match name.to_ascii_lowercase().as_str() {
             "db" => (Display::Bytes, 1, 128),

@@ -78,6 +78,8 @@ pub struct Session<'p, 'a> {
     assumed_heap: Option<u64>,
     /// Behind the memory that was shown last.
     next_address: Option<u64>,
+    /// Whether what lies in memory may be shown.
+    contents: bool,
 }
 
 impl fmt::Debug for Session<'_, '_> {
@@ -100,6 +102,7 @@ impl<'p, 'a> Session<'p, 'a> {
             lines: false,
             assumed_heap: None,
             next_address: None,
+            contents: true,
         }
     }
 
@@ -115,6 +118,22 @@ impl<'p, 'a> Session<'p, 'a> {
     pub fn with_source_lines(mut self) -> Self {
         self.lines = true;
         self
+    }
+
+    /// Refuses, if `without`, to show what lies in memory: for output that is to be given away.
+    #[must_use]
+    pub fn without_contents(mut self, without: bool) -> Self {
+        self.contents = !without;
+        self
+    }
+
+    fn may_show_contents(&self) -> Result<(), CommandError> {
+        match self.contents {
+            true => Ok(()),
+            false => Err(CommandError::Unavailable {
+                reason: "contents of memory are left out (--private)",
+            }),
+        }
     }
 
     /// The side of the process that commands speak of.

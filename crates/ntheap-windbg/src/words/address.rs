@@ -13,6 +13,7 @@ use ntheap::{
     dump::{RegionKind, RegionState},
     heap::Heaps,
     layout::Bitness,
+    printable::printable,
     process::Process,
     stats::total,
     traces::Traces,
@@ -157,8 +158,8 @@ fn more(
         }
     }
     if let (Usage::Image, Some(module)) = (used.usage, process.dump.module_at(address)) {
-        let name = module.name();
-        writeln!(out, "Image Path:             {}", module.path)?;
+        let name = printable(module.name());
+        writeln!(out, "Image Path:             {}", printable(&module.path))?;
         writeln!(out, "Module Name:            {name}")?;
         writeln!(
             out,

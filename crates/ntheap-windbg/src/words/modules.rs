@@ -6,6 +6,7 @@ use ntheap::{
     dump::Module,
     layout::Bitness,
     names::{NameSource, NamedAddress, SymbolState},
+    printable::printable,
     process::Process,
 };
 
@@ -40,11 +41,12 @@ pub(crate) fn modules(
         };
         writeln!(
             out,
-            "{} {}   {:<8} {} {text:<23}{path}",
+            "{} {}   {:<8} {} {text:<23}{}",
             back_quoted(module.base, process.bitness),
             back_quoted(module.end(), process.bitness),
-            module.name(),
+            printable(module.name()),
             doubt(module, &state),
+            printable(path),
         )?;
     }
     Ok(())

@@ -2,36 +2,34 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, Read, Seek, Write},
-    path::Path,
+    fs::{File, Metadata},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
 };
 
-use memmap2::Mmap;
-
-use super::map::map;
+use super::{
+    MappedFile,
+    regular::{self, io_error},
+};
 use crate::{Error, Result};
+
+/// More than dumps of mostly untouched memory shrink by.
+const HIGHEST_RATIO: u64 = 1000;
+/// Every dump may unpack to this much.
+const ALWAYS_ALLOWED: u64 = 4 << 30;
 
 /// Called while a compressed dump is unpacked, with the compressed bytes read so far and their
 /// total number.
 pub type Progress<'p> = &'p mut dyn FnMut(u64, u64);
 
 /// How to open a dump.
+#[derive(Default)]
 pub struct OpenOptions<'p> {
     /// Told of the progress of decompression.
     pub progress: Option<Progress<'p>>,
-    /// Most bytes that a compressed dump may unpack to (a safeguard for the disk that the
-    /// temporary file is on). What comes after is left out and reported as truncated.
-    pub max_decompressed: u64,
-}
-
-impl Default for OpenOptions<'_> {
-    fn default() -> Self {
-        OpenOptions {
-            progress: None,
-            max_decompressed: 1 << 40,
-        }
-    }
+    /// Most bytes that a compressed dump may unpack to, a safeguard for the disk that the temporary
+    /// file is on. By default 1,000 times its size, and 4 GiB in any case.
+    pub max_decompressed: Option<u64>,
 }
 
 impl fmt::Debug for OpenOptions<'_> {
@@ -44,18 +42,28 @@ impl fmt::Debug for OpenOptions<'_> {
 }
 
 /// The bytes of a dump file. Compressed dumps (zstd, gzip; told by content, not by name) are
-/// decompressed to a temporary file that goes when this value goes.
+/// decompressed to a temporary file that goes when this value goes, or the program, however it ends.
 #[derive(Debug)]
 pub struct DumpFile {
-    map: Mmap,
+    map: MappedFile,
     incomplete: Option<String>,
+    source: Source,
+}
+
+/// The file that the bytes come from, to see whether it is still the one that was opened.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    file: File,
+    opened: Metadata,
 }
 
 impl DumpFile {
     /// Opens and maps the file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it can't be read or mapped, [`Error::EmptyFile`].
+    /// [`Error::Io`] if it can't be read or mapped, [`Error::NotAFile`], [`Error::EmptyFile`],
+    /// [`Error::UnpacksToTooMuch`].
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_with(path, OpenOptions::default())
     }
@@ -65,42 +73,37 @@ impl DumpFile {
     /// # Errors
     /// As [`DumpFile::open`].
     pub fn open_with(path: &Path, options: OpenOptions<'_>) -> Result<Self> {
-        let io_error = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = File::open(path).map_err(io_error)?;
-        let metadata = file.metadata().map_err(io_error)?;
-        if metadata.is_dir() {
-            return Err(io_error(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
+        let failed = |source| io_error(path, source);
+        let (mut file, opened) = regular::open(path)?;
         let mut magic = [0; 4];
-        let count = read_up_to(&mut file, &mut magic).map_err(io_error)?;
+        let count = read_up_to(&mut file, &mut magic).map_err(failed)?;
         if count == 0 {
             return Err(Error::EmptyFile);
         }
-        file.rewind().map_err(io_error)?;
-
-        let size = metadata.len();
-        let (file, incomplete) = match magic {
-            [0x28, 0xb5, 0x2f, 0xfd] => {
-                let mut decoder = zstd::Decoder::new(Counted::new(file)).map_err(io_error)?;
-                // Dumps compressed with `zstd --long` use windows up to 2 GiB.
-                decoder.window_log_max(31).map_err(io_error)?;
-                unpack(decoder, |d| d.get_ref().get_ref().count, size, options).map_err(io_error)?
-            }
-            [0x1f, 0x8b, ..] => {
-                let decoder = flate2::read::MultiGzDecoder::new(Counted::new(file));
-                unpack(decoder, |d| d.get_ref().count, size, options).map_err(io_error)?
-            }
-            _ => (file, None),
+        file.rewind().map_err(failed)?;
+        let source = Source {
+            path: path.to_owned(),
+            file: file.try_clone().map_err(failed)?,
+            opened,
         };
-        if file.metadata().map_err(io_error)?.len() == 0 {
+
+        let mut incomplete = None;
+        let map = match unpacker(&magic, file).map_err(failed)? {
+            Content::Packed(decoder) => {
+                let size = source.opened.len();
+                let unpacked;
+                (unpacked, incomplete) = unpack(decoder, path, size, options)?;
+                MappedFile::new(unpacked).map_err(failed)?
+            }
+            Content::Plain(file) => regular::map(path, file)?,
+        };
+        if map.is_empty() {
             return Err(Error::EmptyFile);
         }
         Ok(DumpFile {
-            map: map(&file).map_err(io_error)?,
+            map,
             incomplete,
+            source,
         })
     }
 
@@ -115,44 +118,146 @@ impl DumpFile {
     pub fn incomplete(&self) -> Option<&str> {
         self.incomplete.as_deref()
     }
+
+    /// Whether what was read so far can be relied on: to be asked when the work is done.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if a part of the file could not be read any more, [`Error::Changed`] if it was
+    /// written to since it was opened.
+    pub fn check(&self) -> Result<()> {
+        let Source { path, file, opened } = &self.source;
+        let size = opened.len();
+        let now = file.metadata().map_err(|error| io_error(path, error))?;
+        let cut_off = (now.len() < size).then_some(now.len());
+        if let Some(from) = self.map.lost().into_iter().chain(cut_off).min() {
+            return Err(Error::Lost { from, size });
+        }
+        // Not every file system keeps the time.
+        let written = |of: &Metadata| of.modified().ok();
+        if now.len() != size || written(&now) != written(opened) {
+            return Err(Error::Changed {
+                before: size,
+                after: now.len(),
+            });
+        }
+        Ok(())
+    }
+}
+
+enum Content {
+    Plain(File),
+    Packed(Box<Decoder>),
+}
+
+/// Reads the unpacked bytes of a file, and knows how many packed ones they took.
+enum Decoder {
+    Zstd(zstd::Decoder<'static, io::BufReader<Counted>>),
+    Gzip(Box<flate2::read::MultiGzDecoder<Counted>>),
+}
+
+impl Decoder {
+    fn consumed(&self) -> u64 {
+        match self {
+            Decoder::Zstd(decoder) => decoder.get_ref().get_ref().count,
+            Decoder::Gzip(decoder) => decoder.get_ref().count,
+        }
+    }
+}
+
+impl Read for Decoder {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Decoder::Zstd(decoder) => decoder.read(buffer),
+            Decoder::Gzip(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+fn unpacker(magic: &[u8; 4], file: File) -> io::Result<Content> {
+    Ok(Content::Packed(Box::new(match magic {
+        [0x28, 0xb5, 0x2f, 0xfd] => {
+            let mut decoder = zstd::Decoder::new(Counted::new(file))?;
+            // Dumps compressed with `zstd --long` use windows up to 2 GiB.
+            decoder.window_log_max(31)?;
+            Decoder::Zstd(decoder)
+        }
+        [0x1f, 0x8b, ..] => Decoder::Gzip(Box::new(flate2::read::MultiGzDecoder::new(
+            Counted::new(file),
+        ))),
+        _ => return Ok(Content::Plain(file)),
+    })))
 }
 
 /// Unpacks into a temporary file; damage ends the unpacking and is described, not fatal.
-fn unpack<D: Read>(
-    mut decoder: D,
-    consumed: impl Fn(&D) -> u64,
-    total: u64,
+///
+/// The file has no name on Unix and is gone with its last handle on Windows.
+fn unpack(
+    mut decoder: Box<Decoder>,
+    path: &Path,
+    size: u64,
     mut options: OpenOptions<'_>,
-) -> io::Result<(File, Option<String>)> {
-    let mut output = tempfile::tempfile()?;
+) -> Result<(File, Option<String>)> {
+    let limit = options
+        .max_decompressed
+        .unwrap_or_else(|| size.saturating_mul(HIGHEST_RATIO).max(ALWAYS_ALLOWED));
+    let no_room = |error: io::Error| {
+        let folder = std::env::temp_dir();
+        let text = format!("can't be unpacked to {}: {error}", folder.display());
+        io_error(path, io::Error::new(error.kind(), text))
+    };
+    let mut output = Sparse {
+        file: tempfile::tempfile().map_err(no_room)?,
+        size: 0,
+    };
     let mut buffer = vec![0; 1 << 20];
-    let mut written = 0u64;
     let incomplete = loop {
         match decoder.read(&mut buffer) {
             Ok(0) => break None,
             Ok(count) => {
-                if written.saturating_add(count as u64) > options.max_decompressed {
-                    break Some(format!(
-                        "unpacks to more than {} bytes",
-                        options.max_decompressed
-                    ));
+                if output.size.saturating_add(count as u64) > limit {
+                    return Err(Error::UnpacksToTooMuch {
+                        packed: size,
+                        limit,
+                    });
                 }
-                output.write_all(&buffer[..count])?;
-                written += count as u64;
+                output.put(&buffer[..count]).map_err(no_room)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if written > 0 => {
+            Err(error) if output.size > 0 => {
                 break Some(format!(
-                    "compressed data ends or is damaged after {written} bytes: {error}"
+                    "compressed data ends or is damaged after {} bytes: {error}",
+                    output.size
                 ));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(io_error(path, error)),
         }
         if let Some(progress) = &mut options.progress {
-            progress(consumed(&decoder), total);
+            progress(decoder.consumed(), size);
         }
     };
-    Ok((output, incomplete))
+    output.file.set_len(output.size).map_err(no_room)?;
+    Ok((output.file, incomplete))
+}
+
+/// A new file whose zeros take no room.
+struct Sparse {
+    file: File,
+    size: u64,
+}
+
+impl Sparse {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        const HOLE: usize = 0x1_0000;
+        for part in bytes.chunks(HOLE) {
+            if part.len() == HOLE && part.iter().all(|&byte| byte == 0) {
+                self.file.seek(SeekFrom::Current(HOLE as i64))?;
+            } else {
+                self.file.write_all(part)?;
+            }
+            self.size += part.len() as u64;
+        }
+        Ok(())
+    }
 }
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {

@@ -21,6 +21,7 @@ mod map;
 mod memory_list;
 mod module;
 mod region;
+mod regular;
 mod streams;
 
 pub(crate) use absence::is_absent;
@@ -28,6 +29,7 @@ pub use context::Context;
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
 pub use flags::flag_names;
+pub use map::{MappedFile, read_faults};
 pub use module::{Module, PdbReference};
 pub use region::{Region, RegionKind, RegionState};
 pub use streams::{Architecture, Dump, Problem, Thread};

@@ -19,6 +19,7 @@ use std::{collections::HashMap, fmt, sync::Mutex};
 use crate::{
     dump::{Dump, Exports, Module},
     layout::{Bitness, TypeCatalogue},
+    printable::printable,
 };
 
 /// The name of an address.
@@ -53,11 +54,11 @@ impl Name {
 }
 
 impl fmt::Display for Name {
-    /// `module!symbol+0x1a`, or `module+0x1a`.
+    /// `module!symbol+0x1a`, or `module+0x1a`; what would not show itself is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.module)?;
+        f.write_str(&printable(&self.module))?;
         if let Some(symbol) = &self.symbol {
-            write!(f, "!{symbol}")?;
+            write!(f, "!{}", printable(symbol))?;
         }
         if self.displacement != 0 || self.symbol.is_none() {
             write!(f, "+{:#x}", self.displacement)?;

@@ -27,6 +27,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     dump::{Dump, Region, RegionKind, RegionState},
     heap::Heaps,
+    printable::printable,
 };
 use claims::{Claim, Claims};
 
@@ -166,7 +167,7 @@ impl Owner {
             Owner::Peb => "PEB".to_owned(),
             Owner::Traces => "stack traces".to_owned(),
             Owner::Image(base) => match dump.modules.iter().find(|module| module.base == base) {
-                Some(module) => module.file_name().to_owned(),
+                Some(module) => printable(module.file_name()).into_owned(),
                 None => format!("image {base:x}"),
             },
             Owner::Mapped(base) => format!("mapping {base:x}"),

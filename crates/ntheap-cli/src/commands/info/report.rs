@@ -1,7 +1,7 @@
 //! What `info` says, as data.
 
 use ntheap::{
-    dump::{self, Dump},
+    dump::{self, Dump, Module},
     heap::{self, Heap, Heaps},
     process::{Process, global_flags},
     stats::HeapStatistics,
@@ -10,6 +10,8 @@ use ntheap::{
 };
 use ntheap_report::json::{Address, ProcessReport};
 use serde::Serialize;
+
+use crate::commands::shell_word;
 
 #[derive(Serialize)]
 pub(super) struct Info {
@@ -208,12 +210,7 @@ fn heap_info(heap: &Heap<'_, '_>, statistics: &HeapStatistics) -> HeapInfo {
 /// What is missing, and how to have it next time.
 fn advice(process: &Process<'_, '_>, heaps: &Heaps<'_, '_>, stacks: &StackInfo) -> Vec<Advice> {
     let mut advice = Vec::new();
-    let program = process.program().map_or("PROGRAM.exe", |m| m.file_name());
-    // What a shell would take apart.
-    let quoted = match program.contains(char::is_whitespace) {
-        true => format!("\"{program}\""),
-        false => program.to_owned(),
-    };
+    let quoted = shell_word(process.program().map_or("", Module::file_name));
     if stacks.traced_blocks == 0 && stacks.busy_blocks > 0 {
         let page_heap = heaps.iter().find_map(|heap| match heap {
             Heap::Page(page) => Some(page.root.is_full()),

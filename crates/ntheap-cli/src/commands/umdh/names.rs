@@ -18,7 +18,7 @@ use ntheap_report::umdh::{
 use ntheap_symbols::{ModuleStatus, SymbolDetail, Symbols};
 
 use super::side::Source;
-use crate::args::Common;
+use crate::{args::Common, failure::Status, privacy};
 
 /// A dump, its symbols and its modules' exports.
 struct Dump<'s> {
@@ -118,7 +118,8 @@ impl<'s> Names<'s> {
     }
 
     /// Says on stderr which symbols could not be used or may be wrong, and what would help.
-    pub(super) fn report_problems(&self) {
+    pub(super) fn report_problems(&self) -> Status {
+        let mut status = Status::Complete;
         let mut unknown = Vec::new();
         for module in self
             .modules
@@ -128,27 +129,29 @@ impl<'s> Names<'s> {
             let name = module.name();
             match self.module_status(module) {
                 Some(ModuleStatus::Failed { path, reason }) => {
-                    eprintln!("{name}: {}: {reason}", path.display());
+                    say!("{name}: {}: {reason}", privacy::path(&path));
+                    status = Status::Partial;
                 }
                 Some(ModuleStatus::Loaded {
                     path,
                     mismatched: true,
                     ..
-                }) => eprintln!(
+                }) => say!(
                     "warning: {name}: whether {} belongs to the module is not known; its names may be wrong",
-                    path.display()
+                    privacy::path(&path)
                 ),
                 None => unknown.push(name),
                 Some(_) => {}
             }
         }
         if !unknown.is_empty() {
-            eprintln!(
+            say!(
                 "no symbols for {}: a log does not say which PDBs belong to its modules; a dump of \
                  the process does (--modules-of), or take them by name (--allow-mismatched)",
                 unknown.join(", ")
             );
         }
+        status
     }
 }
 
@@ -191,7 +194,10 @@ fn resolve(symbols: &Symbols, module: &Module, rva: u32) -> Option<ResolvedFrame
         module: module.name().to_owned(),
         symbol,
         displacement,
-        source: source.map(|(file, line)| SourceLine { file, line }),
+        source: source.map(|(file, line)| SourceLine {
+            file: privacy::file(&file).to_owned(),
+            line,
+        }),
     })
 }
 
@@ -220,7 +226,7 @@ impl UmdhSymbols for Names<'_> {
         let Some(ModuleStatus::Loaded { path, detail, .. }) = self.module_status(module) else {
             return Some(SymbolStatus::None);
         };
-        let pdb = path.display().to_string();
+        let pdb = privacy::path(&path);
         Some(match detail {
             SymbolDetail::Private => SymbolStatus::Private { pdb },
             SymbolDetail::PublicOnly => SymbolStatus::Public { pdb },

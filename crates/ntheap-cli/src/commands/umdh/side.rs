@@ -1,14 +1,14 @@
 //! A dump or a log, whichever the file is.
 
 use ntheap::dump::Dump;
-use ntheap_report::umdh::Log;
+use ntheap_report::umdh::{Frame, Log};
 
 use super::report_snapshot;
 use crate::{
     args::Common,
     failure::{Failure, Status},
     input::{Input, heaps},
-    numbers,
+    numbers, privacy,
 };
 
 /// How much of a file is looked at to tell text from something else.
@@ -56,9 +56,12 @@ impl<'i> Source<'i> {
     }
 
     fn read(&self, common: &Common) -> Result<(Log, Status), Failure> {
-        let (path, name) = (self.input.path(), self.input.name());
+        let (path, name) = (self.input.shown_path(), self.input.name());
         let (mut log, diagnostics) = Log::parse(self.input.bytes())
-            .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+            .map_err(|error| Failure::Usage(format!("{path}: {error}")))?;
+        if privacy::is_on() {
+            without_folders(&mut log);
+        }
         if let Some(text) = &common.heap {
             let wanted = numbers::parse_address(text)?;
             log.heaps.retain(|heap| heap.address == Some(wanted));
@@ -80,12 +83,31 @@ impl<'i> Source<'i> {
         if diagnostics.unclosed_heaps > 0 {
             said.push("the log is cut off".to_owned());
         }
-        said.iter().for_each(|text| eprintln!("{name}: {text}"));
+        said.iter().for_each(|text| say!("{name}: {text}"));
         let status = match said[..] {
             [] => Status::Complete,
             _ => Status::Partial,
         };
         Ok((log, status))
+    }
+}
+
+fn without_folders(log: &mut Log) {
+    log.header.machine.clear();
+    for module in &mut log.modules {
+        module.path = privacy::file(&module.path).to_owned();
+    }
+    for trace in log.traces.values_mut() {
+        for frame in trace
+            .aliases
+            .iter_mut()
+            .chain([&mut trace.frames])
+            .flatten()
+        {
+            if let Frame::Text(text) = frame {
+                *text = privacy::frame(text).into();
+            }
+        }
     }
 }
 
