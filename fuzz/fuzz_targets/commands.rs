@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let names = ModuleNames::new(&dump);
-    let mut session = Session::new(&Heaps::of(&process), &names);
+    let mut session = Session::new(&Heaps::listed(&process), &names);
     let mut execute = |command: &str| drop(session.execute(command, &mut Sink(1 << 28)));
     execute(&String::from_utf8_lossy(line));
     OF_PROCESS.iter().for_each(|command| execute(command));

@@ -101,7 +101,7 @@ impl Visitor for Addresses {
 
 fn addresses(process: &Process<'_, '_>) -> Vec<u64> {
     let mut found = Addresses(vec![0, u64::MAX, 1 << 63]);
-    for heap in &Heaps::of(process) {
+    for heap in &Heaps::listed(process) {
         let _ = heap.walk(&mut found);
     }
     found.0
@@ -130,7 +130,10 @@ fn with_session(
         return ControlFlow::Break(());
     };
     let names = ModuleNames::new(&dump);
-    work(&process, &mut Session::new(&Heaps::of(&process), &names));
+    work(
+        &process,
+        &mut Session::new(&Heaps::listed(&process), &names),
+    );
     ControlFlow::Continue(())
 }
 
@@ -192,7 +195,7 @@ fn places(bytes: &[u8], random: &mut Random) -> Vec<usize> {
         let mut starts: Vec<u64> = (0..8)
             .map(|_| addresses[random.below(addresses.len())] & !7)
             .collect();
-        for heap in &Heaps::of(process) {
+        for heap in &Heaps::listed(process) {
             starts.extend([heap.handle(); 2]);
             starts.extend(structures(heap));
         }

@@ -45,7 +45,7 @@ fn walk(bytes: &[u8]) -> Result<(Walk, Vec<Problem>), Error> {
     });
     assert_eq!(
         stats::collect(&Heaps::of(&process)).len(),
-        process.heaps.len()
+        process.all_heaps().count()
     );
     let _ = ntheap::verify::verify(&Heaps::of(&process));
     let _ = ntheap::usage::Usage::of(&Heaps::of(&process));
@@ -224,7 +224,7 @@ fn wild_heap_lists_are_reported() {
     let bytes = synth::dump(&heaps, memory);
     let dump = Dump::parse(&bytes).expect("a dump");
     let process = Process::of(&dump).expect("one heap is good");
-    assert_eq!(process.heaps.len(), 1);
+    assert_eq!(process.all_heaps().count(), 1);
     assert_eq!(process.problems.len(), 5, "{:?}", process.problems);
     assert_eq!(
         stats::collect(&Heaps::of(&process))[0].busy_blocks,

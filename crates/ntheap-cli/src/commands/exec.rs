@@ -21,8 +21,8 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let other = input.other_side(&process);
-    let heaps = Heaps::of(&process);
-    let other = other.as_ref().map(Heaps::of);
+    let heaps = Heaps::listed(&process);
+    let other = other.as_ref().map(Heaps::listed);
     let names = DumpNames::new(&dump, input.symbols()).with_file_names_only(privacy::is_on());
     let mut session = Session::new(&heaps, &names).without_contents(privacy::is_on());
     let mut reporter = Reporter::new(&input, &process);

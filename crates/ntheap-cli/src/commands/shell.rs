@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
     }
     let heaps: Vec<_> = processes
         .iter()
-        .map(|(process, other)| (Heaps::of(process), other.as_ref().map(Heaps::of)))
+        .map(|(process, other)| (Heaps::listed(process), other.as_ref().map(Heaps::listed)))
         .collect();
     let reporters = inputs.iter().zip(&processes);
     let reporters = reporters.map(|(input, (process, _))| Reporter::new(input, process));

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Address, CountReport, FindingReport};
 use ntheap::{
     heap::Heap,
-    process::{HeapSource, Process},
+    process::Process,
     stats::{HeapStatistics, SummaryRow},
 };
 
@@ -108,12 +108,7 @@ impl HeapReport {
             heap: Address(reference.handle),
             index: reference.index,
             kind: reference.kind.name(),
-            source: match reference.source {
-                HeapSource::Peb => "peb",
-                HeapSource::Ring => "ring",
-                HeapSource::Scan => "scan",
-                HeapSource::PageHeap => "page-heap",
-            },
+            source: reference.source.name(),
             flags: heap.flags(),
             reserved,
             committed,

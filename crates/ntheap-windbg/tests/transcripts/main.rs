@@ -133,7 +133,7 @@ fn run(
     let dump = Dump::parse(file.bytes()).expect("the dump parses");
     let process = Process::of(&dump).expect("the dump has heaps");
     let names = DumpNames::new(&dump, symbols);
-    let heaps = Heaps::of(&process);
+    let heaps = Heaps::listed(&process);
     let model = Model::new(&heaps, &names, transcript);
     for command in &transcript.commands {
         // What changes how others print is carried out in any case.

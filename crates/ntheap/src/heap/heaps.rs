@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     blocks::{Block, Visitor},
     losses::Losses,
-    process::{HeapKind, HeapRef, Process},
+    process::{HeapKind, HeapRef, HeapSource, Process},
 };
 
 /// The heaps of a process, opened: their headers are read, their segments listed, their keys proved.
@@ -48,6 +48,13 @@ impl<'p, 'a> Heaps<'p, 'a> {
         Self::only(process, |_| true)
     }
 
+    /// Opens the heaps that the program and the debugger know of, without those that ntdll keeps for
+    /// itself.
+    #[must_use]
+    pub fn listed(process: &'p Process<'p, 'a>) -> Self {
+        Self::only(process, |heap| heap.source != HeapSource::Unlisted)
+    }
+
     /// Opens the heaps of a process that are wanted; it is as if it had no others.
     #[must_use]
     pub fn only(process: &'p Process<'p, 'a>, wanted: impl Fn(&HeapRef) -> bool) -> Self {
@@ -59,14 +66,19 @@ impl<'p, 'a> Heaps<'p, 'a> {
             }
             _ => Heap::open(process, reference),
         };
-        let open = |references: &[HeapRef]| -> Vec<_> {
-            let wanted = references.iter().filter(|reference| wanted(reference));
-            wanted.map(open).collect()
-        };
         Heaps {
             process,
-            heaps: open(&process.heaps),
-            normal: open(&process.normal_heaps),
+            heaps: process
+                .all_heaps()
+                .filter(|heap| wanted(heap))
+                .map(open)
+                .collect(),
+            normal: process
+                .normal_heaps
+                .iter()
+                .filter(|heap| wanted(heap))
+                .map(open)
+                .collect(),
             index: OnceLock::new(),
             losses: OnceLock::new(),
         }

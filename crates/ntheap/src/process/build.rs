@@ -115,14 +115,23 @@ impl Process<'_, '_> {
     }
 
     /// The process heap; where that is a page heap, the first heap of the environment block's array,
-    /// which lists the normal heaps behind page heaps.
+    /// which lists the normal heaps behind page heaps; where neither is there, one that a search found.
     fn heap_to_prove(&self) -> Option<u64> {
-        let handle = self.process_heap?;
-        if self.heap_kind(handle) != Some(HeapKind::PageHeap) {
-            return Some(handle);
+        let is_nt =
+            |&handle: &u64| matches!(self.heap_kind(handle), Some(HeapKind::Nt | HeapKind::NtXp));
+        let first_of_array = || {
+            let peb = self.memory().at(self.peb?, self.bitness);
+            let array = peb.pointer(self.layouts.peb.process_heaps)?;
+            self.memory().pointer(array, self.bitness)
+        };
+        match self
+            .process_heap
+            .map(|handle| (handle, self.heap_kind(handle)))
+        {
+            Some((handle, Some(HeapKind::Nt | HeapKind::NtXp | HeapKind::Segment))) => Some(handle),
+            _ => first_of_array()
+                .filter(is_nt)
+                .or_else(|| self.found.heaps.iter().map(|heap| heap.0).find(is_nt)),
         }
-        let peb = self.memory().at(self.peb?, self.bitness);
-        let array = peb.pointer(self.layouts.peb.process_heaps)?;
-        self.memory().pointer(array, self.bitness)
     }
 }

@@ -20,6 +20,7 @@ mod lost_heaps;
 mod lost_roots;
 mod page_heaps;
 mod probe;
+mod search;
 
 use std::fmt;
 
@@ -76,10 +77,20 @@ pub enum Problem {
         /// Its handle.
         handle: u64,
     },
-    /// A listed heap's header is not in the dump or is no heap.
+    /// A heap that a list or a segment names: its header is not in the dump or is no heap.
     NotAHeap {
         /// Its handle.
         handle: u64,
+    },
+    /// A heap that lies in memory and hangs on none of the process's lists.
+    UnlistedHeap {
+        /// Its handle.
+        handle: u64,
+    },
+    /// The lists could not be read whole; memory was searched for heaps instead.
+    Searched {
+        /// Heaps that were found that way alone.
+        found: usize,
     },
 }
 
@@ -91,7 +102,9 @@ impl Problem {
             Problem::NoPeb
             | Problem::HeapList { .. }
             | Problem::HeaderLost { .. }
-            | Problem::NotAHeap { .. } => true,
+            | Problem::NotAHeap { .. }
+            | Problem::UnlistedHeap { .. }
+            | Problem::Searched { .. } => true,
             Problem::NewerBuild { checked, .. } => !checked,
             Problem::BuildInDoubt { .. } | Problem::LayoutOfOtherBuild { .. } => false,
         }
@@ -113,7 +126,8 @@ impl fmt::Display for Problem {
             }
             Problem::LayoutOfOtherBuild { judged, used } => write!(
                 f,
-                "the heaps do not have the layout of build {judged} but that of {used}, which is used"
+                "the heaps do not have the layout of build {judged} but that of {used}, which is used \
+                 and proves itself on them: nothing is lost by that"
             ),
             Problem::NewerBuild { build, checked } => write!(
                 f,
@@ -133,6 +147,21 @@ impl fmt::Display for Problem {
                     "heap {handle:x}: its header is not in the dump or is no heap header"
                 )
             }
+            Problem::UnlistedHeap { handle } => write!(
+                f,
+                "heap {handle:x} lies in memory and is on no list of the process's heaps: the lists \
+                 are damaged"
+            ),
+            Problem::Searched { found: 1 } => {
+                write!(
+                    f,
+                    "1 heap is on no list that could be read; it was found by searching memory"
+                )
+            }
+            Problem::Searched { found } => write!(
+                f,
+                "{found} heaps are on no list that could be read; they were found by searching memory"
+            ),
         }
     }
 }
@@ -156,7 +185,8 @@ pub struct Process<'d, 'a> {
     pub nt_global_flag: Option<u32>,
     /// Handle of the process heap, if the environment block was found.
     pub process_heap: Option<u64>,
-    /// The heaps, in the order in which Windows lists them.
+    /// The heaps, in the order in which Windows lists them, and behind these such as should be listed
+    /// and were found by a search through memory.
     ///
     /// With page heap these are the page heaps, whose handles the program has, and such heaps as
     /// have no page heap in front.
@@ -164,10 +194,15 @@ pub struct Process<'d, 'a> {
     /// The normal heaps behind page heaps, in the order in which Windows lists them. Their blocks
     /// are blocks of the page heaps.
     pub normal_heaps: Vec<HeapRef>,
+    /// Heaps that ntdll keeps for itself, on no list: neither the program nor the debugger knows of
+    /// them, but blocks of them hold others.
+    pub unlisted_heaps: Vec<HeapRef>,
     /// What is missing or in doubt.
     pub problems: Vec<Problem>,
     /// Page heaps whose root is lost.
     pub(crate) lost_roots: Vec<LostRoot>,
+    /// What a search through memory found.
+    pub(crate) found: search::Found,
 }
 
 /// How to look at a process.
@@ -207,18 +242,19 @@ impl<'d, 'a> Process<'d, 'a> {
             Architecture::X86 => Bitness::X86,
             Architecture::X64 | Architecture::Arm64 => Bitness::X64,
         };
-        let wow64_peb = match native {
-            Bitness::X64 => environment::wow64_peb(dump),
+        let wow64_side = match native {
+            Bitness::X64 => environment::wow64(dump),
             Bitness::X86 => None,
         };
-        let wow64 = wow64_peb.is_some();
+        let wow64 = wow64_side.is_some();
         let bitness = options
             .bitness
             .unwrap_or(if wow64 { Bitness::X86 } else { native });
         let peb = match (native, bitness) {
-            (Bitness::X64, Bitness::X86) => Some(wow64_peb.ok_or(Error::NoSuchBitness {
-                bits: bitness.bits(),
-            })?),
+            (Bitness::X64, Bitness::X86) => {
+                let bits = bitness.bits();
+                wow64_side.ok_or(Error::NoSuchBitness { bits })?.peb
+            }
             (Bitness::X86, Bitness::X64) => {
                 return Err(Error::NoSuchBitness {
                     bits: bitness.bits(),
@@ -238,8 +274,10 @@ impl<'d, 'a> Process<'d, 'a> {
             process_heap: None,
             heaps: Vec::new(),
             normal_heaps: Vec::new(),
+            unlisted_heaps: Vec::new(),
             problems: Vec::new(),
             lost_roots: Vec::new(),
+            found: search::Found::default(),
         };
         process.judge_build();
         process.layouts = Layouts::for_build(process.build, bitness);
@@ -247,6 +285,7 @@ impl<'d, 'a> Process<'d, 'a> {
             process.layouts.override_with(types);
         }
         process.read_environment();
+        process.found = process.search(search::Extent::Likely);
         if options.types.is_none() {
             process.check_layouts();
         }
@@ -318,10 +357,14 @@ impl<'d, 'a> Process<'d, 'a> {
     /// # Errors
     /// [`Error::NoSuchHeap`].
     pub fn heap(&self, handle: u64) -> Result<&HeapRef> {
-        self.heaps
-            .iter()
+        self.all_heaps()
             .find(|heap| heap.handle == handle)
             .ok_or(Error::NoSuchHeap { handle })
+    }
+
+    /// All heaps: those that Windows lists, then those that ntdll keeps for itself.
+    pub fn all_heaps(&self) -> impl Iterator<Item = &HeapRef> {
+        self.heaps.iter().chain(&self.unlisted_heaps)
     }
 
     fn read_environment(&mut self) {

@@ -174,7 +174,7 @@ impl Claims {
 
     fn heaps(&mut self, heaps: &Heaps<'_, '_>) {
         let process = heaps.process();
-        for reference in process.heaps.iter().chain(&process.normal_heaps) {
+        for reference in process.all_heaps().chain(&process.normal_heaps) {
             match heaps.get(reference.handle) {
                 Ok(heap) => self.heap(process.dump, heap, reference.handle),
                 Err(_) => {

@@ -22,8 +22,9 @@ pub(crate) struct Case {
 /// cases, none where the damage makes no sense.
 pub(crate) struct Class {
     pub(crate) name: &'static str,
-    /// Share of the untouched blocks that has to be found, in thousandths.
-    pub(crate) floor: u64,
+    /// Share of the untouched blocks that has to be found, in thousandths; `None` where that is not
+    /// reached yet, for the figures alone.
+    pub(crate) floor: Option<u64>,
     pub(crate) damage: fn(&Subject, &mut dyn FnMut(Case)),
 }
 
@@ -63,6 +64,11 @@ impl Score {
 
     pub(crate) fn reaches(&self, floor: u64) -> bool {
         self.found * 1000 >= self.untouched * floor && self.invented == 0 && self.silent == 0
+    }
+
+    /// Whether it is what the class promises.
+    pub(crate) fn holds(&self, class: &Class) -> bool {
+        class.floor.is_none_or(|floor| self.reaches(floor))
     }
 }
 
@@ -118,7 +124,7 @@ pub(crate) fn judge(subject: &Subject, class: &Class, case: &Case) -> Score {
         })
         .count() as u64;
     score.silent = u64::from(!said && score.found < score.untouched);
-    if !score.reaches(class.floor) {
+    if !score.reaches(class.floor.unwrap_or(1000)) {
         let mut line = format!("{}, {}: {}", class.name, subject.name, score.share());
         if score.invented > 0 {
             let _ = write!(line, ", {} invented", score.invented);

@@ -6,16 +6,15 @@ use std::{
 };
 
 use ntheap::{
-    blocks::{Block, Finding, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Visitor},
     dump::{Dump, DumpFile},
-    heap::Heap,
+    heap::Heaps,
     process::{HeapKind, HeapSource, Process},
 };
 
-use crate::{
-    finder::{oracle, workspace},
-    image::{Addresses, Image},
-};
+use ntheap_synth::oracle::{oracle, workspace};
+
+use crate::image::{Addresses, Image};
 
 /// A block of the program: its size, and the memory that is its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub(crate) struct Walk {
 }
 
 impl Visitor for Walk {
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Flow {
         if block.is_user_block() {
             let (start, end) = block.extent();
             let held = Held {
@@ -44,19 +43,21 @@ impl Visitor for Walk {
             };
             self.blocks.insert((block.heap, block.address), held);
         }
+        CONTINUE
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, finding: Finding) -> Flow {
         self.findings.push(finding);
+        CONTINUE
     }
 }
 
 impl Walk {
     pub(crate) fn of(process: &Process<'_, '_>) -> Self {
         let mut walk = Walk::default();
-        Heap::all(process)
-            .iter()
-            .for_each(|heap| heap.walk(&mut walk));
+        for heap in &Heaps::of(process) {
+            let _ = heap.walk(&mut walk);
+        }
         walk
     }
 }
@@ -84,6 +85,7 @@ pub(crate) struct Subject {
     /// Private memory that is readable and writable.
     pub(crate) private: Vec<Addresses>,
     /// The heaps that Windows lists: kind and handle.
+    #[allow(dead_code, reason = "for the classes that damage headers")]
     pub(crate) heaps: Vec<(HeapKind, u64)>,
 }
 
@@ -150,12 +152,6 @@ impl Subject {
             .filter(|pages| !self.pebs.iter().any(|peb| pages.contains(peb)))
             .collect()
     }
-
-    /// The image of a module.
-    pub(crate) fn module(&self, name: &str) -> Option<Addresses> {
-        let module = self.modules.iter().find(|m| m.0.eq_ignore_ascii_case(name));
-        module.map(|module| module.1.clone())
-    }
 }
 
 /// Folder and file of a dump: `19041.662-small/snap1`, `19041.662-small.snap1`.
@@ -175,12 +171,12 @@ fn generation(process: &Process<'_, '_>) -> &'static str {
         _ if process.wow64 => "WOW64",
         _ if kind(HeapKind::PageHeap) => "page heap",
         _ if kind(HeapKind::Segment) => "segment heap",
-        ..3791 => "XP",
-        ..9200 => "7",
+        0..=3790 => "XP",
+        3791..=9199 => "7",
         9200 => "8",
-        ..10240 => "8.1",
-        ..22000 => "10",
-        ..26100 => "11",
+        9201..=10239 => "8.1",
+        10240..=21999 => "10",
+        22000..=26099 => "11",
         _ => "11 24H2",
     }
 }

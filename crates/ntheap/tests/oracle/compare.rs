@@ -7,7 +7,7 @@ use ntheap::{
     dump::Dump,
     heap::Heaps,
     heap::{Heap, segment::SegmentHeap},
-    process::Process,
+    process::{HeapSource, Process},
     traces::Traces,
 };
 
@@ -111,6 +111,7 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome 
             return outcome;
         }
     };
+    let mut unlisted = 0;
     let mut problem = |text: String| outcome.problems.push(text);
     // The truth files of a few transcripts do not name the bitness.
     if truth.bits != 0 && u64::from(process.bitness.bits()) != truth.bits {
@@ -132,13 +133,19 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome 
     }
     let heaps = Heaps::of(&process);
     for heap in &heaps {
-        if !truth
+        if heap.reference().source == HeapSource::Unlisted {
+            unlisted += 1;
+            compare_unlisted(heap, truth, &mut problem);
+        } else if !truth
             .heaps
             .iter()
             .any(|expected| expected.handle == heap.handle())
         {
             problem(format!("heap {:x} is not in the truth", heap.handle()));
         }
+    }
+    if unlisted > 1 {
+        problem(format!("{unlisted} heaps are on no list"));
     }
     let traces = Traces::of(&process);
     compare_databases(&process, &traces, truth, &mut outcome);
@@ -157,6 +164,27 @@ pub(crate) fn compare(dump: &Dump<'_>, truth: &Truth, folder: &Path) -> Outcome 
         compare_heap(heap, index, truth, &traces, &mut outcome);
     }
     outcome
+}
+
+/// The one heap that ntdll keeps for itself, on no list that the recorder of the truth could read, so
+/// that its blocks are in no truth: it must walk to its end without a finding, and hold nothing of any
+/// other heap.
+fn compare_unlisted(heap: &Heap<'_, '_>, truth: &Truth, problem: &mut impl FnMut(String)) {
+    let mut walk = Walk::default();
+    let _ = heap.walk(&mut walk);
+    let mut problem = |text| problem(format!("unlisted heap {:x}: {text}", heap.handle()));
+    for finding in &walk.findings {
+        problem(format!("finding: {finding}"));
+    }
+    if !matches!(heap, Heap::Segment(_)) || walk.busy.is_empty() || walk.duplicates > 0 {
+        problem("is no segment heap with blocks of its own".to_owned());
+    }
+    for expected in &truth.heaps {
+        let listed = expected.recorded.iter().chain(&expected.walked_busy);
+        for &(address, _) in listed.filter(|block| walk.busy.contains(block)) {
+            problem(format!("has {address:x} of heap {:x}", expected.handle));
+        }
+    }
 }
 
 pub(crate) fn compare_heap(

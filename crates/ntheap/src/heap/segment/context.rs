@@ -130,6 +130,30 @@ fn fits(memory: &AddressSpace<'_>, layouts: &Layouts, handle: u64) -> bool {
     )
 }
 
+/// Whether the header at `handle` is that of a segment heap by what it says of itself: contexts that
+/// name the heap, or contexts with sound lists as some build lays them out.
+pub(crate) fn header_proves_itself(
+    memory: &AddressSpace<'_>,
+    layouts: &Layouts,
+    handle: u64,
+) -> bool {
+    /// The contexts of segments, of VS and LFH blocks lie in the first 400 bytes (hexadecimal).
+    const HEADER: u64 = 0x400;
+    const NAMES: usize = 2;
+    let size = layouts.bitness.pointer_size();
+    let names = (0..HEADER / size)
+        .filter_map(|index| handle.checked_add(index * size))
+        .filter(|&field| memory.pointer(field, layouts.bitness) == Some(handle));
+    let masks = || {
+        let header = memory.at(handle, layouts.bitness);
+        (0..HEADER / size).any(|index| {
+            let mask = header.pointer(Some((index * size) as u32));
+            mask == Some(segment_mask(layouts.bitness, SMALL_UNIT_SHIFT))
+        })
+    };
+    (names.count() >= NAMES && masks()) || fitting_layouts(memory, layouts, handle).is_some()
+}
+
 /// Builds with a layout of segment heaps of their own, newest first.
 const LAYOUT_BUILDS: &[u32] = &[26100, 22000, 18362, 17763, 17134, 16299, 15063, 10240];
 

