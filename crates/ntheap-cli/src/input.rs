@@ -19,9 +19,9 @@ use ntheap::{
 use ntheap_symbols::{DumpNames, Symbols};
 
 use crate::{
-    args::{Common, Side},
     failure::{Failure, Status},
     numbers,
+    options::{Common, Side},
     output::shows_progress,
     privacy, symbols,
 };

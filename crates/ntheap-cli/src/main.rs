@@ -10,6 +10,7 @@ mod completion;
 mod failure;
 mod input;
 mod numbers;
+mod options;
 mod output;
 mod pager;
 mod privacy;

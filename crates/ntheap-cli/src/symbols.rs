@@ -12,8 +12,8 @@ use ntheap::{
 use ntheap_symbols::{ModuleStatus, SymbolPath, Symbols};
 
 use crate::{
-    args::Common,
     failure::{Failure, Status},
+    options::Common,
     privacy,
 };
 

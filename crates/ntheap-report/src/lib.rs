@@ -1,6 +1,9 @@
 //! What the library found, for people and for other programs.
 //!
-//! * [`text`]: reports in words; [`json`]: the same as data, documented in `docs/json.md`;
+//! * A module a report, with its data (serialised as `docs/json.md` has it) and, where it has one of its
+//!   own, its text: [`info`], [`summary`], [`stat`], [`block`], [`symbol`];
+//! * [`json`]: what reports have in common, and those on a comparison, a verification and the address
+//!   space, whose words are in [`text`];
 //! * [`umdh`]: umdh's logs and comparisons, read and written;
 //! * [`profile`]: collapsed stacks and pprof profiles.
 //!
@@ -20,7 +23,12 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod block;
+pub mod info;
 pub mod json;
 pub mod profile;
+pub mod stat;
+pub mod summary;
+pub mod symbol;
 pub mod text;
 pub mod umdh;

@@ -1,26 +1,39 @@
 //! `ntheap address`: who uses the address space.
 
+use clap::Args;
 use ntheap::{heap::Heaps, losses::Losses, usage::Usage};
 use ntheap_report::{
     json::{ProcessReport, UsageReport},
     text::address,
 };
 use serde::Serialize;
+use std::path::PathBuf;
 
-use super::{document, document_format};
+use super::document_format;
 use crate::{
-    args::{Address, Common, Format},
     failure::{Failure, Status},
     input::Input,
     numbers,
+    options::{Common, Format},
     output::Output,
 };
+use ntheap_report::json::document;
 
 #[derive(Serialize)]
 struct Report {
     process: ProcessReport,
     #[serde(flatten)]
     usage: UsageReport,
+}
+
+/// `ntheap address`.
+#[derive(Debug, Args)]
+pub(crate) struct Address {
+    /// The dump
+    dump: PathBuf,
+    /// Owners and regions to show
+    #[arg(long, value_name = "N", default_value = "10")]
+    top: String,
 }
 
 pub(crate) fn run(args: &Address, common: &Common, output: &mut Output) -> Result<Status, Failure> {

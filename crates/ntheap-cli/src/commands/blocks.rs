@@ -1,5 +1,7 @@
 //! `ntheap blocks`: every block, streamed.
 
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use ntheap::{
@@ -17,9 +19,9 @@ use ntheap_report::{
 use ntheap_symbols::DumpNames;
 
 use crate::{
-    args::{Blocks, Common, Format, StateFilter},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format},
     output::Output,
     privacy,
 };
@@ -42,6 +44,36 @@ impl Selection {
         };
         state && (self.internal || !block.internal) && self.sizes.contains(&block.size)
     }
+}
+
+/// `ntheap blocks`.
+#[derive(Debug, Args)]
+pub(crate) struct Blocks {
+    /// The dump
+    dump: PathBuf,
+    /// Which blocks
+    #[arg(long, value_enum, default_value = "busy")]
+    state: StateFilter,
+    /// Also the heap's own blocks (LFH containers, tables)
+    #[arg(long)]
+    internal: bool,
+    /// Also the call stack of each allocation
+    #[arg(long)]
+    stack: bool,
+    /// Also what the debug C runtime says of its blocks: true size, file, line, request number
+    #[arg(long)]
+    crt: bool,
+}
+
+/// Which blocks `blocks` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateFilter {
+    /// Allocated
+    Busy,
+    /// Free
+    Free,
+    /// All
+    All,
 }
 
 pub(crate) fn run(args: &Blocks, common: &Common, output: &mut Output) -> Result<Status, Failure> {

@@ -1,50 +1,19 @@
 //! `ntheap stat --group-by stack`: which call stacks hold the memory.
 
-use std::{cmp::Reverse, collections::HashMap};
-
-use ntheap::{
-    blocks::Trace,
-    losses::Losses,
-    stats::{self, Count},
-    traces::Traces,
-};
+use ntheap::{losses::Losses, stats, traces::Traces};
 use ntheap_report::{
-    json::{Address, FindingReport},
-    text::stacks::{frame_texts, write_stack},
+    json::document,
+    stat::{HeapStacks, StatReport},
 };
-use serde::Serialize;
 
-use super::document;
+use super::stat::Stat;
 use crate::{
-    args::{Common, Format, Stat},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format},
     output::Output,
     symbols,
 };
-
-#[derive(Serialize)]
-struct Report {
-    heaps: Vec<HeapStacks>,
-}
-
-#[derive(Serialize)]
-struct HeapStacks {
-    heap: Address,
-    busy_blocks: u64,
-    busy_bytes: u64,
-    stacks: Vec<StackRow>,
-    findings: Vec<FindingReport>,
-}
-
-#[derive(Serialize)]
-struct StackRow {
-    blocks: u64,
-    bytes: u64,
-    stack: Vec<Address>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frames: Option<Vec<String>>,
-}
 
 pub(super) fn run(
     args: &Stat,
@@ -57,7 +26,7 @@ pub(super) fn run(
     let dump = input.parse()?;
     let names = input.names(&dump);
     let mut status = Status::Complete;
-    let mut report = Report { heaps: Vec::new() };
+    let mut report = StatReport { heaps: Vec::new() };
     for process in input.processes(&dump, common)? {
         let heaps = heaps(&input, &process, common)?;
         let traces = Traces::of(&process);
@@ -66,51 +35,15 @@ pub(super) fn run(
         status = status.and(input.report(&losses));
         let groups = stats::collect_by(&heaps, |block| block.trace);
         for (heap, groups) in statistics.iter().zip(groups) {
-            let rows = rows(groups, &traces);
+            let stacks = HeapStacks::new(heap, groups, &traces, top);
             match format {
-                Format::Text => output.text(|out| {
-                    writeln!(
-                        out,
-                        "heap {:x}: {} bytes in {} blocks, {} stacks",
-                        heap.handle,
-                        heap.busy_bytes,
-                        heap.busy_blocks,
-                        rows.len()
-                    )?;
-                    for (stack, count) in rows.iter().take(top) {
-                        let percent = count.bytes as f64 * 100.0 / heap.busy_bytes.max(1) as f64;
-                        let Count { bytes, blocks } = count;
-                        writeln!(
-                            out,
-                            "{bytes:>12} bytes {blocks:>8} blocks  ({percent:.2} %)"
-                        )?;
-                        write_stack(stack, process.bitness, &names, 8, out)?;
-                    }
-                    writeln!(out)
-                })?,
-                Format::Json | Format::Jsonl => report.heaps.push(HeapStacks {
-                    heap: Address(heap.handle),
-                    busy_blocks: heap.busy_blocks,
-                    busy_bytes: heap.busy_bytes,
-                    stacks: rows
-                        .into_iter()
-                        .take(top)
-                        .map(|(stack, count)| StackRow {
-                            blocks: count.blocks,
-                            bytes: count.bytes,
-                            frames: input
-                                .has_symbols()
-                                .then(|| frame_texts(&stack, process.bitness, &names)),
-                            stack: stack.into_iter().map(Address).collect(),
-                        })
-                        .collect(),
-                    findings: heap
-                        .losses
-                        .findings()
-                        .iter()
-                        .map(FindingReport::from)
-                        .collect(),
-                }),
+                Format::Text => {
+                    output.text(|out| stacks.write_text(process.bitness, &names, out))?
+                }
+                Format::Json | Format::Jsonl if input.has_symbols() => {
+                    report.heaps.push(stacks.named(process.bitness, &names));
+                }
+                Format::Json | Format::Jsonl => report.heaps.push(stacks),
             }
         }
     }
@@ -119,19 +52,4 @@ pub(super) fn run(
         output.json(&document("stat", report))?;
     }
     Ok(status)
-}
-
-/// Stacks by total bytes; different records of the same frames are one stack.
-fn rows(groups: stats::Groups<Trace>, traces: &Traces<'_, '_>) -> Vec<(Vec<u64>, Count)> {
-    let mut stacks: HashMap<Vec<u64>, Count> = HashMap::new();
-    for (trace, count) in groups.into_counts() {
-        let stack = traces.frames(trace).unwrap_or_default();
-        stacks.entry(stack).or_default().merge(count);
-    }
-    let mut rows: Vec<(Vec<u64>, Count)> = stacks.into_iter().collect();
-    rows.sort_by(|a, b| {
-        let key = |row: &(Vec<u64>, Count)| Reverse((row.1.bytes, row.1.blocks));
-        key(a).cmp(&key(b)).then_with(|| a.0.cmp(&b.0))
-    });
-    rows
 }

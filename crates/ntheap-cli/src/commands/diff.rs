@@ -1,5 +1,6 @@
 //! `ntheap diff`: what grew between two dumps.
 
+use clap::{Args, ValueEnum};
 use ntheap::{
     diff::{self, Grouping, Snapshot},
     heap::Heaps,
@@ -9,16 +10,50 @@ use ntheap_report::{
     json::{DiffReport, Naming},
     text::comparison::{self, Options, Show},
 };
+use std::path::PathBuf;
 
-use super::{document, document_format};
+use super::document_format;
 use crate::{
-    args::{Common, Diff, DiffGroup, Format},
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
+    options::{Common, Format},
     output::{Output, Working},
     symbols,
 };
+use ntheap_report::json::document;
+
+/// `ntheap diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The older dump
+    before: PathBuf,
+    /// The newer dump
+    after: PathBuf,
+    /// What to count blocks by [default: size, and stacks under each size where there are any]
+    #[arg(long, value_enum)]
+    group_by: Option<DiffGroup>,
+    /// Groups to show of each heap
+    #[arg(long, value_name = "N", default_value = "10")]
+    top: String,
+    /// Leave out groups that grew by fewer bytes
+    #[arg(long, value_name = "BYTES", default_value = "1")]
+    min_growth: String,
+}
+
+/// What `diff` counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffGroup {
+    /// Requested size
+    Size,
+    /// Heaps alone
+    Heap,
+    /// Call stack of the allocation
+    Stack,
+    /// Requested size and call stack together
+    #[value(name = "size,stack")]
+    SizeStack,
+}
 
 pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let format = document_format(common)?;

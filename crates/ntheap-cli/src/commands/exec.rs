@@ -1,6 +1,8 @@
 //! `ntheap exec`: the debugger's commands.
 
+use clap::Args;
 use std::fmt;
+use std::path::PathBuf;
 
 use ntheap::heap::Heaps;
 use ntheap_symbols::DumpNames;
@@ -8,12 +10,22 @@ use ntheap_windbg::{CommandError, Session};
 
 use super::text_only;
 use crate::{
-    args::{Common, Exec},
     failure::{Failure, Status},
     input::{Input, Reporter},
+    options::Common,
     output::Output,
     privacy, symbols,
 };
+
+/// `ntheap exec`.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// The dump
+    dump: PathBuf,
+    /// Commands, each one argument: '!heap -s'
+    #[arg(required = true, value_name = "COMMAND")]
+    commands: Vec<String>,
+}
 
 pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     text_only(common)?;

@@ -1,16 +1,36 @@
 //! `ntheap filter`: `!heap -flt`.
 
+use clap::Args;
 use ntheap::losses::Losses;
 use ntheap_windbg as windbg;
+use std::path::PathBuf;
 
 use super::blocks::{Selection, write_blocks};
 use crate::{
-    args::{Common, Filter, Format},
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
+    options::{Common, Format},
     output::Output,
 };
+
+/// `ntheap filter`.
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// The dump
+    dump: PathBuf,
+    /// Blocks of this size
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "range",
+        conflicts_with = "range"
+    )]
+    size: Option<String>,
+    /// Blocks of these sizes, both included
+    #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
+    range: Option<Vec<String>>,
+}
 
 pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let number = |text: &String| numbers::parse(text, common.hex);

@@ -1,30 +1,34 @@
 //! `ntheap info`: what the dump is of, and what it lacks.
 
-mod report;
-mod text;
-
-use std::path::Path;
+use clap::Args;
+use std::path::PathBuf;
 
 use ntheap::{losses::Losses, stats, traces::Traces};
 
-use self::report::{DumpInfo, Info, SideInfo};
-use super::{document, document_format};
+use ntheap_report::info::{InfoReport, SideInfo};
+
+use super::document_format;
 use crate::{
-    args::{Common, Format},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format},
     output::Output,
 };
+use ntheap_report::json::document;
 
-pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+/// `ntheap info`.
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    /// The dump
+    dump: PathBuf,
+}
+
+pub(crate) fn run(args: &Info, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let format = document_format(common)?;
-    let input = Input::open(path, common)?;
+    let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
-    let mut info = Info {
-        dump: DumpInfo::new(&dump),
-        sides: Vec::new(),
-    };
+    let mut info = InfoReport::new(&dump);
     for process in input.processes(&dump, common)? {
         let heaps = heaps(&input, &process, common)?;
         let statistics = stats::collect(&heaps);
@@ -35,7 +39,7 @@ pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<S
             .push(SideInfo::new(&process, &heaps, &statistics, &traces));
     }
     match format {
-        Format::Text => output.text(|out| text::write(&info, out))?,
+        Format::Text => output.text(|out| info.write_text(out))?,
         Format::Json | Format::Jsonl => output.json(&document("info", info))?,
     }
     Ok(status)

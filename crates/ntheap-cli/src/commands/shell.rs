@@ -1,5 +1,6 @@
 //! `ntheap shell`: the debugger's commands at a prompt, over one dump or two.
 
+use clap::Args;
 use std::{
     fmt,
     io::{self, BufRead, IsTerminal, Lines, StdinLock},
@@ -20,14 +21,23 @@ use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::D
 
 use super::text_only;
 use crate::{
-    args::{Common, Shell},
     completion::{Completion, OWN_COMMANDS},
     failure::{Failure, Status},
     input::{Input, Reporter},
+    options::Common,
     output::Output,
     pager::{Pager, catch_interrupts},
     privacy, symbols,
 };
+
+/// `ntheap shell`.
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    /// The dump
+    dump: PathBuf,
+    /// A newer dump of the same program: .before and .after switch between them, !diff compares
+    after: Option<PathBuf>,
+}
 
 pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     text_only(common)?;

@@ -17,9 +17,9 @@ use ntheap::{
 use ntheap_report::profile::{self, Columns, Frame, Mapping, PprofOptions, Sample};
 
 use crate::{
-    args::{Common, Format},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format},
     output::{Output, write_to},
     symbols,
 };

@@ -1,41 +1,50 @@
 //! `ntheap stat`: `!heap -stat -h`.
 
+use clap::{Args, ValueEnum};
 use ntheap::{
     losses::Losses,
-    stats::{self, HeapStatistics, Order},
+    stats::{self, Order},
 };
-use ntheap_report::json::{Address, FindingReport};
 use ntheap_windbg as windbg;
-use serde::Serialize;
+use std::path::PathBuf;
 
-use super::{by_stack, document, document_format};
+use super::{by_stack, document_format};
 use crate::{
-    args::{Common, Format, Stat, StatGroup},
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
+    options::{Common, Format},
     output::{Output, Working},
 };
+use ntheap_report::{
+    json::document,
+    stat::{HeapSizes, StatReport},
+};
 
-#[derive(Serialize)]
-struct Report {
-    heaps: Vec<HeapSizes>,
+/// `ntheap stat`.
+#[derive(Debug, Args)]
+pub(crate) struct Stat {
+    /// The dump
+    pub(super) dump: PathBuf,
+    /// What to sort by (-grp S, A, B)
+    #[arg(long, value_enum, default_value = "total")]
+    group_by: StatGroup,
+    /// Rows to show of each heap
+    #[arg(long, value_name = "N", default_value = "0n20")]
+    top: String,
 }
 
-#[derive(Serialize)]
-struct HeapSizes {
-    heap: Address,
-    busy_blocks: u64,
-    busy_bytes: u64,
-    sizes: Vec<SizeRow>,
-    findings: Vec<FindingReport>,
-}
-
-#[derive(Serialize)]
-struct SizeRow {
-    size: u64,
-    blocks: u64,
-    bytes: u64,
+/// What `stat` sorts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatGroup {
+    /// Total bytes of a size
+    Total,
+    /// Size
+    Size,
+    /// Number of blocks
+    Count,
+    /// Call stack of the allocation, by total bytes
+    Stack,
 }
 
 pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<Status, Failure> {
@@ -50,7 +59,7 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
-    let mut report = Report { heaps: Vec::new() };
+    let mut report = StatReport { heaps: Vec::new() };
     for process in input.processes(&dump, common)? {
         let heaps = heaps(&input, &process, common)?;
         let working = Working::on("walking heaps");
@@ -67,9 +76,11 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
                 _ => windbg::all_block_sizes(&statistics, process.bitness, order, top, out),
             })?,
             Format::Json | Format::Jsonl => {
-                report
-                    .heaps
-                    .extend(statistics.iter().map(|heap| sizes(heap, order, top)));
+                report.heaps.extend(
+                    statistics
+                        .iter()
+                        .map(|heap| HeapSizes::new(heap, order, top)),
+                );
             }
         }
     }
@@ -77,26 +88,4 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
         output.json(&document("stat", report))?;
     }
     Ok(status)
-}
-
-fn sizes(heap: &HeapStatistics, order: Order, top: usize) -> HeapSizes {
-    let rows = heap.sizes.rows(order).into_iter().take(top);
-    HeapSizes {
-        heap: Address(heap.handle),
-        busy_blocks: heap.busy_blocks,
-        busy_bytes: heap.busy_bytes,
-        sizes: rows
-            .map(|(size, count)| SizeRow {
-                size,
-                blocks: count.blocks,
-                bytes: count.bytes,
-            })
-            .collect(),
-        findings: heap
-            .losses
-            .findings()
-            .iter()
-            .map(FindingReport::from)
-            .collect(),
-    }
 }

@@ -1,53 +1,52 @@
 //! `ntheap summary`: `!heap -s`.
 
-use std::path::Path;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 use ntheap::{
     layout::Bitness,
     process::{Process, ProcessOptions},
-    stats,
 };
 use ntheap_report::{
-    json::{HeapReport, ProcessReport},
+    json::document,
+    summary::{SideSummary, SummaryReport},
     text::plain,
 };
 use ntheap_windbg as windbg;
-use serde::Serialize;
 
-use super::{document, document_format};
+use super::document_format;
 use crate::{
-    args::{Common, Format, Side, Style},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format, Side},
     output::Output,
 };
 
-#[derive(Serialize)]
-struct Report {
-    sides: Vec<SideReport>,
-}
-
-#[derive(Serialize)]
-struct SideReport {
-    process: ProcessReport,
-    heaps: Vec<HeapReport>,
-    /// Heaps of the other side of a WOW64 process.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heaps_of_other_side: Option<usize>,
-    problems: Vec<String>,
-}
-
-pub(crate) fn run(
-    path: &Path,
+/// `ntheap summary`.
+#[derive(Debug, Args)]
+pub(crate) struct Summary {
+    /// The dump
+    dump: PathBuf,
+    /// How the text looks
+    #[arg(long, value_enum, default_value = "windbg")]
     style: Style,
-    common: &Common,
-    output: &mut Output,
-) -> Result<Status, Failure> {
+}
+
+/// How `summary` looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// As `!heap -s` prints it, byte by byte
+    Windbg,
+    /// Sorted by size, with units, LFH and returnable pages
+    Plain,
+}
+
+pub(crate) fn run(args: &Summary, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let format = document_format(common)?;
-    let input = Input::open(path, common)?;
+    let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
-    let mut sides = Vec::new();
+    let mut report = SummaryReport::default();
     for process in input.processes(&dump, common)? {
         let heaps = heaps(&input, &process, common)?;
         status = status.and(input.report(heaps.losses()));
@@ -57,7 +56,7 @@ pub(crate) fn run(
         match format {
             Format::Text => {
                 output.text(|out| {
-                    match style {
+                    match args.style {
                         Style::Windbg => {
                             let names = input.names(&dump);
                             let options = windbg::SummaryOptions::named(&process, &names);
@@ -77,26 +76,12 @@ pub(crate) fn run(
                 })?;
             }
             Format::Json | Format::Jsonl => {
-                let statistics = stats::collect(&heaps);
-                let reports = heaps.iter().zip(&statistics);
-                sides.push(SideReport {
-                    process: ProcessReport::new(&process),
-                    heaps: reports
-                        .map(|(heap, stats)| HeapReport::new(heap, stats))
-                        .collect(),
-                    heaps_of_other_side: other,
-                    problems: process
-                        .problems
-                        .iter()
-                        .map(ToString::to_string)
-                        .chain(dump.problems.iter().map(ToString::to_string))
-                        .collect(),
-                });
+                report.sides.push(SideSummary::new(&heaps, other));
             }
         }
     }
     if format != Format::Text {
-        output.json(&document("summary", Report { sides }))?;
+        output.json(&document("summary", report))?;
     }
     Ok(status)
 }

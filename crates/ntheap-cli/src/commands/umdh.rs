@@ -10,11 +10,11 @@ use ntheap::{dump::Module, losses::Losses, process::Process};
 use ntheap_report::umdh::{self, Diff, Radix, ReportOptions, Snapshot};
 
 use self::{names::Names, side::Source};
-use super::shell_word;
+use ntheap_report::text::shell_word;
 use crate::{
-    args::{Common, Format, Side},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format, Side},
     output::{Output, write_to},
 };
 

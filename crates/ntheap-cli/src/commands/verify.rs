@@ -1,6 +1,7 @@
 //! `ntheap verify`: what the program overwrote.
 
-use std::path::Path;
+use clap::Args;
+use std::path::PathBuf;
 
 use ntheap::{losses::Losses, traces::Traces, verify};
 use ntheap_report::{
@@ -9,13 +10,14 @@ use ntheap_report::{
 };
 use serde::Serialize;
 
-use super::{document, document_format};
+use super::document_format;
 use crate::{
-    args::{Common, Format},
     failure::{Failure, Status},
     input::{Input, heaps},
+    options::{Common, Format},
     output::Output,
 };
+use ntheap_report::json::document;
 
 #[derive(Serialize)]
 struct Report {
@@ -29,9 +31,16 @@ struct SideReport {
     verification: VerificationReport,
 }
 
-pub(crate) fn run(path: &Path, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+/// `ntheap verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The dump
+    dump: PathBuf,
+}
+
+pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let format = document_format(common)?;
-    let input = Input::open(path, common)?;
+    let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut status = Status::Complete;
     let mut sides = Vec::new();

@@ -43,6 +43,27 @@ use ntheap::{
 /// Version of every report; raised when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 
+/// A JSON document: its version and the command that it answers, then the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Document<T> {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The command of the program that prints this report.
+    pub command: &'static str,
+    /// The report.
+    #[serde(flatten)]
+    pub report: T,
+}
+
+/// A report as the document that a command of the program prints.
+pub fn document<T: Serialize>(command: &'static str, report: T) -> Document<T> {
+    Document {
+        schema: SCHEMA,
+        command,
+        report,
+    }
+}
+
 /// An address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address(pub u64);

@@ -6,3 +6,7 @@ pub mod plain;
 pub mod stacks;
 pub mod types;
 pub mod verify;
+
+mod shell;
+
+pub use shell::shell_word;

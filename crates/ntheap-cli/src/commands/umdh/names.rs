@@ -18,7 +18,7 @@ use ntheap_report::umdh::{
 use ntheap_symbols::{ModuleStatus, SymbolDetail, Symbols};
 
 use super::side::Source;
-use crate::{args::Common, failure::Status, privacy};
+use crate::{failure::Status, options::Common, privacy};
 
 /// A dump, its symbols and its modules' exports.
 struct Dump<'s> {

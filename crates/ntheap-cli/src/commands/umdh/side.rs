@@ -5,10 +5,11 @@ use ntheap_report::umdh::{Frame, Log};
 
 use super::report_snapshot;
 use crate::{
-    args::Common,
     failure::{Failure, Status},
     input::{Input, heaps},
-    numbers, privacy,
+    numbers,
+    options::Common,
+    privacy,
 };
 
 /// How much of a file is looked at to tell text from something else.

@@ -1,12 +1,12 @@
-//! `info` for people.
+//! The report for people.
 
 use std::fmt::{self, Write};
 
 use ntheap::diff::human_bytes;
 
-use super::report::{DumpInfo, HeapInfo, Info, SideInfo};
+use super::{DumpInfo, HeapInfo, InfoReport, SideInfo};
 
-pub(super) fn write(info: &Info, out: &mut dyn Write) -> fmt::Result {
+pub(super) fn write(info: &InfoReport, out: &mut dyn Write) -> fmt::Result {
     let mut sides = info.sides.iter();
     if let Some(side) = sides.next() {
         process(side, out)?;

@@ -1,5 +1,11 @@
-//! What `info` says, as data.
+//! What a dump is of, and what it lacks.
 
+mod text;
+
+use crate::{
+    json::{Address, ProcessReport},
+    text::shell_word,
+};
 use ntheap::{
     dump::{self, Dump, Module},
     heap::{self, Heap, Heaps},
@@ -8,38 +14,71 @@ use ntheap::{
     time::UtcTime,
     traces::Traces,
 };
-use ntheap_report::json::{Address, ProcessReport};
 use serde::Serialize;
 
-use crate::commands::shell_word;
-
-#[derive(Serialize)]
-pub(super) struct Info {
-    pub(super) dump: DumpInfo,
-    pub(super) sides: Vec<SideInfo>,
+/// What a dump is of.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct InfoReport {
+    /// The file.
+    pub dump: DumpInfo,
+    /// The sides of the process that were looked at.
+    pub sides: Vec<SideInfo>,
 }
 
 /// The dump file.
-#[derive(Serialize)]
-pub(super) struct DumpInfo {
-    pub(super) time: String,
-    pub(super) flags: u64,
-    pub(super) flag_names: Vec<&'static str>,
-    pub(super) full_memory: bool,
-    pub(super) memory_ranges: usize,
-    pub(super) memory_bytes: u64,
-    pub(super) architecture: &'static str,
-    pub(super) os_version: Option<[u32; 3]>,
-    pub(super) processors: u8,
-    pub(super) process_start: Option<String>,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct DumpInfo {
+    /// When it was taken.
+    pub time: String,
+    /// `MINIDUMP_TYPE`, of heaps `_HEAP.Flags`.
+    pub flags: u64,
+    /// Names of the flags.
+    pub flag_names: Vec<&'static str>,
+    /// Whether it has all memory.
+    pub full_memory: bool,
+    /// Number of memory ranges.
+    pub memory_ranges: usize,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// `x86`, `x64`, `arm64`.
+    pub architecture: &'static str,
+    /// Windows version: major, minor, build.
+    pub os_version: Option<[u32; 3]>,
+    /// Number of processors.
+    pub processors: u8,
+    /// When the process started.
+    pub process_start: Option<String>,
     /// Seconds from the start of the process to the dump.
-    pub(super) process_seconds: Option<u32>,
-    pub(super) threads: usize,
-    pub(super) modules: usize,
+    pub process_seconds: Option<u32>,
+    /// Number of threads.
+    pub threads: usize,
+    /// Number of modules.
+    pub modules: usize,
+}
+
+impl InfoReport {
+    /// The report of a dump, without its process yet.
+    #[must_use]
+    pub fn new(dump: &Dump<'_>) -> Self {
+        InfoReport {
+            dump: DumpInfo::new(dump),
+            sides: Vec::new(),
+        }
+    }
+
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_text(&self, out: &mut dyn std::fmt::Write) -> std::fmt::Result {
+        text::write(self, out)
+    }
 }
 
 impl DumpInfo {
-    pub(super) fn new(dump: &Dump<'_>) -> Self {
+    fn new(dump: &Dump<'_>) -> Self {
         let time = |seconds: u32| format!("{} UTC", UtcTime::from_unix(seconds.into()));
         DumpInfo {
             time: time(dump.timestamp),
@@ -66,72 +105,109 @@ impl DumpInfo {
 }
 
 /// One side of the process.
-#[derive(Serialize)]
-pub(super) struct SideInfo {
-    pub(super) process: ProcessReport,
-    pub(super) global_flags: Vec<FlagInfo>,
-    pub(super) heaps: Vec<HeapInfo>,
-    pub(super) stacks: StackInfo,
-    pub(super) advice: Vec<Advice>,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct SideInfo {
+    /// Which process.
+    pub process: ProcessReport,
+    /// Bits of `NtGlobalFlag` that are set.
+    pub global_flags: Vec<FlagInfo>,
+    /// Its heaps.
+    pub heaps: Vec<HeapInfo>,
+    /// Stacks of allocations.
+    pub stacks: StackInfo,
+    /// What is missing, and how to have it next time.
+    pub advice: Vec<Advice>,
 }
 
 /// A bit of `NtGlobalFlag`.
-#[derive(Serialize)]
-pub(super) struct FlagInfo {
-    pub(super) flag: &'static str,
-    pub(super) description: &'static str,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct FlagInfo {
+    /// Its abbreviation in gflags.
+    pub flag: &'static str,
+    /// What it does.
+    pub description: &'static str,
 }
 
 /// A heap's options.
-#[derive(Serialize)]
-pub(super) struct HeapInfo {
-    pub(super) heap: Address,
-    pub(super) kind: &'static str,
-    pub(super) flags: u32,
-    pub(super) class: Option<&'static str>,
-    pub(super) options: Vec<&'static str>,
-    pub(super) debug_options: Vec<&'static str>,
-    pub(super) lock: Option<LockInfo>,
-    pub(super) busy_blocks: u64,
-    pub(super) traced_blocks: u64,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct HeapInfo {
+    /// Handle.
+    pub heap: Address,
+    /// Kind.
+    pub kind: &'static str,
+    /// `MINIDUMP_TYPE`, of heaps `_HEAP.Flags`.
+    pub flags: u32,
+    /// What the heap is for, by its flags.
+    pub class: Option<&'static str>,
+    /// Its flags in words.
+    pub options: Vec<&'static str>,
+    /// What of heap debugging is on.
+    pub debug_options: Vec<&'static str>,
+    /// Its critical section, if it has one.
+    pub lock: Option<LockInfo>,
+    /// Blocks that the program holds.
+    pub busy_blocks: u64,
+    /// Blocks whose allocation has a stack trace.
+    pub traced_blocks: u64,
 }
 
 /// The critical section of a heap.
-#[derive(Serialize)]
-pub(super) struct LockInfo {
-    pub(super) address: Address,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LockInfo {
+    /// Address.
+    pub address: Address,
     /// Thread that holds it.
-    pub(super) owner_thread: Option<u32>,
-    pub(super) recursion: u32,
-    pub(super) waiting: u32,
-    pub(super) contention: u32,
+    pub owner_thread: Option<u32>,
+    /// How often it is entered.
+    pub recursion: u32,
+    /// Threads that wait.
+    pub waiting: u32,
+    /// How often a thread had to wait.
+    pub contention: u32,
 }
 
 /// Where stacks are kept.
-#[derive(Serialize)]
-pub(super) struct StackInfo {
-    pub(super) busy_blocks: u64,
-    pub(super) traced_blocks: u64,
-    pub(super) trace_log: Option<DatabaseInfo>,
-    pub(super) trace_database: Option<DatabaseInfo>,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct StackInfo {
+    /// Blocks that the program holds.
+    pub busy_blocks: u64,
+    /// Blocks whose allocation has a stack trace.
+    pub traced_blocks: u64,
+    /// The database of Vista and later.
+    pub trace_log: Option<DatabaseInfo>,
+    /// The database of XP, and of page heap.
+    pub trace_database: Option<DatabaseInfo>,
 }
 
 /// A database of stacks.
-#[derive(Serialize)]
-pub(super) struct DatabaseInfo {
-    pub(super) address: Address,
-    pub(super) stacks: u32,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct DatabaseInfo {
+    /// Address.
+    pub address: Address,
+    /// Stacks of allocations.
+    pub stacks: u32,
 }
 
 /// What is missing, and the command that gives it next time.
-#[derive(Serialize)]
-pub(super) struct Advice {
-    pub(super) missing: &'static str,
-    pub(super) command: String,
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Advice {
+    /// What.
+    pub missing: &'static str,
+    /// The command.
+    pub command: String,
 }
 
 impl SideInfo {
-    pub(super) fn new(
+    /// The report of a side: its heaps with what was counted in them.
+    #[must_use]
+    pub fn new(
         process: &Process<'_, '_>,
         heaps: &Heaps<'_, '_>,
         statistics: &[HeapStatistics],

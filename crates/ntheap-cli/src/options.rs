@@ -1,0 +1,62 @@
+//! Options that every command has.
+
+use clap::{Args, ValueEnum};
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Form of the output [default: text]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Read all numbers as hexadecimal, as the debugger does
+    #[arg(long, global = true)]
+    pub(crate) hex: bool,
+    /// Side of a 32-bit process on 64-bit Windows [default: the program's own]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) bitness: Option<Side>,
+    /// Where PDBs are: folders, srv*CACHE*URL, cache*DIR, parted by ';' [default: _NT_SYMBOL_PATH]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) symbols: Option<String>,
+    /// Also use a PDB whose GUID or age is another (and say so)
+    #[arg(long, global = true)]
+    pub(crate) allow_mismatched: bool,
+    /// Also look for PDBs in the folders that the dump names: where modules were, and were built
+    #[arg(long, global = true)]
+    pub(crate) recorded_folders: bool,
+    /// Name functions with their argument lists
+    #[arg(long, global = true)]
+    pub(crate) signatures: bool,
+    /// Most bytes that a compressed dump may unpack to [default: 1,000 times its size, at least 4 GiB]
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub(crate) max_unpacked: Option<String>,
+    /// Leave contents of memory, user names and paths out, so that the output can be given away
+    #[arg(long, global = true)]
+    pub(crate) private: bool,
+    /// Only the heap at this address
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) heap: Option<String>,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; where the debugger has the command, as it prints it.
+    Text,
+    /// One JSON document (docs/json.md).
+    Json,
+    /// One JSON record a line (`blocks` and `filter`).
+    Jsonl,
+}
+
+/// A side of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Side {
+    /// The 32-bit heaps.
+    #[value(name = "32")]
+    Bits32,
+    /// The 64-bit heaps.
+    #[value(name = "64")]
+    Bits64,
+    /// Both.
+    All,
+}
