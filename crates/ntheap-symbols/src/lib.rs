@@ -64,7 +64,6 @@ mod table;
 mod types;
 
 pub use error::Error;
-pub use lines::SourceLine;
 pub use module::{Frame, ModuleStatus, Resolution, SymbolDetail};
 pub use names::{public_name, public_signature, strip_parameters};
 pub use path::{Entry, SymbolPath};

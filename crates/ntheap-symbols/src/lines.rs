@@ -3,6 +3,7 @@
 //! The cache that functions are looked up in does not tell where the code of a line begins, which
 //! debuggers print. These records do; they are read when a line's beginning is first asked for.
 
+use ntheap::names::SourceLine;
 use std::collections::HashMap;
 use std::io::Cursor;
 
@@ -18,17 +19,6 @@ const NO_LINE: u32 = 0x00f0_0000;
 /// Characters of all files' names together: names in a hostile file can be long, and each end of one
 /// can count as a name of its own.
 const MAX_NAMES: usize = 1 << 28;
-
-/// Where in the source an address lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLine {
-    /// Source file as the compiler recorded it.
-    pub file: String,
-    /// Line in the file.
-    pub line: u32,
-    /// Distance in bytes of the address from the first instruction of that piece of the line.
-    pub displacement: u32,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Record {
@@ -115,7 +105,7 @@ impl Lines {
         Some(SourceLine {
             file: self.files.get(record.file as usize)?.clone(),
             line: record.line,
-            displacement,
+            displacement: displacement.into(),
         })
     }
 }

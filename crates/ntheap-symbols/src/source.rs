@@ -140,7 +140,7 @@ impl NameSource for DumpNames<'_, '_, '_> {
             Some(SourceLine {
                 file: self.shown(line.file),
                 line: line.line,
-                displacement: line.displacement.into(),
+                displacement: line.displacement,
             })
         });
         recorded.or_else(|| self.name(address)?.source_line())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use debugid::DebugId;
 use ntheap::dump::Module;
 
-use crate::lines::{Lines, SourceLine};
+use crate::lines::Lines;
 use crate::module::{LoadedModule, ModuleStatus, Resolution};
 use crate::parameters::Parameters;
 use crate::path::{Entry, SymbolPath};
@@ -16,6 +16,7 @@ use crate::store::{Found, Search, Wanted, local_folder};
 use crate::table::{Symbol, SymbolTable};
 use crate::types::PdbTypes;
 use crate::{Error, cache, convert, partial, sandbox, server};
+use ntheap::names::SourceLine;
 
 /// Resolves addresses with the modules' PDBs.
 ///

@@ -6,14 +6,13 @@ use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, State, Trace, Visitor},
     diff::human_bytes,
     heap::{Heap, Heaps, nt::FrontEndKind},
+    layout::PAGE,
     names::is_allocator,
     printable::printable,
     process::Process,
     stats::{HeapStatistics, SummaryRow, collect, total},
     traces::Traces,
 };
-
-const PAGE: u64 = 0x1000;
 
 /// What the table shows of a heap.
 #[derive(Debug, Clone)]

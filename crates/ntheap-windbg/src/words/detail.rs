@@ -6,6 +6,7 @@ use super::format::pointer;
 use ntheap::{
     blocks::{Block, Kind, State},
     heap::nt::NtHeap,
+    heap::nt::flags::{BUSY, INTERNAL},
     process::Process,
 };
 
@@ -17,8 +18,6 @@ const FLAGS: [(u8, &str); 5] = [
     (0x10, "last "),
     (0xe0, "user_flag "),
 ];
-const BUSY: u8 = 0x01;
-const INTERNAL: u8 = 0x08;
 
 /// Says which heap `!heap -i` takes entries for parts of from now on.
 ///

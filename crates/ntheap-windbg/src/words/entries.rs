@@ -5,18 +5,11 @@ use std::fmt::{self, Write};
 use super::{format::digits, header::indent};
 use ntheap::{
     blocks::{Block, Kind, State, TryVisitor, try_visit},
+    heap::nt::flags::{EXTRA, FILL, INTERNAL, USER as USER_FLAGS},
     heap::nt::{NtHeap, Piece, RawEntry, Segment},
     layout::Bitness,
 };
 
-/// `HEAP_ENTRY_EXTRA_PRESENT`.
-const EXTRA: u8 = 0x02;
-/// `HEAP_ENTRY_FILL_PATTERN`.
-const FILL: u8 = 0x04;
-/// The flag of the heap's own blocks.
-const INTERNAL: u8 = 0x08;
-/// The three settable user flags.
-const USER_FLAGS: u8 = 0xe0;
 const USER_FLAGS_SHIFT: u32 = 5;
 /// `HEAP_ENTRY_LAST_ENTRY`: the entry in front of an uncommitted range counts as one.
 const LAST: u32 = 0x10;

@@ -15,6 +15,7 @@ use super::format::digits;
 use ntheap::{
     address_space::AddressSpace,
     blocks::{Block, Kind, Span, SpanKind, State},
+    heap::nt::flags::INTERNAL,
     layout::{Bitness, Layouts},
     names::NameSource,
     process::Process,
@@ -22,8 +23,6 @@ use ntheap::{
 
 /// `UnusedBytes` of blocks that the heap took for itself.
 const UNUSED_OWN: u8 = 1;
-/// The flag of such blocks since Windows 8; before, the mark above stood alone.
-const INTERNAL: u8 = 0x08;
 /// `_HEAP_USERDATA_HEADER.Signature`.
 const CONTAINER: u32 = 0xf0e0_d0c0;
 

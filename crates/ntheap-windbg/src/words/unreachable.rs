@@ -16,6 +16,7 @@ use super::{
 use ntheap::{
     address_space::scan_pointers,
     blocks::{Block, CONTINUE, Flow, Kind, Span, SpanKind, Trace, Visitor},
+    heap::nt::flags::INTERNAL,
     heap::{Heap, Heaps, nt::NtHeap},
     layout::Bitness,
     names::NameSource,
@@ -28,9 +29,6 @@ const STACK_TRACES: u32 = 0x1000;
 
 /// Frames of the allocation itself at the start of a trace of the database.
 const DATABASE_FRAMES: usize = 2;
-
-/// The flag of the heap's own blocks.
-const INTERNAL: u8 = 0x08;
 
 #[derive(Default)]
 struct Busy {

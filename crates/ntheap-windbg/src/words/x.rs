@@ -6,6 +6,7 @@ use super::{format::digits, x_segment};
 use ntheap::{
     address_space::scan_pointers,
     blocks::{Block, CONTINUE, Flow, Kind, SpanKind, State},
+    heap::nt::flags::{EXTRA, FILL, INTERNAL, LAST, USER as USER_FLAGS},
     heap::{
         Found, Heaps,
         nt::{NtHeap, RawEntry},
@@ -14,16 +15,6 @@ use ntheap::{
     process::Process,
 };
 
-/// `HEAP_ENTRY_EXTRA_PRESENT`.
-const EXTRA: u8 = 0x02;
-/// `HEAP_ENTRY_FILL_PATTERN`.
-const FILL: u8 = 0x04;
-/// The flag of virtual blocks and of the heap's own.
-const INTERNAL: u8 = 0x08;
-/// `HEAP_ENTRY_LAST_ENTRY`; the entry in front of an uncommitted range counts as one.
-const LAST: u8 = 0x10;
-/// The three settable user flags.
-const USER_FLAGS: u8 = 0xe0;
 /// The build from which on an entry no longer says that it has a trace.
 const TRACE_UNMARKED: u32 = 10240;
 /// Segments lie at multiples of this.

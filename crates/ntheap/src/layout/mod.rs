@@ -31,6 +31,9 @@ pub trait TypeSource {
     fn size_of(&self, structure: &str) -> Option<u32>;
 }
 
+/// Size of a page in bytes, on every processor that the heaps are known of.
+pub const PAGE: u64 = 0x1000;
+
 /// Width of the process whose heaps are walked (not of the dump: see WOW64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bitness {

@@ -10,11 +10,9 @@ use crate::{
         Heap,
         segment::{PageSegment, RangeKind, SegmentHeap},
     },
-    layout::Bitness,
+    layout::{Bitness, PAGE},
 };
 
-/// Bytes of a page.
-const PAGE: u64 = 0x1000;
 /// Buckets that have a size of their own; what is larger counts as one more.
 pub const BUCKETS: u64 = 128;
 /// The doublings of size have as many buckets each.

@@ -6,12 +6,10 @@ use super::Owner;
 use crate::{
     dump::{Dump, Region, RegionKind, RegionState},
     heap::{Heap, Heaps},
-    layout::{Bitness, Layouts},
+    layout::{Bitness, Layouts, PAGE},
     process::{Process, ProcessOptions, native_peb, wow64_peb, wow64_tebs},
     traces::Traces,
 };
-
-const PAGE: u64 = 0x1000;
 
 /// A range that somebody uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

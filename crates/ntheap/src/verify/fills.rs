@@ -49,7 +49,7 @@ impl Checker<'_, '_, '_> {
         let unit = self.process.bitness.unit();
         let start = block.entry.saturating_add(2 * unit);
         let mut end = block.entry.saturating_add(block.block_size);
-        if block.flags & flags::EXTRA_PRESENT != 0 {
+        if block.flags & flags::EXTRA != 0 {
             // The record of the call that freed the block.
             end -= unit;
         }

@@ -6,11 +6,9 @@ use crate::words::{format::digits, x::Line};
 use ntheap::{
     blocks::{Block, Kind, TryVisitor, try_visit},
     heap::nt::{NtHeap, Piece, Segment},
+    layout::PAGE,
     process::Process,
 };
-
-/// Bytes of a page.
-const PAGE: u64 = 0x1000;
 
 /// Prints segment by segment, the LFH's slots below the block that holds them; then the virtual
 /// blocks.

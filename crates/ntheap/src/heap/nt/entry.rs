@@ -5,20 +5,22 @@ use crate::{
     layout::{Bitness, Layouts},
 };
 
-/// `HEAP_ENTRY_BUSY`.
-pub(crate) const BUSY: u8 = 0x01;
-/// `HEAP_ENTRY_EXTRA_PRESENT`.
-pub(crate) const EXTRA_PRESENT: u8 = 0x02;
-/// `HEAP_ENTRY_VIRTUAL_ALLOC`; of an entry in a segment: the heap's own block (Vista and later).
-pub(crate) const INTERNAL: u8 = 0x08;
-
-/// Bits of `_HEAP_ENTRY.Flags` that checks need.
-pub(crate) mod flags {
-    pub(crate) use super::EXTRA_PRESENT;
+/// Bits of `_HEAP_ENTRY.Flags`.
+pub mod flags {
+    /// `HEAP_ENTRY_BUSY`.
+    pub const BUSY: u8 = 0x01;
+    /// `HEAP_ENTRY_EXTRA_PRESENT`: the block ends with a record of its own.
+    pub const EXTRA: u8 = 0x02;
     /// `HEAP_ENTRY_FILL_PATTERN`: behind a busy block, or in a free one, there is a fill.
-    pub(crate) const FILL: u8 = 0x04;
+    pub const FILL: u8 = 0x04;
+    /// `HEAP_ENTRY_VIRTUAL_ALLOC`; of an entry in a segment: the heap's own block (Vista and later).
+    pub const INTERNAL: u8 = 0x08;
     /// Of a free entry: pages inside it were decommitted.
-    pub(crate) const DECOMMITTED: u8 = super::INTERNAL;
+    pub const DECOMMITTED: u8 = INTERNAL;
+    /// `HEAP_ENTRY_LAST_ENTRY`: nothing follows in the segment.
+    pub const LAST: u8 = 0x10;
+    /// `HEAP_ENTRY_SETTABLE_FLAGS`: the three bits that a program can set for itself.
+    pub const USER: u8 = 0xe0;
 }
 
 /// `UnusedBytes` of the heap's own blocks.

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use super::{
     NtHeap,
-    entry::{BUSY, UNUSED_LFH, user_area},
+    entry::{UNUSED_LFH, flags::BUSY, user_area},
 };
 use crate::{
     address_space::Window,

@@ -25,7 +25,7 @@ mod tags;
 mod virtual_blocks;
 mod walk;
 
-pub(crate) use entry::flags;
+pub use entry::flags;
 pub use entry::{Entry, EntryCodec};
 pub use header::{FrontEnd, FrontEndKind, Header};
 pub use key::{LfhKey, infer_lfh_key};

@@ -2,7 +2,11 @@
 
 use super::{
     NtHeap, Segment,
-    entry::{BUSY, EXTRA_PRESENT, Entry, UNUSED_MARKER, UNUSED_OWN, user_area},
+    entry::{
+        Entry, UNUSED_MARKER, UNUSED_OWN,
+        flags::{BUSY, EXTRA},
+        user_area,
+    },
 };
 use crate::blocks::{CONTINUE, Flow, Trace, Visitor};
 
@@ -140,9 +144,7 @@ impl NtHeap<'_, '_> {
     #[must_use]
     pub fn database_trace(&self, entry: &RawEntry) -> Trace {
         match self.extra(entry) {
-            Some(extra) if entry.entry.flags & EXTRA_PRESENT != 0 => {
-                self.trace_index(extra, Some(0))
-            }
+            Some(extra) if entry.entry.flags & EXTRA != 0 => self.trace_index(extra, Some(0)),
             _ => Trace::None,
         }
     }

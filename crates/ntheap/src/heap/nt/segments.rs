@@ -6,13 +6,13 @@ use super::NtHeap;
 use crate::{
     address_space::{END, ListEnd},
     blocks::{Finding, FindingKind},
+    layout::PAGE,
 };
 
 /// More segments than a heap can have; ends a wild list.
 pub(super) const MAX_SEGMENTS: usize = 1 << 20;
 /// More uncommitted ranges than a heap can have.
 const MAX_RANGES: usize = 1 << 22;
-const PAGE: u64 = 0x1000;
 pub(super) const SEGMENT_SIGNATURE: u32 = 0xffee_ffee;
 
 /// A part of a segment without memory behind it.

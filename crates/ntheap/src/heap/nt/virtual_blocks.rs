@@ -2,7 +2,7 @@
 
 use super::{
     NtHeap,
-    entry::{EXTRA_PRESENT, is_extended_entry, is_stack_trace_interceptor},
+    entry::{flags::EXTRA, is_extended_entry, is_stack_trace_interceptor},
 };
 use crate::{
     address_space::{END, ListEnd},
@@ -112,13 +112,13 @@ impl NtHeap<'_, '_> {
         let mut address = block.entry + unit;
         let mut trace = Trace::None;
         if codec.xp {
-            if entry.flags & EXTRA_PRESENT != 0 {
+            if entry.flags & EXTRA != 0 {
                 trace = self.trace_index(block.element, self.layouts.virtual_alloc.extra_stuff);
             }
         } else if let Some(record) = self.virtual_trace(block.entry) {
             address = block.entry + 3 * unit;
             trace = record;
-        } else if entry.flags & EXTRA_PRESENT != 0 && self.header.captures_stacks() {
+        } else if entry.flags & EXTRA != 0 && self.header.captures_stacks() {
             trace = self.trace_index(block.element, self.layouts.virtual_alloc.extra_stuff);
         }
         Ok(Block {

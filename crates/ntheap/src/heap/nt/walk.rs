@@ -4,7 +4,11 @@ use std::ops::ControlFlow;
 
 use super::{
     NtHeap, Segment,
-    entry::{BUSY, EXTRA_PRESENT, Entry, INTERNAL, UNUSED_MARKER, UNUSED_OWN, user_area},
+    entry::{
+        Entry, UNUSED_MARKER, UNUSED_OWN,
+        flags::{BUSY, EXTRA, INTERNAL},
+        user_area,
+    },
     header::FrontEndKind,
     lfh::Contents,
 };
@@ -194,7 +198,7 @@ impl NtHeap<'_, '_> {
         };
         block.trace = if area.trace != 0 {
             Trace::Record(area.trace)
-        } else if entry.flags & EXTRA_PRESENT != 0 && (xp || self.header.captures_stacks()) {
+        } else if entry.flags & EXTRA != 0 && (xp || self.header.captures_stacks()) {
             self.trace_index(at + size - unit, Some(0))
         } else {
             Trace::None

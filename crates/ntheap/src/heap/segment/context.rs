@@ -9,8 +9,6 @@ use crate::{
     layout::{Bitness, Layouts},
 };
 
-/// Size of a page.
-pub(super) const PAGE: u64 = 0x1000;
 /// Number of page range descriptors of a segment, and so of its units.
 pub(super) const UNITS: u64 = 0x100;
 /// Units are pages in the first context and, on x64 from 16299 on, 64 KiB in the second. On x86 both

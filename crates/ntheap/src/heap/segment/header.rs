@@ -1,7 +1,9 @@
 //! `_SEGMENT_HEAP`: what the heap's header says of the whole heap.
 
-use super::context::PAGE;
-use crate::{address_space::AddressSpace, layout::Layouts};
+use crate::{
+    address_space::AddressSpace,
+    layout::{Layouts, PAGE},
+};
 
 /// The fields of `_SEGMENT_HEAP` that reports need; what is not in the dump reads as 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

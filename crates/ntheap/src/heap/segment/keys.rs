@@ -11,13 +11,13 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Common, SegmentHeap,
-    context::{PAGE, SEGMENT_SIGNATURE},
+    context::SEGMENT_SIGNATURE,
     lfh::Subsegment,
     ranges::RangeKind,
     vs::{Chunk, Chunks},
 };
 use crate::{
-    layout::{Bitness, Layouts, SegmentLfhSubsegmentLayout},
+    layout::{Bitness, Layouts, PAGE, SegmentLfhSubsegmentLayout},
     process::{HeapKind, Process},
 };
 

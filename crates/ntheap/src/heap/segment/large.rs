@@ -4,12 +4,12 @@ use rustc_hash::FxHashSet;
 
 use super::{
     SegmentHeap,
-    context::PAGE,
     sink::{RawBlock, Sink, Unused},
 };
 use crate::{
     address_space::END,
     blocks::{Certainty, FindingKind, Flow, Kind, State},
+    layout::PAGE,
 };
 
 /// More large blocks than fit an address space.

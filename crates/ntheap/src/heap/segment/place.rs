@@ -1,6 +1,7 @@
 //! Which range of pages an address lies in.
 
-use super::{Range, SegmentHeap, context::PAGE};
+use super::{Range, SegmentHeap};
+use crate::layout::PAGE;
 
 /// A range of pages and its place in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

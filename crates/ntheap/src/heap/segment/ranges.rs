@@ -2,13 +2,13 @@
 
 use super::{
     Context, PageSegment, SegmentHeap,
-    context::{PAGE, UNITS},
+    context::UNITS,
     sink::{RawBlock, Sink, Unused},
 };
 use crate::{
     address_space::{AddressSpace, Window},
     blocks::{Certainty, FindingKind, Flow, Kind, SpanKind, State},
-    layout::Layouts,
+    layout::{Layouts, PAGE},
 };
 
 /// `TreeSignature` of the first descriptor of a range in use.
