@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Once, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
@@ -21,6 +21,7 @@ pub(crate) fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     silence_panics();
+    let started = Instant::now();
     let (sender, receiver) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new()
         .name("pdb-reader".to_owned())
@@ -42,11 +43,14 @@ pub(crate) fn run<T: Send + 'static>(
             detail: format!("no thread: {error}"),
         });
     }
-    receiver.recv_timeout(limit).unwrap_or_else(|error| {
+    let late = || Error::TimedOut {
+        seconds: limit.as_secs(),
+    };
+    // On a busy machine the work can be done before this thread runs again: late is late.
+    let left = limit.checked_sub(started.elapsed()).ok_or_else(late)?;
+    receiver.recv_timeout(left).unwrap_or_else(|error| {
         Err(match error {
-            mpsc::RecvTimeoutError::Timeout => Error::TimedOut {
-                seconds: limit.as_secs(),
-            },
+            mpsc::RecvTimeoutError::Timeout => late(),
             mpsc::RecvTimeoutError::Disconnected => Error::ReaderFailed {
                 detail: "no result".to_owned(),
             },

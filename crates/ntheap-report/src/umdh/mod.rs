@@ -39,7 +39,7 @@
 //! let text = String::from_utf8(text).unwrap();
 //! assert!(text.contains("+      30 (    40 -    10)      2 allocs\tBackTraceA1\r\n"));
 //! assert!(text.contains("\tleaky!main+10\r\n"));
-//! # Ok::<(), crate::umdh::Error>(())
+//! # Ok::<(), ntheap_report::umdh::Error>(())
 //! ```
 
 mod diff;

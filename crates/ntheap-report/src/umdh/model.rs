@@ -46,7 +46,7 @@ impl LogModule {
     /// The name umdh prints before the `!`: the file name without folder and extension.
     ///
     /// ```
-    /// let module = crate::umdh::LogModule {
+    /// let module = ntheap_report::umdh::LogModule {
     ///     path: r"C:\Windows\System32\ntdll.dll".into(),
     ///     ..Default::default()
     /// };
@@ -153,7 +153,7 @@ impl TraceId {
     /// The id umdh gives the stack whose entry in the stack database is at `address`.
     ///
     /// ```
-    /// let id = crate::umdh::TraceId::from_entry_address(0x206_EDD4_EEA6);
+    /// let id = ntheap_report::umdh::TraceId::from_entry_address(0x206_EDD4_EEA6);
     /// assert_eq!(id.to_string(), "EDD4EEA6");
     /// ```
     pub const fn from_entry_address(address: u64) -> Self {

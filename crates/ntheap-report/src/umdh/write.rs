@@ -25,7 +25,7 @@ use super::model::{Aggregate, Allocation, Frame, Header, Log, LogModule, Trace, 
 /// log.end_heap()?;
 /// let text = String::from_utf8(log.finish()?).unwrap();
 /// assert!(text.contains("\r\n64 bytes + 2C at 1000 by BackTraceA1\r\n\t140001234\r\n"));
-/// # Ok::<(), crate::umdh::Error>(())
+/// # Ok::<(), ntheap_report::umdh::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct LogWriter<W: Write> {

@@ -126,15 +126,13 @@ impl fmt::Display for Verdict<'_> {
         // Of what was not read nobody can say that it did not grow.
         let read = if self.complete { "" } else { " that were read" };
         if self.identical {
-            let sure = if self.complete {
-                "No growth"
-            } else {
-                "No growth was seen"
-            };
-            return write!(
-                f,
-                "{sure}: the heaps{read} hold the same blocks in both dumps."
-            );
+            return f.write_str(match self.complete {
+                true => "No growth: the heaps of both dumps hold the same blocks.",
+                false => {
+                    "No growth was seen: what could be read of the heaps holds the same blocks \
+                     in both dumps."
+                }
+            });
         }
         let Some(heap) = self.heap else {
             return write!(

@@ -4,7 +4,7 @@
 //! of each distinct trace once.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, heap::Heap, process::Process, stats, traces::Traces};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, stats, traces::Traces};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;

@@ -8,7 +8,7 @@
 //! * structures of segment heaps.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, heap::Heap, process::Process, verify};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, verify};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;

@@ -6,13 +6,13 @@
 //! * `light`: blocks of the normal heap behind the page heap.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, heap::Heap, process::Process};
+//! use ntheap::{dump::{Dump, DumpFile}, heap::{Heap, Heaps}, process::Process};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! for heap in Heap::all(&process) {
+//! for heap in &Heaps::of(&process) {
 //!     if let Heap::Page(heap) = heap
 //!         && let Some(block) = heap.block_at(0x1d3f_ffe0)
 //!     {
