@@ -10,14 +10,14 @@ use ntheap_report::{
 };
 use serde::Serialize;
 
-use super::document;
 use crate::{
-    args::{Common, Format},
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
+    options::{Common, Format},
     output::{Output, Working},
 };
+use ntheap_report::json::document;
 
 /// `ntheap types`.
 #[derive(Debug, Args)]

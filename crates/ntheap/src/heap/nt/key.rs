@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     FrontEndKind, Heap, NtHeap,
-    entry::BUSY,
+    entry::flags::BUSY,
     lfh::{Container, Contents, SIGNATURE},
 };
 use crate::process::Process;

@@ -9,7 +9,10 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::entry::{BUSY, EntryCodec, INTERNAL, flags::FILL};
+use super::super::entry::{
+    EntryCodec,
+    flags::{BUSY, FILL, INTERNAL},
+};
 use crate::{
     address_space::AddressSpace,
     layout::{Bitness, Layouts},

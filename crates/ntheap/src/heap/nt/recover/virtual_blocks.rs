@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::super::{NtHeap, VirtualBlock, entry::BUSY};
+use super::super::{NtHeap, VirtualBlock, entry::flags::BUSY};
 
 /// `UnusedBytes` of a virtual block.
 const UNUSED_VIRTUAL: u8 = 4;
