@@ -10,13 +10,13 @@ use ntheap::{dump::Module, losses::Losses, process::Process};
 use ntheap_report::umdh::{self, Diff, Radix, ReportOptions, Snapshot};
 
 use self::{names::Names, side::Source};
-use ntheap_report::text::shell_word;
 use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     options::{Common, Format, Side},
     output::{Output, write_to},
 };
+use ntheap_report::text::shell_word;
 
 /// `ntheap umdh`.
 #[derive(Debug, Subcommand)]
