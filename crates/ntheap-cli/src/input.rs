@@ -150,6 +150,22 @@ impl Input {
         }
     }
 
+    /// Hands over the heaps of each side that the options ask for. What the work returns as lost, and
+    /// what the dump and the process lack, is said on stderr; the status comes of both.
+    pub(crate) fn each_side(
+        &self,
+        dump: &Dump<'_>,
+        common: &Common,
+        mut work: impl FnMut(&Heaps<'_, '_>) -> Result<Losses, Failure>,
+    ) -> Result<Status, Failure> {
+        let mut status = Status::Complete;
+        for process in self.processes(dump, common)? {
+            let lost = work(&heaps(self, &process, common)?)?;
+            status = status.and(self.report(&Losses::of(&process).merged(lost)));
+        }
+        Ok(status)
+    }
+
     /// The one side that commands about a single process speak of.
     pub(crate) fn process<'d, 'a>(
         &self,

@@ -20,13 +20,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::Arguments;
-use failure::Failure;
+use args::{Arguments, Command};
+use failure::{Failure, Status};
+use output::Output;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     privacy::set(arguments.common.private);
-    let result = commands::run(&arguments);
+    let result = run(&arguments);
     // Whatever was printed, or went wrong, came of a file that was not the same all the time.
     let changed = input::changed();
     changed.iter().for_each(report);
@@ -47,4 +48,29 @@ fn report(failure: &Failure) {
     if let Some(hint) = failure.hint() {
         say!("hint: {hint}");
     }
+}
+
+/// Runs the command.
+fn run(arguments: &Arguments) -> Result<Status, Failure> {
+    let common = &arguments.common;
+    let mut output = Output::new();
+    let status = match &arguments.command {
+        Command::Address(args) => commands::address::run(args, common, &mut output),
+        Command::Verify(args) => commands::verify::run(args, common, &mut output),
+        Command::Diff(args) => commands::diff::run(args, common, &mut output),
+        Command::Summary(args) => commands::summary::run(args, common, &mut output),
+        Command::Stat(args) => commands::stat::run(args, common, &mut output),
+        Command::Filter(args) => commands::filter::run(args, common, &mut output),
+        Command::Blocks(args) => commands::blocks::run(args, common, &mut output),
+        Command::Info(args) => commands::info::run(args, common, &mut output),
+        Command::Stacks(args) => commands::stacks::run(args, common, &mut output),
+        Command::Umdh(args) => commands::umdh::run(args, common, &mut output),
+        Command::Block(args) => commands::block::run(args, common, &mut output),
+        Command::Types(args) => commands::types::run(args, common, &mut output),
+        Command::Symbol(args) => commands::symbol::run(args, common, &mut output),
+        Command::Exec(args) => commands::exec::run(args, common, &mut output),
+        Command::Shell(args) => commands::shell::run(args, common, &mut output),
+    }?;
+    output.finish()?;
+    Ok(status)
 }

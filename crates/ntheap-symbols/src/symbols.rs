@@ -16,6 +16,7 @@ use crate::store::{Found, Search, Wanted, local_folder};
 use crate::table::{Symbol, SymbolTable};
 use crate::types::PdbTypes;
 use crate::{Error, cache, convert, partial, sandbox, server};
+use ntheap::layout::{StructureType, TypeCatalogue, TypeId};
 use ntheap::names::SourceLine;
 
 /// Resolves addresses with the modules' PDBs.
@@ -482,5 +483,23 @@ impl ModuleSymbols {
     pub fn types(&self) -> Result<&PdbTypes, &str> {
         let loaded = self.loaded();
         loaded.on_demand(&loaded.types, PdbTypes::from_bytes)
+    }
+}
+
+impl TypeCatalogue for ModuleSymbols {
+    fn names(&self) -> Vec<String> {
+        self.types().map(TypeCatalogue::names).unwrap_or_default()
+    }
+
+    fn find(&self, name: &str) -> Option<TypeId> {
+        self.types().ok()?.find(name)
+    }
+
+    fn structure(&self, id: TypeId) -> Option<StructureType> {
+        TypeCatalogue::structure(self.types().ok()?, id)
+    }
+
+    fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
+        TypeCatalogue::enumeration(self.types().ok()?, name)
     }
 }

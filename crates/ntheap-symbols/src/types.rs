@@ -10,7 +10,6 @@ use pdb::{
 
 use crate::Error;
 use crate::container::Container;
-use crate::symbols::ModuleSymbols;
 
 /// Types inside types are followed this deep.
 const MAX_DEPTH: usize = 16;
@@ -250,24 +249,6 @@ impl TypeCatalogue for PdbTypes {
 }
 
 /// The types of a module whose type records can be read; else none.
-impl TypeCatalogue for ModuleSymbols {
-    fn names(&self) -> Vec<String> {
-        self.types().map(TypeCatalogue::names).unwrap_or_default()
-    }
-
-    fn find(&self, name: &str) -> Option<TypeId> {
-        self.types().ok()?.find(name)
-    }
-
-    fn structure(&self, id: TypeId) -> Option<StructureType> {
-        TypeCatalogue::structure(self.types().ok()?, id)
-    }
-
-    fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
-        TypeCatalogue::enumeration(self.types().ok()?, name)
-    }
-}
-
 impl Field {
     /// Whether the fields inside can be named without naming this one.
     fn is_transparent(&self) -> bool {

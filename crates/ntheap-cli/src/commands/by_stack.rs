@@ -1,6 +1,6 @@
 //! `ntheap stat --group-by stack`: which call stacks hold the memory.
 
-use ntheap::{losses::Losses, stats, traces::Traces};
+use ntheap::{stats, traces::Traces};
 use ntheap_report::{
     json::document,
     stat::{HeapStacks, StatReport},
@@ -9,7 +9,7 @@ use ntheap_report::{
 use super::stat::Stat;
 use crate::{
     failure::{Failure, Status},
-    input::{Input, heaps},
+    input::Input,
     options::{Common, Format},
     output::Output,
     symbols,
@@ -25,15 +25,12 @@ pub(super) fn run(
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let names = input.names(&dump);
-    let mut status = Status::Complete;
     let mut report = StatReport { heaps: Vec::new() };
-    for process in input.processes(&dump, common)? {
-        let heaps = heaps(&input, &process, common)?;
-        let traces = Traces::of(&process);
-        let statistics = stats::collect(&heaps);
-        let losses = Losses::of(&process).with(statistics.iter().map(|heap| &heap.losses));
-        status = status.and(input.report(&losses));
-        let groups = stats::collect_by(&heaps, |block| block.trace);
+    let status = input.each_side(&dump, common, |heaps| {
+        let process = heaps.process();
+        let traces = Traces::of(process);
+        let statistics = stats::collect(heaps);
+        let groups = stats::collect_by(heaps, |block| block.trace);
         for (heap, groups) in statistics.iter().zip(groups) {
             let stacks = HeapStacks::new(heap, groups, &traces, top);
             match format {
@@ -46,7 +43,8 @@ pub(super) fn run(
                 Format::Json | Format::Jsonl => report.heaps.push(stacks),
             }
         }
-    }
+        Ok(stats::losses(&statistics))
+    })?;
     let status = status.and(symbols::report(&dump, input.symbols()));
     if format != Format::Text {
         output.json(&document("stat", report))?;

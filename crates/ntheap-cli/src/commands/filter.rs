@@ -1,14 +1,13 @@
 //! `ntheap filter`: `!heap -flt`.
 
 use clap::Args;
-use ntheap::losses::Losses;
 use ntheap_windbg as windbg;
 use std::path::PathBuf;
 
 use super::blocks::{Selection, write_blocks};
 use crate::{
     failure::{Failure, Status},
-    input::{Input, heaps},
+    input::Input,
     numbers,
     options::{Common, Format},
     output::Output,
@@ -52,9 +51,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
     }
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let mut status = Status::Complete;
     let format = common.format.unwrap_or(Format::Text);
-    let processes = input.processes(&dump, common)?;
     if format != Format::Text {
         let selection = Selection {
             busy: true,
@@ -64,14 +61,11 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
             crt: false,
             sizes,
         };
+        let processes = input.processes(&dump, common)?;
         return write_blocks("filter", &input, &processes, common, &selection, output);
     }
-    for process in &processes {
-        let heaps = heaps(&input, process, common)?;
-        let names = input.names(&dump);
-        let walked = output.text(|out| windbg::filter(&heaps, sizes.clone(), &names, out))?;
-        let losses = Losses::of(process).merged(walked);
-        status = status.and(input.report(&losses));
-    }
-    Ok(status)
+    let names = input.names(&dump);
+    input.each_side(&dump, common, |heaps| {
+        output.text(|out| windbg::filter(heaps, sizes.clone(), &names, out))
+    })
 }

@@ -3,14 +3,14 @@
 use clap::Args;
 use std::path::PathBuf;
 
-use ntheap::{losses::Losses, stats, traces::Traces};
+use ntheap::{stats, traces::Traces};
 
 use ntheap_report::info::{InfoReport, SideInfo};
 
 use super::document_format;
 use crate::{
     failure::{Failure, Status},
-    input::{Input, heaps},
+    input::Input,
     options::{Common, Format},
     output::Output,
 };
@@ -27,17 +27,15 @@ pub(crate) fn run(args: &Info, common: &Common, output: &mut Output) -> Result<S
     let format = document_format(common)?;
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let mut status = Status::Complete;
     let mut info = InfoReport::new(&dump);
-    for process in input.processes(&dump, common)? {
-        let heaps = heaps(&input, &process, common)?;
-        let statistics = stats::collect(&heaps);
-        let losses = Losses::of(&process).with(statistics.iter().map(|heap| &heap.losses));
-        status = status.and(input.report(&losses));
-        let traces = Traces::of(&process);
+    let status = input.each_side(&dump, common, |heaps| {
+        let process = heaps.process();
+        let statistics = stats::collect(heaps);
+        let traces = Traces::of(process);
         info.sides
-            .push(SideInfo::new(&process, &heaps, &statistics, &traces));
-    }
+            .push(SideInfo::new(process, heaps, &statistics, &traces));
+        Ok(stats::losses(&statistics))
+    })?;
     match format {
         Format::Text => output.text(|out| info.write_text(out))?,
         Format::Json | Format::Jsonl => output.json(&document("info", info))?,

@@ -22,36 +22,9 @@ use std::fmt;
 use ntheap_windbg::Session;
 
 use crate::{
-    args::{Arguments, Command},
-    failure::{Failure, Status},
+    failure::Failure,
     options::{Common, Format},
-    output::Output,
 };
-
-/// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> Result<Status, Failure> {
-    let common = &arguments.common;
-    let mut output = Output::new();
-    let status = match &arguments.command {
-        Command::Address(args) => address::run(args, common, &mut output),
-        Command::Verify(args) => verify::run(args, common, &mut output),
-        Command::Diff(args) => diff::run(args, common, &mut output),
-        Command::Summary(args) => summary::run(args, common, &mut output),
-        Command::Stat(args) => stat::run(args, common, &mut output),
-        Command::Filter(args) => filter::run(args, common, &mut output),
-        Command::Blocks(args) => blocks::run(args, common, &mut output),
-        Command::Info(args) => info::run(args, common, &mut output),
-        Command::Stacks(args) => stacks::run(args, common, &mut output),
-        Command::Umdh(args) => umdh::run(args, common, &mut output),
-        Command::Block(args) => block::run(args, common, &mut output),
-        Command::Types(args) => types::run(args, common, &mut output),
-        Command::Symbol(args) => symbol::run(args, common, &mut output),
-        Command::Exec(args) => exec::run(args, common, &mut output),
-        Command::Shell(args) => shell::run(args, common, &mut output),
-    }?;
-    output.finish()?;
-    Ok(status)
-}
 
 /// The form of output of a command that has no record form.
 fn document_format(common: &Common) -> Result<Format, Failure> {

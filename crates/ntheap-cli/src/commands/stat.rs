@@ -1,17 +1,14 @@
 //! `ntheap stat`: `!heap -stat -h`.
 
 use clap::{Args, ValueEnum};
-use ntheap::{
-    losses::Losses,
-    stats::{self, Order},
-};
+use ntheap::stats::{self, Order};
 use ntheap_windbg as windbg;
 use std::path::PathBuf;
 
 use super::{by_stack, document_format};
 use crate::{
     failure::{Failure, Status},
-    input::{Input, heaps},
+    input::Input,
     numbers,
     options::{Common, Format},
     output::{Output, Working},
@@ -58,22 +55,19 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
     };
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let mut status = Status::Complete;
     let mut report = StatReport { heaps: Vec::new() };
-    for process in input.processes(&dump, common)? {
-        let heaps = heaps(&input, &process, common)?;
+    let status = input.each_side(&dump, common, |heaps| {
+        let bitness = heaps.process().bitness;
         let working = Working::on("walking heaps");
-        let statistics = stats::collect(&heaps);
+        let statistics = stats::collect(heaps);
         drop(working);
-        let losses = Losses::of(&process).with(statistics.iter().map(|heap| &heap.losses));
-        status = status.and(input.report(&losses));
         match format {
             Format::Text => output.text(|out| match (&common.heap, &statistics[..]) {
                 (Some(_), [heap]) => {
                     let handle = heap.handle;
-                    windbg::block_sizes(handle, Some(heap), process.bitness, order, top, out)
+                    windbg::block_sizes(handle, Some(heap), bitness, order, top, out)
                 }
-                _ => windbg::all_block_sizes(&statistics, process.bitness, order, top, out),
+                _ => windbg::all_block_sizes(&statistics, bitness, order, top, out),
             })?,
             Format::Json | Format::Jsonl => {
                 report.heaps.extend(
@@ -83,7 +77,8 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
                 );
             }
         }
-    }
+        Ok(stats::losses(&statistics))
+    })?;
     if format != Format::Text {
         output.json(&document("stat", report))?;
     }

@@ -17,7 +17,7 @@ use ntheap_windbg as windbg;
 use super::document_format;
 use crate::{
     failure::{Failure, Status},
-    input::{Input, heaps},
+    input::Input,
     options::{Common, Format, Side},
     output::Output,
 };
@@ -45,13 +45,11 @@ pub(crate) fn run(args: &Summary, common: &Common, output: &mut Output) -> Resul
     let format = document_format(common)?;
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let mut status = Status::Complete;
     let mut report = SummaryReport::default();
-    for process in input.processes(&dump, common)? {
-        let heaps = heaps(&input, &process, common)?;
-        status = status.and(input.report(heaps.losses()));
+    let status = input.each_side(&dump, common, |heaps| {
+        let process = heaps.process();
         let other = (common.bitness != Some(Side::All))
-            .then(|| heaps_of_other_side(&process))
+            .then(|| heaps_of_other_side(process))
             .flatten();
         match format {
             Format::Text => {
@@ -59,10 +57,10 @@ pub(crate) fn run(args: &Summary, common: &Common, output: &mut Output) -> Resul
                     match args.style {
                         Style::Windbg => {
                             let names = input.names(&dump);
-                            let options = windbg::SummaryOptions::named(&process, &names);
-                            windbg::summary(&heaps, &options, out)?;
+                            let options = windbg::SummaryOptions::named(process, &names);
+                            windbg::summary(heaps, &options, out)?;
                         }
-                        Style::Plain => plain::summary(&plain::overview(&heaps), out)?,
+                        Style::Plain => plain::summary(&plain::overview(heaps), out)?,
                     }
                     if let Some(count) = other {
                         let bits = 96 - process.bitness.bits();
@@ -76,10 +74,11 @@ pub(crate) fn run(args: &Summary, common: &Common, output: &mut Output) -> Resul
                 })?;
             }
             Format::Json | Format::Jsonl => {
-                report.sides.push(SideSummary::new(&heaps, other));
+                report.sides.push(SideSummary::new(heaps, other));
             }
         }
-    }
+        Ok(heaps.losses().clone())
+    })?;
     if format != Format::Text {
         output.json(&document("summary", report))?;
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 
-use ntheap::{losses::Losses, traces::Traces, verify};
+use ntheap::{traces::Traces, verify};
 use ntheap_report::{
     json::{ProcessReport, VerificationReport},
     text,
@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::document_format;
 use crate::{
     failure::{Failure, Status},
-    input::{Input, heaps},
+    input::Input,
     options::{Common, Format},
     output::Output,
 };
@@ -42,23 +42,19 @@ pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result
     let format = document_format(common)?;
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let mut status = Status::Complete;
+    let mut damaged = false;
     let mut sides = Vec::new();
     let names = input.names(&dump);
-    for process in input.processes(&dump, common)? {
-        let heaps = heaps(&input, &process, common)?;
-        let verification = verify::verify(&heaps);
-        let losses = Losses::of(&process).with([&verification.missing]);
-        status = status.and(input.report(&losses));
-        if !verification.damages.is_empty() {
-            status = Status::Partial;
-        }
+    let status = input.each_side(&dump, common, |heaps| {
+        let process = heaps.process();
+        let verification = verify::verify(heaps);
+        damaged |= !verification.damages.is_empty();
         if format == Format::Text {
-            output.text(|out| text::verify::write(&process, &verification, &names, out))?;
+            output.text(|out| text::verify::write(process, &verification, &names, out))?;
         } else {
-            let traces = Traces::of(&process);
+            let traces = Traces::of(process);
             sides.push(SideReport {
-                process: ProcessReport::new(&process),
+                process: ProcessReport::new(process),
                 verification: VerificationReport::new(
                     &verification,
                     &traces,
@@ -67,9 +63,13 @@ pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result
                 ),
             });
         }
-    }
+        Ok(verification.missing)
+    })?;
     if format != Format::Text {
         output.json(&document("verify", Report { sides }))?;
     }
-    Ok(status)
+    Ok(match damaged {
+        true => Status::Partial,
+        false => status,
+    })
 }

@@ -1,7 +1,9 @@
 //! Looking for pointers: every aligned, pointer-sized word of memory.
 
+use std::ops::ControlFlow;
+
 use super::{AddressSpace, Range};
-use crate::{blocks::Flow, layout::Bitness};
+use crate::layout::Bitness;
 
 /// The aligned, pointer-sized words of a range, with their addresses.
 pub fn words<'r>(
@@ -31,8 +33,8 @@ pub fn scan_pointers(
     memory: &AddressSpace<'_>,
     bitness: Bitness,
     wanted: std::ops::Range<u64>,
-    visit: &mut dyn FnMut(u64, u64) -> Flow,
-) -> Flow {
+    visit: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     memory.ranges().iter().try_for_each(|range| {
         words(range, bitness)
             .filter(|(_, value)| wanted.contains(value))

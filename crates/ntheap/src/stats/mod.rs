@@ -156,6 +156,12 @@ pub fn collect(heaps: &Heaps<'_, '_>) -> Vec<HeapStatistics> {
     heaps.walk_parallel(HeapStatistics::new, HeapStatistics::merge)
 }
 
+/// What the walks that these totals come from could not read.
+#[must_use]
+pub fn losses(statistics: &[HeapStatistics]) -> Losses {
+    Losses::default().with(statistics.iter().map(|heap| &heap.losses))
+}
+
 /// Totals of the normal heap `handle` behind a page heap: the blocks with a light prefix.
 #[must_use]
 pub fn behind_page_heap(heaps: &Heaps<'_, '_>, handle: u64) -> Option<HeapStatistics> {
