@@ -10,6 +10,7 @@ use minidump::{
 use super::{
     Context, Module, PdbReference, Region, RegionKind, RegionState,
     memory_list::{Ranges, memory32, memory64},
+    module::ModulePlaces,
 };
 use crate::{Error, Result, address_space::AddressSpace};
 
@@ -155,6 +156,8 @@ pub struct Dump<'a> {
     pub memory: AddressSpace<'a>,
     /// What could not be read.
     pub problems: Vec<Problem>,
+    /// Which module holds an address.
+    places: ModulePlaces,
 }
 
 impl<'a> Dump<'a> {
@@ -191,7 +194,7 @@ impl<'a> Dump<'a> {
             &mut problems,
         );
         let regions = match minidump.get_stream::<MinidumpMemoryInfoList<'_>>() {
-            Ok(list) => regions(&list, architecture),
+            Ok(list) => regions(&list, architecture, &mut problems),
             Err(MinidumpError::StreamNotFound) => Vec::new(),
             Err(error) => {
                 let reason = error.to_string();
@@ -232,7 +235,11 @@ impl<'a> Dump<'a> {
             });
         }
 
+        let modules = modules
+            .map(|list| read_modules(&list, architecture))
+            .unwrap_or_default();
         Ok(Dump {
+            places: ModulePlaces::of(&modules),
             flags: minidump.header.flags,
             timestamp: minidump.header.time_date_stamp,
             architecture,
@@ -244,9 +251,7 @@ impl<'a> Dump<'a> {
             process_create_time: misc
                 .as_ref()
                 .and_then(|m| m.raw.process_create_time().copied()),
-            modules: modules
-                .map(|list| read_modules(&list, architecture))
-                .unwrap_or_default(),
+            modules,
             threads: threads
                 .map(|list| read_threads(&list, architecture, file))
                 .unwrap_or_default(),
@@ -265,7 +270,10 @@ impl<'a> Dump<'a> {
     /// The module that holds `address`.
     #[must_use]
     pub fn module_at(&self, address: u64) -> Option<&Module> {
-        self.modules.iter().find(|module| module.contains(address))
+        let index = self.places.at(address)?;
+        self.modules
+            .get(index)
+            .filter(|module| module.contains(address))
     }
 
     /// The region that holds `address`.
@@ -384,7 +392,13 @@ fn read_threads(
         .collect()
 }
 
-fn regions(list: &MinidumpMemoryInfoList<'_>, architecture: Architecture) -> Vec<Region> {
+/// The regions by ascending address, apart from each other: of regions over the same addresses the one
+/// that begins first counts.
+fn regions(
+    list: &MinidumpMemoryInfoList<'_>,
+    architecture: Architecture,
+    problems: &mut Vec<Problem>,
+) -> Vec<Region> {
     let mut regions: Vec<Region> = list
         .iter()
         .map(|info| Region {
@@ -407,6 +421,23 @@ fn regions(list: &MinidumpMemoryInfoList<'_>, architecture: Architecture) -> Vec
         })
         .collect();
     regions.sort_by_key(|region| region.base);
+    let (mut end, mut overlaps) = (0, 0u64);
+    regions.retain_mut(|region| {
+        let stop = region.end();
+        if region.base < end {
+            overlaps += 1;
+            region.base = end;
+            region.size = stop.saturating_sub(end);
+        }
+        end = end.max(stop);
+        region.size > 0
+    });
+    if overlaps > 0 {
+        problems.push(Problem::StreamUnreadable {
+            stream: "MemoryInfoList",
+            reason: format!("{overlaps} of its regions begin inside the one before"),
+        });
+    }
     regions
 }
 

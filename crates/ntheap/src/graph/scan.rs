@@ -143,16 +143,20 @@ impl Scan<'_, '_> {
     fn jobs(&self) -> Vec<Job> {
         let mut jobs = Vec::new();
         let (mut first, mut from, mut number) = (0, None::<u64>, 0);
-        for (address, size) in self.facts.index.blocks() {
-            let end = address.saturating_add(size);
+        let memory = self.facts.memory;
+        let mut blocks = self.facts.index.blocks().peekable();
+        while let Some((address, size)) = blocks.next() {
+            // Blocks of damaged heaps overlap: what two claim is read once.
+            let next = blocks.peek().map_or(u64::MAX, |next| next.0);
+            let end = address.saturating_add(size).min(next);
             let start = *from.get_or_insert(address);
-            let long = size > JOB;
+            let long = end - address > JOB;
             if (long || end - start > JOB) && number > first {
                 jobs.push(Job::Blocks(first, number));
                 (first, from) = (number, Some(address));
             }
             if long {
-                parts(address, end, |from, to, last| {
+                parts(memory, address, end, |from, to, last| {
                     jobs.push(Job::Part(number, from, to, last));
                 });
                 (first, from) = (number + 1, None);
@@ -163,7 +167,7 @@ impl Scan<'_, '_> {
             jobs.push(Job::Blocks(first, number));
         }
         for (position, area) in self.areas.iter().enumerate() {
-            parts(area.start, area.end, |from, to, last| {
+            parts(memory, area.start, area.end, |from, to, last| {
                 jobs.push(Job::Area(position, from, to, last));
             });
         }
@@ -207,7 +211,9 @@ impl Scan<'_, '_> {
         let last = index.block(end - 1);
         let mut next = blocks.next();
         let mut number = first;
+        let behind = index.blocks_from(end).next();
         let stop = last.0.saturating_add(last.1);
+        let stop = stop.min(behind.map_or(u64::MAX, |behind| behind.0));
         self.words(block.0, stop, &mut |place, value| {
             while let Some(following) = next.filter(|next| next.0 <= place) {
                 piece.close();
@@ -316,8 +322,9 @@ impl Piece {
     }
 }
 
-/// Cuts a stretch into parts of the length of a job, at least one.
-fn parts(start: u64, end: u64, mut part: impl FnMut(u64, u64, bool)) {
+/// Cuts a stretch into parts of the length of a job, at least one; stretches without memory are passed
+/// over, as an absurd size would give more parts than there is room for.
+fn parts(memory: &AddressSpace<'_>, start: u64, end: u64, mut part: impl FnMut(u64, u64, bool)) {
     let mut from = start;
     loop {
         let to = from.saturating_add(JOB).min(end) & !7;
@@ -326,7 +333,10 @@ fn parts(start: u64, end: u64, mut part: impl FnMut(u64, u64, bool)) {
         if last {
             return;
         }
-        from = to;
+        from = match memory.next_readable(to) {
+            Some(next) if next < end => next & !7,
+            _ => end & !7,
+        };
     }
 }
 
