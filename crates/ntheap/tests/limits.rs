@@ -160,6 +160,9 @@ fn many_claimed_heaps() {
         let heaps: Vec<u64> = [HEAP].into_iter().chain((1..count).map(claim)).collect();
         let file = dump_with_array_elsewhere(&heaps, memory.clone());
         assert_eq!(everything(&file).expect("a dump"), blocks.len() as u64);
+        let dump = Dump::parse(&file).expect("a dump");
+        let said = Process::of(&dump).expect("a process").problems.len();
+        assert!(said < 200, "{said} problems");
     }
 }
 

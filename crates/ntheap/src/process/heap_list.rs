@@ -83,6 +83,8 @@ pub struct HeapRef {
 
 /// Heaps that a process may have. The array of the PEB is smaller than that in every known build.
 const MAX_HEAPS: usize = 1 << 16;
+/// Handles that are none of heaps and are named one by one.
+const MAX_NAMED: u64 = 100;
 
 /// The first build that is known to list its heaps in the ring alone is 26100; between 22000, which
 /// still fills the PEB's array, and that nothing is known.
@@ -112,6 +114,7 @@ impl Process<'_, '_> {
         self.add_heaps(handles);
         self.report_heaps_without_header();
         self.recover_lost_heaps();
+        self.cap_problems();
     }
 
     /// Searches memory for heaps.
@@ -184,6 +187,19 @@ impl Process<'_, '_> {
         }
         let mut words = self.ntdll_words().map(|(_, word)| word).peekable();
         words.peek().is_none() || words.any(|word| word == handle)
+    }
+
+    /// Keeps the first handles that are none of heaps, and the number of the others.
+    fn cap_problems(&mut self) {
+        let mut not_heaps = 0;
+        self.problems.retain(|problem| {
+            let is_one = matches!(problem, Problem::NotAHeap { .. });
+            not_heaps += u64::from(is_one);
+            !is_one || not_heaps <= MAX_NAMED
+        });
+        if let Some(handles) = not_heaps.checked_sub(MAX_NAMED).filter(|&more| more > 0) {
+            self.problems.push(Problem::MoreNotHeaps { handles });
+        }
     }
 
     fn add_heaps(&mut self, handles: Vec<(u64, HeapSource)>) {

@@ -82,6 +82,11 @@ pub enum Problem {
         /// Its handle.
         handle: u64,
     },
+    /// More of the kind: a list that is overwritten can have tens of thousands.
+    MoreNotHeaps {
+        /// How many.
+        handles: u64,
+    },
     /// A heap that lies in memory and hangs on none of the process's lists.
     UnlistedHeap {
         /// Its handle.
@@ -103,6 +108,7 @@ impl Problem {
             | Problem::HeapList { .. }
             | Problem::HeaderLost { .. }
             | Problem::NotAHeap { .. }
+            | Problem::MoreNotHeaps { .. }
             | Problem::UnlistedHeap { .. }
             | Problem::Searched { .. } => true,
             Problem::NewerBuild { checked, .. } => !checked,
@@ -140,6 +146,10 @@ impl fmt::Display for Problem {
             Problem::HeaderLost { handle } => write!(
                 f,
                 "heap {handle:x}: its header is not in the dump or was overwritten; it was found by its segments and entries"
+            ),
+            Problem::MoreNotHeaps { handles } => write!(
+                f,
+                "{handles} more handles of the heap list are none of heaps in the dump"
             ),
             Problem::NotAHeap { handle } => {
                 write!(
