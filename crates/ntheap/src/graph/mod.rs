@@ -8,6 +8,7 @@
 //! * [`Graph::classes`]: lost, possibly lost or reachable, under a chosen set of [`Rules`];
 //! * [`Graph::dominators`]: which block alone keeps which others, and how many bytes that are;
 //! * [`Graph::ways`]: how the roots lead to a block;
+//! * [`Leaks`]: records of lost blocks; [`Selection`]: who keeps chosen ones;
 //! * [`Graph::doubt`]: what the dump does not show, and so what none of these can know.
 //!
 //! A block takes at most 16 bytes (8 for address and size, 4 for its references, and for the index
@@ -39,6 +40,8 @@ mod doubt;
 mod image;
 mod index;
 mod judge;
+mod leaks;
+mod owners;
 mod roots;
 mod rules;
 mod scan;
@@ -48,6 +51,8 @@ pub use classes::{Class, Classes};
 pub use dominators::Dominators;
 pub use doubt::Doubt;
 pub use index::Index;
+pub use leaks::{LeakRecord, Leaks, TypeOf, newly_lost};
+pub use owners::{Accumulation, Keeper, Selection};
 pub use roots::{Area, RootKind};
 pub use rules::{Rules, UnknownRule};
 pub use ways::{Holder, Link, Place, Ways};

@@ -19,6 +19,16 @@ pub enum Holder {
     Block(u32),
 }
 
+impl Holder {
+    /// The holder with this position among blocks and areas.
+    fn at(position: usize, blocks: usize) -> Self {
+        match position.checked_sub(blocks) {
+            Some(area) => Holder::Root(area),
+            None => Holder::Block(position as u32),
+        }
+    }
+}
+
 /// Where a pointer lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -102,13 +112,19 @@ impl Ways {
         links
     }
 
+    /// Who holds the last pointer of the way to a block.
+    #[must_use]
+    pub fn before(&self, block: u32) -> Option<Holder> {
+        match self.from[block as usize] {
+            NONE => None,
+            holder => Some(Holder::at(holder as usize, self.from.len())),
+        }
+    }
+
     /// The last pointer of the way to a block.
     #[must_use]
     pub fn last(&self, graph: &Graph<'_, '_>, block: u32) -> Option<Link> {
-        let holder = match self.from[block as usize] {
-            NONE => return None,
-            holder => graph.holder(holder as usize),
-        };
+        let holder = self.before(block)?;
         let counts = |link: &&Link| strength(graph.bits(link), self.rules).is_some();
         let links = graph.links(holder, block);
         let best = links.iter().filter(counts).min_by_key(|link| {
@@ -185,14 +201,6 @@ impl Search<'_, '_, '_> {
 }
 
 impl Graph<'_, '_> {
-    /// The holder with this position among blocks and areas.
-    fn holder(&self, position: usize) -> Holder {
-        match position.checked_sub(self.index.len()) {
-            Some(area) => Holder::Root(area),
-            None => Holder::Block(position as u32),
-        }
-    }
-
     /// The bits of the rules of a link.
     fn bits(&self, link: &Link) -> u16 {
         match link.offset {
