@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Blocks(commands::blocks::Blocks),
     /// The process, its flags, its heaps' debug options, and what the dump lacks
     Info(commands::info::Info),
+    /// Blocks that nothing leads to any more, as memcheck tells them
+    Leaks(commands::leaks::Leaks),
+    /// Who holds a block, or all of a size or type: the way from a root, and what keeps them
+    Owners(commands::owners::Owners),
     /// What the blocks are: classes, containers, text; with two dumps, what grew
     Types(commands::types::Types),
     /// Stacks for flame graphs and pprof

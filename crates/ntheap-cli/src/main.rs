@@ -66,6 +66,8 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Stacks(args) => commands::stacks::run(args, common, &mut output),
         Command::Umdh(args) => commands::umdh::run(args, common, &mut output),
         Command::Block(args) => commands::block::run(args, common, &mut output),
+        Command::Leaks(args) => commands::leaks::run(args, common, &mut output),
+        Command::Owners(args) => commands::owners::run(args, common, &mut output),
         Command::Types(args) => commands::types::run(args, common, &mut output),
         Command::Symbol(args) => commands::symbol::run(args, common, &mut output),
         Command::Exec(args) => commands::exec::run(args, common, &mut output),

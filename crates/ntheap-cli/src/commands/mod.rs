@@ -8,6 +8,8 @@ pub(crate) mod diff;
 pub(crate) mod exec;
 pub(crate) mod filter;
 pub(crate) mod info;
+pub(crate) mod leaks;
+pub(crate) mod owners;
 pub(crate) mod shell;
 pub(crate) mod stacks;
 pub(crate) mod stat;
@@ -30,7 +32,7 @@ use crate::{
 fn document_format(common: &Common) -> Result<Format, Failure> {
     match common.format {
         Some(Format::Jsonl) => Err(Failure::Usage(
-            "--format jsonl is for blocks and filter; use json here".to_owned(),
+            "--format jsonl is for lists (blocks, filter, leaks, types); use json here".to_owned(),
         )),
         other => Ok(other.unwrap_or(Format::Text)),
     }

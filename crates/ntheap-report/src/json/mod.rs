@@ -10,12 +10,16 @@
 //! ```
 
 mod diff;
+mod leaks;
+mod owners;
 mod process;
 mod types;
 mod usage;
 mod verify;
 
 pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
+pub use leaks::{DoubtReport, LeakBlock, LeakRecordReport, LeakSummary, LeaksReport, ReasonReport};
+pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};
 pub use process::{HeapReport, ProcessReport};
 
 pub use types::{

@@ -2,6 +2,9 @@
 
 pub mod address;
 pub mod comparison;
+pub mod holders;
+pub mod leaks;
+pub mod owners;
 pub mod plain;
 pub mod stacks;
 pub mod types;

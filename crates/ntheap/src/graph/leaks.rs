@@ -140,11 +140,13 @@ impl Leaks {
     }
 }
 
+/// What the blocks of a record have in common; of stacks the frames.
+type RecordKey = (Class, Option<Arc<str>>, u64, Vec<u64>);
+
 /// Different records of the same frames are one stack.
 fn merged(sums: FxHashMap<Key, Sum>, traces: &Traces<'_, '_>) -> Vec<LeakRecord> {
     let mut stacks: FxHashMap<Trace, Vec<u64>> = FxHashMap::default();
-    let mut records: FxHashMap<(Class, Option<Arc<str>>, u64, Vec<u64>), Sum> =
-        FxHashMap::default();
+    let mut records: FxHashMap<RecordKey, Sum> = FxHashMap::default();
     for (key, sum) in sums {
         let stack = stacks
             .entry(key.trace)
@@ -161,7 +163,7 @@ fn merged(sums: FxHashMap<Key, Sum>, traces: &Traces<'_, '_>) -> Vec<LeakRecord>
             }
         }
     }
-    let record = |((class, type_name, size, stack), sum): ((_, _, _, _), Sum)| LeakRecord {
+    let record = |((class, type_name, size, stack), sum): (RecordKey, Sum)| LeakRecord {
         class,
         type_name,
         size,
@@ -225,6 +227,49 @@ fn traces_of(
         .collect();
     found.sort_unstable_by_key(|found| found.0);
     found
+}
+
+impl Graph<'_, '_> {
+    /// The blocks for which something holds that the heaps say of them, ascending.
+    #[must_use]
+    pub fn blocks_where(
+        &self,
+        heaps: &Heaps<'_, '_>,
+        holds: &(dyn Fn(&Block) -> bool + Sync),
+    ) -> Vec<u32> {
+        struct Collector<'c, 'p, 'a> {
+            graph: &'c Graph<'p, 'a>,
+            holds: &'c (dyn Fn(&Block) -> bool + Sync),
+            found: Vec<u32>,
+        }
+        impl Visitor for Collector<'_, '_, '_> {
+            fn block(&mut self, block: &Block) -> Flow {
+                if block.is_user_block() && (self.holds)(block) {
+                    let number = self.graph.index.first_from(block.address);
+                    if (number as usize) < self.graph.index.len() {
+                        self.found.push(number);
+                    }
+                }
+                CONTINUE
+            }
+        }
+        let new = |_: &_| Collector {
+            graph: self,
+            holds,
+            found: Vec::new(),
+        };
+        let all = heaps.walk_parallel(new, |mut mine, theirs| {
+            mine.found.extend(theirs.found);
+            mine
+        });
+        let mut found: Vec<u32> = all
+            .into_iter()
+            .flat_map(|collector| collector.found)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
 }
 
 fn trace_of(traced: &[(u32, Trace)], block: u32) -> Trace {

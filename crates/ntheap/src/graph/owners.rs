@@ -202,12 +202,9 @@ impl Ways {
     pub fn blocks_to(&self, block: u32) -> Option<Vec<u32>> {
         let mut blocks = vec![block];
         let mut at = block;
-        loop {
-            match self.before(at)? {
-                Holder::Block(holder) => blocks.push(holder),
-                Holder::Root(_) => break,
-            }
-            at = *blocks.last()?;
+        while let Holder::Block(holder) = self.before(at)? {
+            blocks.push(holder);
+            at = holder;
         }
         blocks.reverse();
         Some(blocks)

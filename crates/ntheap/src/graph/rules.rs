@@ -20,7 +20,7 @@ use std::{fmt, str::FromStr};
 pub struct Rules(u16);
 
 /// Name, rule, and what a pointer is that it holds for.
-const NAMES: [(&str, Rules, &str); 15] = [
+const NAMES: [(&str, Rules, &str); 14] = [
     (
         "array",
         Rules::ARRAY,
@@ -64,11 +64,6 @@ const NAMES: [(&str, Rules, &str); 15] = [
         "the characters of a CString behind its header",
     ),
     (
-        "encoded",
-        Rules::ENCODED,
-        "a pointer encoded with the process's cookie",
-    ),
-    (
         "sections",
         Rules::SECTIONS,
         "the way back from a critical section's debug information",
@@ -109,8 +104,6 @@ impl Rules {
     pub const TAGGED: Rules = Rules(1 << 8);
     /// The characters of a `CString` of ATL or MFC.
     pub const CSTRING: Rules = Rules(1 << 9);
-    /// A pointer that `EncodePointer` made with the process's cookie.
-    pub const ENCODED: Rules = Rules(1 << 10);
     /// No pointer: the way back from the debug information of a critical section.
     pub const SECTIONS: Rules = Rules(1 << 11);
     /// No pointer: a word inside text.
@@ -122,7 +115,7 @@ impl Rules {
     /// Those that say that a word is no pointer.
     pub(super) const DROPS: Rules = Rules(Rules::SECTIONS.0 | Rules::TEXT.0 | Rules::SPARE.0);
     /// Those that make a start pointer of an interior one.
-    pub(super) const STARTS: Rules = Rules(0x7ff);
+    pub(super) const STARTS: Rules = Rules(0x3ff);
 
     /// `array`, `base`, `large` and `bstr`: none of them reads more than the block and a word.
     pub const DEFAULT: Rules =
@@ -188,15 +181,20 @@ impl Rules {
 
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = [
+            (Rules::NONE, "none"),
+            (Rules::DEFAULT, "default"),
+            (Rules::ALL, "all"),
+        ];
+        if let Some((_, name)) = sets.iter().find(|set| set.0 == *self) {
+            return f.write_str(name);
+        }
         let mut separator = "";
         for (name, ..) in NAMES.iter().filter(|rule| self.intersects(rule.1)) {
             write!(f, "{separator}{name}")?;
             separator = ",";
         }
-        match separator {
-            "" => f.write_str("none"),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
