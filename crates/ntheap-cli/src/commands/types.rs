@@ -3,7 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ntheap::{dump::Dump, losses::Losses, process::Process, types};
+use ntheap::{
+    dump::Dump,
+    graph::Graph,
+    heap::Heaps,
+    process::Process,
+    types::{self, Retained},
+};
 use ntheap_report::{
     json::{ContainerReport, TypesOptions, TypesReport},
     text,
@@ -73,22 +79,31 @@ pub(crate) fn run(args: &Types, common: &Common, output: &mut Output) -> Result<
     Ok(first.and(status))
 }
 
+/// The types of a dump, and what they retain.
+type Known<'k, 'g, 'a> = (&'k types::Types<'g, 'a>, &'k Retained);
+
 /// Finds the types of a dump, hands them on, and says what could not be read.
 fn look<'a>(
     input: &Input,
     dump: &Dump<'a>,
     process: &Process<'_, 'a>,
     common: &Common,
-    use_them: impl FnOnce(&types::Types<'_, 'a>) -> Result<(), Failure>,
+    use_them: impl FnOnce(Known<'_, '_, 'a>) -> Result<(), Failure>,
 ) -> Result<Status, Failure> {
-    let heaps = heaps(input, process, common)?;
+    let chosen = heaps(input, process, common)?;
     let names = input.names(dump);
     let working = Working::on("looking at blocks");
-    let types = types::Types::of(&heaps, Some(&names));
+    // The heap that was asked for is held by the others.
+    let all = common.heap.is_some().then(|| Heaps::of(process));
+    let graph = Graph::of(all.as_ref().unwrap_or(&chosen));
+    let mut types = types::Types::of(&graph, Some(&names));
+    if all.is_some() {
+        types.keep(&chosen);
+    }
+    let retained = types.retained(&graph.dominators());
     drop(working);
-    use_them(&types)?;
-    let losses: &Losses = heaps.losses();
-    Ok(input.report(losses))
+    use_them((&types, &retained))?;
+    Ok(input.report(chosen.losses()))
 }
 
 struct Show<'s> {
@@ -110,17 +125,21 @@ impl Show<'_> {
         }
     }
 
-    fn one(&self, types: &types::Types<'_, '_>, output: &mut Output) -> Result<(), Failure> {
+    fn one(
+        &self,
+        (types, retained): Known<'_, '_, '_>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         match self.args.containers {
             true => self.containers(&ContainerReport::all(types), output),
-            false => self.report(&TypesReport::new(types, &self.options()), output),
+            false => self.report(&TypesReport::new(types, retained, &self.options()), output),
         }
     }
 
     fn two(
         &self,
-        before: &types::Types<'_, '_>,
-        after: &types::Types<'_, '_>,
+        before: Known<'_, '_, '_>,
+        after: Known<'_, '_, '_>,
         output: &mut Output,
     ) -> Result<(), Failure> {
         self.report(

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Address;
 use ntheap::types::{
-    CommonText, Container, Encoding, Explained, TypeChange, TypeKind, TypeTotal, Types,
+    CommonText, Container, Encoding, Explained, Retained, TypeChange, TypeKind, TypeTotal, Types,
 };
 
 /// What to tell of the types.
@@ -69,6 +69,8 @@ pub struct TypeReport {
     pub blocks: u64,
     /// Their requested bytes.
     pub bytes: u64,
+    /// Bytes that they keep alive, themselves included; null where that was not counted.
+    pub retained: Option<u64>,
     /// Blocks in the older dump; left out where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocks_before: Option<u64>,
@@ -84,6 +86,7 @@ impl TypeReport {
             kind: total.kind.map(TypeKind::name),
             blocks: total.blocks,
             bytes: total.bytes,
+            retained: total.retained,
             blocks_before: before.map(|before| before.0),
             bytes_before: before.map(|before| before.1),
         }
@@ -139,10 +142,10 @@ impl TextReport {
 }
 
 impl TypesReport {
-    /// The types of a dump.
+    /// The types of a dump, with what they retain.
     #[must_use]
-    pub fn new(types: &Types<'_, '_>, options: &TypesOptions<'_>) -> Self {
-        let totals = selected(types, options).into_iter();
+    pub fn new(types: &Types<'_, '_>, retained: &Retained, options: &TypesOptions<'_>) -> Self {
+        let totals = selected(types, retained, options).into_iter();
         let rows = totals.map(|total| TypeReport::new(total, None)).collect();
         Self::with_rows(types, options, rows)
     }
@@ -150,16 +153,19 @@ impl TypesReport {
     /// The types of two dumps.
     #[must_use]
     pub fn compare(
-        before: &Types<'_, '_>,
-        after: &Types<'_, '_>,
+        before: (&Types<'_, '_>, &Retained),
+        after: (&Types<'_, '_>, &Retained),
         options: &TypesOptions<'_>,
     ) -> Self {
-        let changes = ntheap::types::changes(selected(before, options), selected(after, options));
+        let changes = ntheap::types::changes(
+            selected(before.0, before.1, options),
+            selected(after.0, after.1, options),
+        );
         let row = |change: TypeChange| {
             let before = (change.blocks_before, change.bytes_before);
             TypeReport::new(change.after, Some(before))
         };
-        Self::with_rows(after, options, changes.into_iter().map(row).collect())
+        Self::with_rows(after.0, options, changes.into_iter().map(row).collect())
     }
 
     fn with_rows(types: &Types<'_, '_>, options: &TypesOptions<'_>, rows: Vec<TypeReport>) -> Self {
@@ -180,10 +186,16 @@ impl TypesReport {
     }
 }
 
-fn selected(types: &Types<'_, '_>, options: &TypesOptions<'_>) -> Vec<TypeTotal> {
+fn selected(
+    types: &Types<'_, '_>,
+    retained: &Retained,
+    options: &TypesOptions<'_>,
+) -> Vec<TypeTotal> {
     match options.base {
-        Some(base) => types.totals_where(|of| of.is_some_and(|of| types.derives(of, base))),
-        None => types.totals(),
+        Some(base) => types.totals_where(Some(retained), |of| {
+            of.is_some_and(|of| types.derives(of, base))
+        }),
+        None => types.totals_where(Some(retained), |_| true),
     }
 }
 

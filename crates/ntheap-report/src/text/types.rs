@@ -26,11 +26,15 @@ pub fn write(report: &TypesReport, options: &Options, out: &mut dyn Write) -> fm
     if compared {
         writeln!(
             out,
-            "{:>9} {:>9} {:>13} {:>13}  TYPE",
-            "COUNT", "DELTA", "BYTES", "DELTA"
+            "{:>9} {:>9} {:>13} {:>13} {:>13}  TYPE",
+            "COUNT", "DELTA", "BYTES", "DELTA", "RETAINED"
         )?;
     } else {
-        writeln!(out, "{:>9} {:>13}  TYPE", "COUNT", "BYTES")?;
+        writeln!(
+            out,
+            "{:>9} {:>13} {:>13}  TYPE",
+            "COUNT", "BYTES", "RETAINED"
+        )?;
     }
     let (shown, others) = report.types.split_at(options.top.min(report.types.len()));
     for row in shown {
@@ -81,23 +85,32 @@ fn headline(report: &TypesReport, options: &Options, out: &mut dyn Write) -> fmt
 }
 
 fn write_row(row: &TypeReport, name: &str, compared: bool, out: &mut dyn Write) -> fmt::Result {
+    let retained = row
+        .retained
+        .map_or_else(String::new, |bytes| bytes.to_string());
     if compared {
         writeln!(
             out,
-            "{:>9} {:>+9} {:>13} {:>+13}  {name}",
+            "{:>9} {:>+9} {:>13} {:>+13} {retained:>13}  {name}",
             row.blocks,
             row.block_growth(),
             row.bytes,
             row.byte_growth()
         )
     } else {
-        writeln!(out, "{:>9} {:>13}  {name}", row.blocks, row.bytes)
+        writeln!(
+            out,
+            "{:>9} {:>13} {retained:>13}  {name}",
+            row.blocks, row.bytes
+        )
     }
 }
 
 /// Rows that are not shown, together.
 fn sum(rows: &[TypeReport]) -> Option<TypeReport> {
     let mut sum = rows.first()?.clone();
+    // What one keeps another may keep as well.
+    sum.retained = None;
     for row in &rows[1..] {
         let add = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
         sum.blocks = sum.blocks.saturating_add(row.blocks);

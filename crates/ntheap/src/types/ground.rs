@@ -1,104 +1,50 @@
 //! What the analysis of types works on: the program's blocks by address, the memory outside of them
 //! that may hold owners of blocks, and words of all of it.
 
-use rustc_hash::FxHashMap;
-
 use crate::{
     address_space::AddressSpace,
-    blocks::{Block, CONTINUE, Flow, Visitor},
-    dump::{RegionKind, RegionState},
-    heap::{
-        Heap, Heaps,
-        crt::{CrtBlock, CrtUse},
-    },
+    graph::{Graph, Index, RootKind},
     layout::Bitness,
-    process::Process,
-    usage::{Owner, Usage},
+    usage::Owner,
 };
 
 /// The blocks of the program by ascending address, as the program has them: behind the header of
 /// the debug C runtime, where there is one.
-#[derive(Debug, Default)]
-pub(super) struct Blocks {
-    sorted: Vec<(u64, u64)>,
-    /// By page, the first block that begins in it.
-    pages: FxHashMap<u64, u32>,
-}
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocks<'g>(&'g Index);
 
-const PAGE_BITS: u32 = 12;
-
-impl Blocks {
-    pub(super) fn of(heaps: &Heaps<'_, '_>) -> Self {
-        let process = heaps.process();
-        let new = |_: &Heap<'_, '_>| Collect {
-            process,
-            blocks: Vec::new(),
-        };
-        let found = heaps.walk_parallel(new, |mut all, more| {
-            all.blocks.extend(more.blocks);
-            all
-        });
-        Self::new(found.into_iter().flat_map(|found| found.blocks).collect())
+impl Blocks<'_> {
+    pub(super) fn len(self) -> usize {
+        self.0.len()
     }
 
-    pub(super) fn new(mut sorted: Vec<(u64, u64)>) -> Self {
-        sorted.sort_unstable();
-        sorted.dedup_by_key(|block| block.0);
-        sorted.truncate(u32::MAX as usize);
-        let mut pages = FxHashMap::default();
-        for (index, (address, _)) in sorted.iter().enumerate() {
-            pages.entry(address >> PAGE_BITS).or_insert(index as u32);
-        }
-        Blocks { sorted, pages }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.sorted.len()
+    /// The lowest address of a block, and one past the highest.
+    pub(super) fn span(self) -> (u64, u64) {
+        self.0.span()
     }
 
     /// Address and size of a block.
     #[inline]
-    pub(super) fn block(&self, number: u32) -> (u64, u64) {
-        self.sorted[number as usize]
+    pub(super) fn block(self, number: u32) -> (u64, u64) {
+        self.0.block(number)
     }
 
     /// The block that begins at `address`.
     #[inline]
-    pub(super) fn at(&self, address: u64) -> Option<u32> {
-        let first = *self.pages.get(&(address >> PAGE_BITS))?;
-        let from = &self.sorted[first as usize..];
-        // A page has few blocks, and those of one page lie together.
-        let most = from.len().min(1 << PAGE_BITS);
-        let before = from[..most].partition_point(|block| block.0 < address);
-        (from.get(before)?.0 == address).then_some(first + before as u32)
+    pub(super) fn at(self, address: u64) -> Option<u32> {
+        let number = self.0.find(address)?;
+        (self.0.block(number).0 == address).then_some(number)
+    }
+
+    /// The first block that begins in `start..end`.
+    pub(super) fn first_in(self, start: u64, end: u64) -> Option<u32> {
+        let number = self.0.first_from(start);
+        ((number as usize) < self.0.len() && self.0.block(number).0 < end).then_some(number)
     }
 
     /// The block that holds `address`.
-    pub(super) fn around(&self, address: u64) -> Option<u32> {
-        let before = self.sorted.partition_point(|block| block.0 <= address);
-        let number = before.checked_sub(1)?;
-        let (start, size) = self.sorted[number];
-        (address - start < size.max(1)).then_some(number as u32)
-    }
-}
-
-struct Collect<'p, 'd, 'a> {
-    process: &'p Process<'d, 'a>,
-    blocks: Vec<(u64, u64)>,
-}
-
-impl Visitor for Collect<'_, '_, '_> {
-    fn block(&mut self, block: &Block) -> Flow {
-        if block.is_user_block() {
-            let (memory, bitness) = (self.process.memory(), self.process.bitness);
-            match CrtBlock::read(memory, bitness, block.address, block.size) {
-                // The runtime keeps it, the program does not.
-                Some(crt) if crt.block_use == CrtUse::Free => {}
-                Some(crt) => self.blocks.push((crt.address, crt.size)),
-                None => self.blocks.push((block.address, block.size)),
-            }
-        }
-        CONTINUE
+    pub(super) fn around(self, address: u64) -> Option<u32> {
+        self.0.find(address)
     }
 }
 
@@ -110,42 +56,26 @@ pub(super) struct Area {
     pub(super) owner: Owner,
 }
 
-/// Writable memory of images and the program's own, and the used part of stacks.
-pub(super) fn areas(heaps: &Heaps<'_, '_>) -> Vec<Area> {
-    let process = heaps.process();
-    const ACCESS: u32 = 0xff;
-    /// `PAGE_READWRITE`, `PAGE_WRITECOPY` and the executable forms of both.
-    const WRITABLE: [u32; 4] = [0x04, 0x08, 0x40, 0x80];
-    const GUARD: u32 = 0x100;
-    let usage = Usage::of(heaps);
-    let mut areas = Vec::new();
-    for used in &usage.regions {
-        let region = &used.region;
-        let mut start = region.base;
-        let known = match used.owner {
-            Owner::Image(_) => region.kind == RegionKind::Image || !usage.described,
-            Owner::Private(_) => usage.described,
-            Owner::Stack(thread) => {
-                // What lies below the memory that the thread list names was left behind.
-                let mut threads = process.dump.threads.iter();
-                let live = threads.find(|known| known.id == thread);
-                start = live.map_or(region.end(), |known| start.max(known.stack_base));
-                true
-            }
-            _ => false,
-        };
-        let writable = !usage.described
-            || WRITABLE.contains(&(region.protection & ACCESS)) && region.protection & GUARD == 0;
-        let committed = region.state == RegionState::Commit;
-        if known && writable && committed && start < region.end() {
-            areas.push(Area {
-                start,
-                end: region.end(),
-                owner: used.owner,
-            });
-        }
-    }
+/// The variables of images, what the program allocated without a heap, and the used part of stacks.
+fn areas(graph: &Graph<'_, '_>) -> Vec<Area> {
+    let holds_owners = |kind| {
+        matches!(
+            kind,
+            RootKind::Image
+                | RootKind::Private
+                | RootKind::Mapped
+                | RootKind::Stack
+                | RootKind::Sealed
+        )
+    };
+    let areas = graph.areas().iter().filter(|area| holds_owners(area.kind));
     areas
+        .map(|area| Area {
+            start: area.start,
+            end: area.end,
+            owner: area.owner,
+        })
+        .collect()
 }
 
 /// Blocks, areas and words.
@@ -154,23 +84,19 @@ pub(super) struct Ground<'p, 'a> {
     pub(super) bitness: Bitness,
     /// Bytes of a pointer.
     pub(super) word: u64,
-    pub(super) blocks: Blocks,
+    pub(super) blocks: Blocks<'p>,
     pub(super) areas: Vec<Area>,
 }
 
 impl<'p, 'a> Ground<'p, 'a> {
-    pub(super) fn new(
-        memory: &'p AddressSpace<'a>,
-        bitness: Bitness,
-        blocks: Blocks,
-        areas: Vec<Area>,
-    ) -> Self {
+    pub(super) fn new(graph: &'p Graph<'_, 'a>) -> Self {
+        let process = graph.process();
         Ground {
-            memory,
-            bitness,
-            word: bitness.pointer_size(),
-            blocks,
-            areas,
+            memory: process.memory(),
+            bitness: process.bitness,
+            word: process.bitness.pointer_size(),
+            blocks: Blocks(graph.index()),
+            areas: areas(graph),
         }
     }
 

@@ -6,13 +6,16 @@
 //! stays unknown has no type.
 //!
 //! ```no_run
-//! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, types::Types};
+//! use ntheap::{
+//!     dump::{Dump, DumpFile}, graph::Graph, heap::Heaps, process::Process, types::Types,
+//! };
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
 //! let dump = Dump::parse(file.bytes())?;
 //! let process = Process::of(&dump)?;
-//! let types = Types::of(&Heaps::of(&process), None);
+//! let graph = Graph::of(&Heaps::of(&process));
+//! let types = Types::of(&graph, None);
 //! for row in types.totals() {
 //!     println!("{:8} {:10} {}", row.blocks, row.bytes, row.name);
 //! }
@@ -26,6 +29,7 @@
 mod containers;
 mod ground;
 mod objects;
+mod retained;
 pub mod rtti;
 mod table;
 mod text;
@@ -34,12 +38,18 @@ mod totals;
 use std::{fmt, sync::Arc};
 
 pub use containers::{Container, ContainerKind};
+pub use retained::Retained;
 pub use rtti::Rtti;
 pub use text::{CommonText, Encoding};
 pub use totals::{Explained, TypeChange, TypeTotal, changes};
 
-use crate::{heap::Heaps, names::NameSource};
-use ground::{Blocks, Ground};
+use crate::{
+    blocks::{Block, CONTINUE, Flow, Visitor},
+    graph::Graph,
+    heap::Heaps,
+    names::NameSource,
+};
+use ground::Ground;
 use table::Table;
 
 /// What sort of type it is.
@@ -96,9 +106,26 @@ pub struct Type {
     pub class: Option<u32>,
 }
 
+/// Collects the numbers of blocks.
+struct Kept<'g> {
+    index: ground::Blocks<'g>,
+    numbers: Vec<u32>,
+}
+
+impl Visitor for Kept<'_> {
+    fn block(&mut self, block: &Block) -> Flow {
+        if block.is_user_block() {
+            // The program's own part may begin behind a header.
+            let end = block.address.saturating_add(block.size.max(1));
+            self.numbers.extend(self.index.first_in(block.address, end));
+        }
+        CONTINUE
+    }
+}
+
 /// The types of the blocks of a process.
-pub struct Types<'p, 'a> {
-    ground: Ground<'p, 'a>,
+pub struct Types<'g, 'a> {
+    ground: Ground<'g, 'a>,
     table: Table,
     rtti: Rtti,
     containers: Vec<Container>,
@@ -114,15 +141,13 @@ impl fmt::Debug for Types<'_, '_> {
     }
 }
 
-impl<'p, 'a> Types<'p, 'a> {
-    /// Finds what the blocks of these heaps are. `names` name variables, and the virtual function
-    /// tables of modules without run-time type information.
+impl<'g, 'a> Types<'g, 'a> {
+    /// Finds what the blocks of a process are. `names` name variables, and the virtual function tables
+    /// of modules without run-time type information.
     #[must_use]
-    pub fn of(heaps: &Heaps<'p, 'a>, names: Option<&dyn NameSource>) -> Self {
-        let process = heaps.process();
-        let blocks = Blocks::of(heaps);
-        let areas = ground::areas(heaps);
-        let ground = Ground::new(process.memory(), process.bitness, blocks, areas);
+    pub fn of(graph: &'g Graph<'_, 'a>, names: Option<&dyn NameSource>) -> Self {
+        let process = graph.process();
+        let ground = Ground::new(graph);
         let rtti = Rtti::of(process);
         let modules = &process.dump.modules;
         let ranges = modules.iter().map(|module| (module.base, module.end()));
@@ -144,6 +169,41 @@ impl<'p, 'a> Types<'p, 'a> {
         }
     }
 
+    /// Leaves out all blocks but those of these heaps.
+    pub fn keep(&mut self, heaps: &Heaps<'_, '_>) {
+        let count = self.ground.blocks.len();
+        let index = self.ground.blocks;
+        let kept = heaps.walk_parallel(
+            |_| Kept {
+                index,
+                numbers: Vec::new(),
+            },
+            |mut all, more| {
+                all.numbers.extend(more.numbers);
+                all
+            },
+        );
+        let mut keep = vec![false; count];
+        for number in kept.into_iter().flat_map(|kept| kept.numbers) {
+            keep[number as usize] = true;
+        }
+        for (of, keep) in self.table.of.iter_mut().zip(&keep) {
+            if !keep {
+                *of = table::LEFT_OUT;
+            }
+        }
+        self.containers.retain(|container| {
+            let home = index.at(container.data);
+            home.is_some_and(|home| keep[home as usize])
+        });
+    }
+
+    /// The type of the block with this number in the graph.
+    #[must_use]
+    pub fn of_block(&self, number: u32) -> Option<&Type> {
+        self.table.get(number)
+    }
+
     /// The type of the block that the program has at `address`, behind the debug C runtime's header
     /// where there is one.
     #[must_use]
@@ -153,7 +213,9 @@ impl<'p, 'a> Types<'p, 'a> {
 
     /// All blocks as (address, size, type), by ascending address.
     pub fn blocks(&self) -> impl Iterator<Item = (u64, u64, Option<&Type>)> {
-        (0..self.ground.blocks.len() as u32).map(|number| {
+        let kept = |number: &u32| self.table.of[*number as usize] != table::LEFT_OUT;
+        let numbers = (0..self.ground.blocks.len() as u32).filter(kept);
+        numbers.map(|number| {
             let (address, size) = self.ground.blocks.block(number);
             (address, size, self.table.get(number))
         })

@@ -35,6 +35,9 @@ impl TypeKey {
 /// No type.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Left out, as a block of a heap that was not asked for.
+pub(super) const LEFT_OUT: u32 = u32::MAX - 1;
+
 /// The types, and which block has which.
 #[derive(Debug, Default)]
 pub(super) struct Table {

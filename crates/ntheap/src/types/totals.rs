@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::{Type, TypeKind, Types, table};
+use super::{Retained, Type, TypeKind, Types, table};
 
 /// The blocks of a type together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct TypeTotal {
     pub blocks: u64,
     /// Their requested bytes.
     pub bytes: u64,
+    /// Bytes that they keep alive, themselves included, where that was counted.
+    pub retained: Option<u64>,
 }
 
 /// How much of the blocks has a type.
@@ -49,12 +51,16 @@ impl Types<'_, '_> {
     /// The types with their blocks, largest total first, and the unknown blocks by size.
     #[must_use]
     pub fn totals(&self) -> Vec<TypeTotal> {
-        self.totals_where(|_| true)
+        self.totals_where(None, |_| true)
     }
 
-    /// Likewise, of the blocks whose type `wanted` selects.
+    /// Likewise, of the blocks whose type `wanted` selects, and with what they retain.
     #[must_use]
-    pub fn totals_where(&self, wanted: impl Fn(Option<&Type>) -> bool) -> Vec<TypeTotal> {
+    pub fn totals_where(
+        &self,
+        retained: Option<&Retained>,
+        wanted: impl Fn(Option<&Type>) -> bool,
+    ) -> Vec<TypeTotal> {
         let types = &self.table.types;
         let chosen: Vec<bool> = types.iter().map(|known| wanted(Some(known))).collect();
         let unknown = wanted(None);
@@ -64,32 +70,36 @@ impl Types<'_, '_> {
             let size = self.ground.blocks.block(number as u32).1;
             if of == table::NONE {
                 *sizes.entry(size).or_default() += u64::from(unknown);
-            } else if chosen[of as usize] {
+            } else if of != table::LEFT_OUT && chosen[of as usize] {
                 let total = &mut typed[of as usize];
                 total.0 += 1;
                 total.1 = total.1.saturating_add(size);
             }
         }
         // Several modules can have a class of the same name.
-        let mut named: FxHashMap<(TypeKind, &Arc<str>), (u64, u64)> = FxHashMap::default();
-        for (known, (blocks, bytes)) in types.iter().zip(typed) {
+        let mut named: FxHashMap<(TypeKind, &Arc<str>), (u64, u64, u64)> = FxHashMap::default();
+        for (index, (known, (blocks, bytes))) in types.iter().zip(typed).enumerate() {
+            let kept = retained.map_or(0, |retained| retained.by_type[index]);
             let total = named.entry((known.kind, &known.name)).or_default();
             total.0 += blocks;
             total.1 = total.1.saturating_add(bytes);
+            total.2 = total.2.saturating_add(kept);
         }
         let known = named
             .into_iter()
-            .map(|((kind, name), (blocks, bytes))| TypeTotal {
+            .map(|((kind, name), (blocks, bytes, kept))| TypeTotal {
                 name: name.clone(),
                 kind: Some(kind),
                 blocks,
                 bytes,
+                retained: retained.map(|_| kept),
             });
         let others = sizes.into_iter().map(|(size, blocks)| TypeTotal {
             name: format!("unknown, {size:#x} bytes").into(),
             kind: None,
             blocks,
             bytes: size.saturating_mul(blocks),
+            retained: retained.map(|retained| retained.unknown.get(&size).copied().unwrap_or(0)),
         });
         let mut totals: Vec<_> = known
             .chain(others)
@@ -110,6 +120,9 @@ impl Types<'_, '_> {
     pub fn explained(&self) -> Explained {
         let mut explained = Explained::default();
         for (number, &of) in self.table.of.iter().enumerate() {
+            if of == table::LEFT_OUT {
+                continue;
+            }
             let size = self.ground.blocks.block(number as u32).1;
             explained.blocks += 1;
             explained.bytes = explained.bytes.saturating_add(size);
@@ -172,6 +185,7 @@ pub fn changes(before: Vec<TypeTotal>, after: Vec<TypeTotal>) -> Vec<TypeChange>
         after: TypeTotal {
             blocks: 0,
             bytes: 0,
+            retained: before.retained.map(|_| 0),
             ..before
         },
     }));

@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf};
 
 use ntheap::{
     dump::{Dump, DumpFile},
+    graph::Graph,
     heap::Heaps,
     process::Process,
     types::Types,
@@ -36,7 +37,8 @@ fn with_types<T>(path: &std::path::Path, look: impl FnOnce(&Types<'_, '_>) -> T)
     let file = DumpFile::open(path).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump is one");
     let process = Process::of(&dump).ok()?;
-    let types = Types::of(&Heaps::of(&process), None);
+    let graph = Graph::of(&Heaps::of(&process));
+    let types = Types::of(&graph, None);
     Some(look(&types))
 }
 

@@ -172,8 +172,8 @@ fn likely(ground: &Ground<'_, '_>, first: u64, used: u64) -> u64 {
     let even = || words.iter().step_by(2);
     let bytes = || words.iter().flat_map(|word| word.to_le_bytes());
     let is_double = |high: &u32| *high == 0 || (0x3a0..0x460).contains(&((high >> 20) & 0x7ff));
-    if used < 4 || used % 4 != 0 {
-        return if used % 2 == 0 && bytes().skip(1).step_by(2).all(|byte| byte == 0) {
+    if used < 4 || !used.is_multiple_of(4) {
+        return if used.is_multiple_of(2) && bytes().skip(1).step_by(2).all(|byte| byte == 0) {
             2
         } else {
             1
@@ -187,7 +187,7 @@ fn likely(ground: &Ground<'_, '_>, first: u64, used: u64) -> u64 {
     }
     if words
         .iter()
-        .all(|&word| word < SMALL || word > u32::MAX - SMALL)
+        .all(|word| !(SMALL..=u32::MAX - SMALL).contains(word))
     {
         return 4;
     }

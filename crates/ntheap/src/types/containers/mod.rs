@@ -92,6 +92,8 @@ pub struct Container {
     pub bytes: u64,
     /// Bytes among them that are room for further elements.
     pub spare: u64,
+    /// Address of its first block: of a tree or list the head.
+    pub data: u64,
     /// What the container object lies in: a class and the offset in it, a variable, a stack.
     pub holder: Arc<str>,
 }

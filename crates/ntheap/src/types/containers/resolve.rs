@@ -409,6 +409,10 @@ pub(super) fn name(
             blocks: proved.parts.len() as u32,
             bytes: proved.bytes,
             spare: proved.spare,
+            data: proved
+                .parts
+                .first()
+                .map_or(0, |part| ground.blocks.block(part.0).0),
             holder: holder.into(),
         });
     }

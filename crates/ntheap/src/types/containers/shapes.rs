@@ -31,17 +31,7 @@ pub(super) fn scan(ground: &Ground<'_, '_>) -> Vec<Candidate> {
     const BLOCKS: usize = 1024;
     const BYTES: u64 = 1 << 20;
     let count = ground.blocks.len();
-    let (Some(low), Some(high)) = (
-        0u32.lt(&(count as u32)).then(|| ground.blocks.block(0).0),
-        {
-            let last = count.checked_sub(1);
-            last.map(|last| ground.blocks.block(last as u32).0)
-        },
-    ) else {
-        return Vec::new();
-    };
-    // What the library allocates for large containers is pointed to a little behind its start.
-    let high = high.saturating_add(2 * 4096);
+    let (low, high) = ground.blocks.span();
     let scanner = Scanner { ground, low, high };
     let mut found: Vec<Candidate> = (0..count.div_ceil(BLOCKS))
         .into_par_iter()
@@ -110,7 +100,7 @@ impl Scanner<'_, '_, '_> {
                 let mut value = [0; 8];
                 value[..word.len()].copy_from_slice(word);
                 let value = u64::from_le_bytes(value);
-                if value.wrapping_sub(self.low) <= self.high - self.low && value % size == 0 {
+                if value.wrapping_sub(self.low) < self.high - self.low && value % size == 0 {
                     self.place(place, value, whole, found);
                 }
                 place += size;
@@ -181,7 +171,7 @@ impl Scanner<'_, '_, '_> {
         let ground = self.ground;
         let size = ground.word(at + 16)?;
         let capacity = ground.word(at + 16 + ground.word)?;
-        if size > capacity || capacity < 8 || capacity > u64::MAX / 4 {
+        if size > capacity || !(8..=u64::MAX / 4).contains(&capacity) {
             return None;
         }
         // The shorter ones lie in the object itself.
