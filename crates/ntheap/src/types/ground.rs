@@ -100,6 +100,23 @@ impl<'p, 'a> Ground<'p, 'a> {
         }
     }
 
+    /// Of memory that a test makes.
+    #[cfg(test)]
+    pub(super) fn by_hand(
+        memory: &'p AddressSpace<'a>,
+        bitness: Bitness,
+        index: &'p Index,
+        areas: Vec<Area>,
+    ) -> Self {
+        Ground {
+            memory,
+            bitness,
+            word: bitness.pointer_size(),
+            blocks: Blocks(index),
+            areas,
+        }
+    }
+
     /// The pointer-sized word at `address`.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         self.memory.pointer(address, self.bitness)

@@ -146,9 +146,14 @@ impl<'g, 'a> Types<'g, 'a> {
     /// of modules without run-time type information.
     #[must_use]
     pub fn of(graph: &'g Graph<'_, 'a>, names: Option<&dyn NameSource>) -> Self {
+        Self::with_rtti(graph, Rtti::of(graph.process()), names)
+    }
+
+    /// Likewise, with run-time type information that was read before, or with none.
+    #[must_use]
+    pub fn with_rtti(graph: &'g Graph<'_, 'a>, rtti: Rtti, names: Option<&dyn NameSource>) -> Self {
         let process = graph.process();
         let ground = Ground::new(graph);
-        let rtti = Rtti::of(process);
         let modules = &process.dump.modules;
         let ranges = modules.iter().map(|module| (module.base, module.end()));
         let images = objects::Images::new(ranges.collect());

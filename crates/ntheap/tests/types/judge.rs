@@ -154,6 +154,31 @@ pub(crate) fn judge(types: &Types<'_, '_>, truth: &Truth) -> Report {
     report
 }
 
+/// In the program on the genuine library a `Fruit` that `make_shared` made has as many weights (32-bit
+/// numbers) as the remainder of its number by 20, which nothing but the values shows.
+fn weights(types: &Types<'_, '_>, report: &mut Report) {
+    for container in types.containers() {
+        let fruit = container
+            .holder
+            .strip_prefix("market::Fruit (make_shared)+");
+        let is_vector = container.kind.name() == "vector";
+        if fruit.is_none() || !is_vector {
+            continue;
+        }
+        let used = container.bytes - container.spare;
+        // The proxy of the debug library counts as well.
+        let proxies = (container.blocks - 1) as u64 * 2;
+        let exact = [4, 8]
+            .iter()
+            .any(|word| container.elements * 4 + proxies * word == used);
+        report.containers += 1;
+        report.containers_right += u64::from(exact);
+        if !exact {
+            report.wrong.push(format!("weights: {container:x?}"));
+        }
+    }
+}
+
 fn containers(types: &Types<'_, '_>, truth: &Truth, report: &mut Report) {
     report.containers = truth.containers.len() as u64;
     for container in types.containers() {
@@ -171,6 +196,7 @@ fn containers(types: &Types<'_, '_>, truth: &Truth, report: &mut Report) {
                 .push(format!("{kind} of {elements} is {container:x?}"));
         }
     }
+    weights(types, report);
     for (owner, (kind, elements)) in &truth.containers {
         if !types.containers().iter().any(|found| found.owner == *owner) {
             report

@@ -3,7 +3,10 @@
 mod judge;
 mod truth;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use ntheap::{
     dump::{Dump, DumpFile},
@@ -12,14 +15,14 @@ use ntheap::{
     process::Process,
     types::Types,
 };
-use ntheap_synth::oracle::{oracle, oracle_beside, testdata_dumps};
+use ntheap_synth::oracle::{oracle, oracle_beside, testdata, testdata_dumps};
 use rayon::prelude::*;
 
 use judge::{Report, judge};
 use truth::Truth;
 
 /// The snapshots below a folder of unpacked runs.
-fn snapshots(folder: &std::path::Path) -> Vec<PathBuf> {
+fn snapshots(folder: &Path) -> Vec<PathBuf> {
     let only = std::env::var("NTHEAP_ORACLE_ONLY").unwrap_or_default();
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the unpacked oracle")
@@ -33,7 +36,7 @@ fn snapshots(folder: &std::path::Path) -> Vec<PathBuf> {
     found
 }
 
-fn with_types<T>(path: &std::path::Path, look: impl FnOnce(&Types<'_, '_>) -> T) -> Option<T> {
+fn with_types<T>(path: &Path, look: impl FnOnce(&Types<'_, '_>) -> T) -> Option<T> {
     let file = DumpFile::open(path).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump is one");
     let process = Process::of(&dump).ok()?;
@@ -42,31 +45,19 @@ fn with_types<T>(path: &std::path::Path, look: impl FnOnce(&Types<'_, '_>) -> T)
     Some(look(&types))
 }
 
-#[test]
-fn types_and_containers_of_the_leak_oracle() {
-    let Some(oracle) = oracle_beside("oracle-leaks") else {
-        return;
-    };
-    let snapshots = snapshots(&oracle.unpacked);
+/// Judges dumps that have their truth beside them.
+fn judge_all(snapshots: &[PathBuf], truth: impl Fn(&Path) -> PathBuf + Sync) -> Report {
     let reports: Vec<Report> = snapshots
         .par_iter()
         .map(|path| {
-            let truth = Truth::read(&path.with_extension("truth.json"));
+            let truth = Truth::read(&truth(path));
             with_types(path, |types| judge(types, &truth)).expect("a process")
         })
         .collect();
     let mut all = Report::default();
     for (path, report) in snapshots.iter().zip(reports) {
-        let run = path
-            .parent()
-            .and_then(|run| run.file_name())
-            .expect("a run");
         for line in &report.wrong {
-            println!(
-                "{} {}: {line}",
-                run.display(),
-                path.file_stem().unwrap().display()
-            );
+            println!("{}: {line}", path.display());
         }
         all.merge(report);
     }
@@ -78,6 +69,34 @@ fn types_and_containers_of_the_leak_oracle() {
         all.right,
         all.classed
     );
+    all
+}
+
+#[test]
+fn types_and_containers_of_the_leak_oracle() {
+    let Some(oracle) = oracle_beside("oracle-leaks") else {
+        return;
+    };
+    judge_all(&snapshots(&oracle.unpacked), |dump| {
+        dump.with_extension("truth.json")
+    });
+}
+
+#[test]
+fn types_and_containers_of_the_samples() {
+    let folder = testdata().join("types");
+    let mut samples: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the samples")
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| path.to_string_lossy().ends_with(".dmp.zst"))
+        .collect();
+    samples.sort();
+    let report = judge_all(&samples, |dump| {
+        let dump = dump.to_string_lossy();
+        dump.replace(".dmp.zst", ".truth.json.zst").into()
+    });
+    assert!(report.classed > 1000 && report.containers > 200, "{report}");
 }
 
 /// No program of this oracle has a class or a container of the C++ library.
@@ -104,7 +123,7 @@ fn nothing_is_invented_in_the_samples() {
     assert!(invented.is_empty(), "{invented:#?}");
 }
 
-fn nothing_invented(path: &std::path::Path) -> Vec<String> {
+fn nothing_invented(path: &Path) -> Vec<String> {
     let found = with_types(path, |types| {
         let mut found: Vec<String> = types
             .containers()

@@ -22,7 +22,14 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn read(path: &Path) -> Self {
         let file = BufReader::new(File::open(path).expect("the truth"));
-        let json: Value = serde_json::from_reader(file).expect("JSON");
+        let json: Value = match path.extension() {
+            Some(extension) if extension == "zst" => {
+                let file = zstd::Decoder::with_buffer(file).expect("compressed");
+                serde_json::from_reader(file)
+            }
+            _ => serde_json::from_reader(file),
+        }
+        .expect("JSON");
         let columns = json["leak_columns"].as_array().expect("columns");
         let column = |name: &str| {
             columns

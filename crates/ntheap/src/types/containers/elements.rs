@@ -29,13 +29,12 @@ pub(super) fn size(
             return size;
         }
     }
+    let function = 8 * word + if word == 4 { 8 } else { 0 };
+    if fits(function) && functions(ground, rtti, first, used, function) {
+        return function;
+    }
     if let Some(size) = object(ground, rtti, first, used).filter(|&size| fits(size)) {
         return size;
-    }
-    let function = ground.word * 8 + if word == 4 { 8 } else { 0 };
-    let is_function = |at: u64| is_function(ground, rtti, at, function);
-    if fits(function) && all(first, used, function, is_function) {
-        return function;
     }
     let vectors = |at: u64| is_vector(ground, at);
     for size in [3 * word, 4 * word] {
@@ -100,16 +99,27 @@ fn object(ground: &Ground<'_, '_>, rtti: &Rtti, first: u64, used: u64) -> Option
     Some(next.map_or(used, |next| next * ground.word))
 }
 
-fn is_function(ground: &Ground<'_, '_>, rtti: &Rtti, at: u64, size: u64) -> bool {
-    let check = || {
+/// Whether these are `std::function`s: the last word of each points to its callable, which begins
+/// with a virtual function table, and lies in the `function` itself if it is small. At least one must be
+/// of the latter sort, or of the library's class: pointers to objects look like the former.
+fn functions(ground: &Ground<'_, '_>, rtti: &Rtti, first: u64, used: u64, size: u64) -> bool {
+    let mut sure = false;
+    let is_function = |at: u64| {
         let callable = ground.word(at + size - ground.word)?;
         if callable == 0 {
-            return Some(true);
+            return Some(false);
         }
-        let known = callable == at || ground.blocks.at(callable).is_some();
-        Some(known && rtti.vftable(ground.word(callable)?).is_some())
+        let class = rtti.class(rtti.vftable(ground.word(callable)?)?.class)?;
+        let small = callable == at;
+        (small || ground.blocks.at(callable).is_some()).then_some(())?;
+        Some(small || class.name.starts_with("std::_Func_impl"))
     };
-    check() == Some(true)
+    let all = (0..(used / size).min(SAMPLE)).all(|index| {
+        let found = is_function(first + index * size);
+        sure |= found == Some(true);
+        found.is_some()
+    });
+    all && sure
 }
 
 fn is_vector(ground: &Ground<'_, '_>, at: u64) -> bool {

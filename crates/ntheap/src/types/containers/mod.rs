@@ -10,6 +10,8 @@ mod elements;
 mod nodes;
 mod resolve;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
