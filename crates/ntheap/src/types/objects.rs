@@ -37,11 +37,15 @@ pub(super) fn judge(
         .into_par_iter()
         .map(|number| by_itself(ground, rtti, images, number))
         .collect();
+    let usual = UsualSizes::of(ground, &judged);
     let mut named = FxHashMap::default();
     for (number, judged) in judged.into_iter().enumerate() {
         let number = number as u32;
         match judged {
-            Judged::Class(class) => object(ground, rtti, number, class, table),
+            Judged::Class(class) if usual.fits(class, ground.blocks.block(number).1) => {
+                object(ground, rtti, number, class, table);
+            }
+            Judged::Class(_) => {}
             Judged::Array(class) => {
                 if let Some(class_name) = rtti.class(class).map(|class| &class.name) {
                     let name = format!("{class_name}[]");
@@ -61,6 +65,41 @@ pub(super) fn judge(
             }
             Judged::Nothing => {}
         }
+    }
+}
+
+/// The sizes of the objects of each class.
+///
+/// A block that was allocated where an object had been freed may still begin with the object's table;
+/// so does memory of the program's own allocator. All objects of a class have one size: where
+/// nearly all blocks of a class have one and some another, the others are none.
+struct UsualSizes(FxHashMap<u32, u64>);
+
+impl UsualSizes {
+    /// Blocks of a class from which on it has a usual size.
+    const ENOUGH: u64 = 8;
+    /// Of so many at most one has another size.
+    const OF: u64 = 10;
+
+    fn of(ground: &Ground<'_, '_>, judged: &[Judged]) -> Self {
+        let mut sizes: FxHashMap<u32, FxHashMap<u64, u64>> = FxHashMap::default();
+        for (number, judged) in judged.iter().enumerate() {
+            if let Judged::Class(class) = judged {
+                let size = ground.blocks.block(number as u32).1;
+                *sizes.entry(*class).or_default().entry(size).or_default() += 1;
+            }
+        }
+        let usual = sizes.into_iter().filter_map(|(class, sizes)| {
+            let all: u64 = sizes.values().sum();
+            let (&size, &most) = sizes.iter().max_by_key(|size| size.1)?;
+            let is_usual = all >= Self::ENOUGH && (all - most) * Self::OF <= all;
+            is_usual.then_some((class, size))
+        });
+        UsualSizes(usual.collect())
+    }
+
+    fn fits(&self, class: u32, size: u64) -> bool {
+        self.0.get(&class).is_none_or(|&usual| usual == size)
     }
 }
 

@@ -31,21 +31,11 @@ struct Proved {
     parts: Vec<(u32, Role)>,
 }
 
-/// How much the place of an owner is to be trusted: live owners lie in objects and variables, and
-/// copies of their words on stacks.
-fn rank(ground: &Ground<'_, '_>, table: &Table, owner: u64) -> u8 {
-    if let Some(block) = ground.blocks.around(owner) {
-        let known = table.get(block);
-        return if known.is_some() { 0 } else { 2 };
-    }
-    let before = ground.areas.partition_point(|area| area.start <= owner);
-    let area = before.checked_sub(1).map(|index| ground.areas[index]);
-    match area.map(|area| area.owner) {
-        Some(Owner::Image(_)) => 1,
-        Some(Owner::Stack(_)) => 4,
-        _ => 3,
-    }
-}
+/// The rank of an owner among the variables of an image.
+const VARIABLE: u8 = 1;
+
+/// Number of values of [`order`].
+const ORDERS: usize = 5;
 
 /// What proves most comes first.
 const fn order(kind: ContainerKind) -> u8 {
@@ -64,32 +54,33 @@ pub(super) fn resolve(
     table: &Table,
     candidates: Vec<Candidate>,
 ) -> Resolved {
-    let mut ranked: Vec<(u8, u8, u64, Candidate)> = candidates
-        .into_iter()
-        .map(|candidate| {
-            let place = rank(ground, table, candidate.owner);
-            // A proxy points back: nothing is more certain.
-            let place = if candidate.proxied { 0 } else { place };
-            (order(candidate.kind), place, candidate.owner, candidate)
-        })
-        .collect();
-    ranked.sort_unstable_by_key(|&(order, place, owner, _)| (order, place, owner));
+    let mut orders: [Vec<Candidate>; ORDERS] = Default::default();
+    for candidate in candidates {
+        orders[usize::from(order(candidate.kind))].push(candidate);
+    }
     let mut prover = Prover {
         ground,
         rtti,
+        table,
         nodes: Nodes::new(ground),
         claims: vec![FREE; ground.blocks.len()],
     };
     let mut containers: Vec<Proved> = Vec::new();
-    for (_, _, _, candidate) in ranked {
-        let Some(proved) = prover.prove(candidate) else {
-            continue;
-        };
-        let number = containers.len() as u32;
-        for &(block, _) in &proved.parts {
-            prover.claims[block as usize] = number;
+    for mut candidates in orders {
+        // Owners among the elements of what was found so far are known as such by now.
+        candidates.sort_by_cached_key(|candidate| {
+            (prover.rank(candidate), candidate.owner, candidate.anchor)
+        });
+        for candidate in candidates {
+            let Some(proved) = prover.prove(candidate) else {
+                continue;
+            };
+            let number = containers.len() as u32;
+            for &(block, _) in &proved.parts {
+                prover.claims[block as usize] = number;
+            }
+            containers.push(proved);
         }
-        containers.push(proved);
     }
     Resolved {
         containers,
@@ -100,11 +91,34 @@ pub(super) fn resolve(
 struct Prover<'g, 'p, 'a> {
     ground: &'g Ground<'p, 'a>,
     rtti: &'g Rtti,
+    table: &'g Table,
     nodes: Nodes<'g, 'p, 'a>,
     claims: Vec<u32>,
 }
 
 impl Prover<'_, '_, '_> {
+    /// How little the place of an owner is to be trusted: live owners lie in objects, elements and
+    /// variables; copies of their words lie on stacks, and what a freed object left in other blocks.
+    fn rank(&self, candidate: &Candidate) -> u8 {
+        // A proxy points back: nothing is more certain.
+        if candidate.proxied {
+            return 0;
+        }
+        let owner = candidate.owner;
+        if let Some(home) = self.ground.blocks.around(owner) {
+            let known = self.table.is_set(home) || !self.is_free(home);
+            return if known { 0 } else { 2 };
+        }
+        let areas = &self.ground.areas;
+        let before = areas.partition_point(|area| area.start <= owner);
+        let area = before.checked_sub(1).and_then(|index| areas.get(index));
+        match area.map(|area| area.owner) {
+            Some(Owner::Image(_)) => VARIABLE,
+            Some(Owner::Stack(_)) => 4,
+            _ => 3,
+        }
+    }
+
     fn prove(&mut self, candidate: Candidate) -> Option<Proved> {
         let mut proved = Proved {
             candidate,
@@ -245,6 +259,14 @@ impl Prover<'_, '_, '_> {
         let head = self.ground.blocks.at(self.ground.word(at)?)?;
         let count = self.ground.nth(at, 1)?;
         if !self.is_free(head) || self.lies_among(owner, head) {
+            return None;
+        }
+        // A pointer to an empty list of another sort looks the same: only an object or a variable is
+        // believed.
+        if count == 0
+            && proved.candidate.kind == ContainerKind::List
+            && self.rank(&proved.candidate) > VARIABLE
+        {
             return None;
         }
         let ring = self.nodes.ring(head, count)?;

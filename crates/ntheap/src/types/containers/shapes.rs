@@ -143,7 +143,7 @@ impl Scanner<'_, '_, '_> {
         } else if self.is_ring(at, to, size) {
             if let Some(front) = self.hash(at, proxied, before, room) {
                 add(ContainerKind::UnorderedMap, front);
-            } else if proxied || ground.nth(at, 1) != Some(0) {
+            } else {
                 add(ContainerKind::List, front);
             }
         }

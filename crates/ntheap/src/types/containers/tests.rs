@@ -322,6 +322,24 @@ fn of_two_owners_one_is_believed_and_none_in_what_it_owns() {
     assert_eq!(memory.find(), []);
 }
 
+#[test]
+fn an_empty_list_is_believed_in_a_variable_only() {
+    both(|bitness| {
+        let mut memory = Memory::new(bitness);
+        let list = memory.list(0);
+        let found = memory.find();
+        assert_eq!(
+            (found.len(), found[0].owner, found[0].elements),
+            (1, list, 0)
+        );
+        let head = memory.blocks[0].0;
+        memory.words(list, &[0]);
+        let other = memory.allocate(64);
+        memory.words(other, &[head, 0]);
+        assert_eq!(memory.find(), []);
+    });
+}
+
 /// Every node of a long list says that it owns the list, and a tree is as deep as it has nodes.
 #[test]
 fn long_and_deep_ones_take_no_longer_than_they_are() {
