@@ -217,7 +217,7 @@ impl Side<'_, '_, '_> {
         output: &mut Output,
     ) -> Result<(), Failure> {
         let names = self.input.names(self.dump);
-        let types = Types::of(self.heaps, Some(&names));
+        let types = Types::of(self.graph, Some(&names));
         let type_of = |address: u64| -> Option<Arc<str>> {
             types.type_of(address).map(|found| found.name.clone())
         };

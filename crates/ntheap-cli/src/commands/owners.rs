@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result
     let working = Working::on("reading references");
     let graph = Graph::of(&heaps);
     let names = input.names(&dump);
-    let types = Types::of(&heaps, Some(&names));
+    let types = Types::of(&graph, Some(&names));
     let (chosen, blocks) = choose(args, common, &graph, &heaps, &types)?;
     let dominators = graph.dominators();
     let selection = Selection::of(&graph, &dominators, blocks);
