@@ -2,25 +2,25 @@
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, key, words},
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "!address -summary: regions of the environment block not mapped",
-        applies: |context| context.typed == SUMMARY,
-        correct: |context, theirs| {
+    known(
+        "!address -summary: regions of the environment block not mapped",
+        |context| context.typed == SUMMARY,
+        |context, theirs| {
             let failed = theirs
                 .iter()
                 .any(|line| line.starts_with("*** Failure in mapping Other"));
             failed && summary(context, theirs, false) == Some(true)
         },
-    },
-    Correction {
-        class: "!address: segments of segment heaps not mapped",
-        applies: |context| context.is("!address ") && context.has_segment_heaps(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "!address: segments of segment heaps not mapped",
+        |context| context.is("!address ") && context.has_segment_heaps(),
+        |context, theirs| {
             let failed = theirs
                 .iter()
                 .any(|line| line.starts_with("*** Failure in mapping Heap"));
@@ -29,7 +29,7 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 false => region(context, theirs),
             }
         },
-    },
+    ),
 ];
 
 const SUMMARY: &str = "!address -summary";
@@ -63,10 +63,7 @@ fn summary(context: &Context<'_, '_>, theirs: &mut Lines, heaps: bool) -> Option
     // With fewer cuts there are fewer regions.
     let (wrong, right) = (parts(theirs, heaps)?, parts(&context.ours.lines, heaps)?);
     let proved = wrong.1 == right.1 && (heaps || wrong.0 == right.0) && wrong.2 == right.2;
-    if proved {
-        theirs.clone_from(&context.ours.lines);
-    }
-    Some(proved)
+    Some(context.instead(theirs, proved))
 }
 
 /// Of segment heaps the debugger maps nothing but the handle's region.
@@ -77,11 +74,10 @@ fn region(context: &Context<'_, '_>, theirs: &mut Lines) -> bool {
     }
     let ours = &context.ours.lines;
     let told = |lines: &[String], text| lines.iter().any(|line| line.contains(text));
-    let proved = told(theirs, "<unknown>")
-        && told(ours, "heap owning the address")
-        && kept(theirs) == kept(ours);
-    if proved {
-        theirs.clone_from(ours);
-    }
-    proved
+    context.instead(
+        theirs,
+        told(theirs, "<unknown>")
+            && told(ours, "heap owning the address")
+            && kept(theirs) == kept(ours),
+    )
 }

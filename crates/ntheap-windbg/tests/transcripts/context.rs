@@ -15,10 +15,11 @@ use ntheap::{
     names::NameSource,
     process::{HeapKind, Process},
 };
-use ntheap_windbg::Session;
+use ntheap_windbg::{CommandError, Session};
 
 use crate::{
-    lines::{Lines, Ours, split},
+    corrections::correct,
+    lines::{Lines, Ours, hex, key, split},
     lists::without_chain,
     transcript::{Transcript, Typed},
 };
@@ -79,23 +80,26 @@ pub(crate) struct Context<'c, 'a> {
 }
 
 impl<'c, 'a> Context<'c, 'a> {
-    pub(crate) fn new(model: &'c Model<'c, 'a>, command: &'c Typed, ours: Lines) -> Self {
-        Self::with_typed(model, command, command.typed(), ours)
+    /// The context of a command, which is carried out.
+    pub(crate) fn new(model: &'c Model<'c, 'a>, command: &'c Typed) -> Self {
+        Self::of(model, command, command.typed())
     }
 
     /// The context of another command, whose output was printed in place of that of this one.
-    pub(crate) fn with_typed(
-        model: &'c Model<'c, 'a>,
-        command: &'c Typed,
-        typed: String,
-        ours: Lines,
-    ) -> Self {
+    pub(crate) fn of(model: &'c Model<'c, 'a>, command: &'c Typed, typed: String) -> Self {
+        let mut ours = String::new();
+        let result = model.session.borrow_mut().execute(&typed, &mut ours);
+        if let Err(error @ (CommandError::Unknown { .. } | CommandError::Unavailable { .. })) =
+            result
+        {
+            ours = error.to_string();
+        }
         Context {
             model,
             process: model.heaps.process(),
             command,
             newer: command.newer,
-            ours: Ours::new(without_chain(&typed, ours)),
+            ours: Ours::new(without_chain(&typed, split(&ours))),
             typed,
             used: RefCell::default(),
         }
@@ -105,12 +109,40 @@ impl<'c, 'a> Context<'c, 'a> {
         self.typed.starts_with(start)
     }
 
-    /// What we print for another command.
-    pub(crate) fn output_of(&self, typed: &str) -> Option<Lines> {
-        let mut text = String::new();
-        let mut session = self.model.session.borrow_mut();
-        session.execute(typed, &mut text).ok()?;
-        Some(split(&text))
+    /// The dump and the command.
+    pub(crate) fn label(&self) -> String {
+        format!("{}: {}", self.model.transcript.label, self.command.typed)
+    }
+
+    /// Puts our output in place of theirs, if theirs is proved to be what an error makes of it.
+    pub(crate) fn instead(&self, theirs: &mut Lines, proved: bool) -> bool {
+        if proved {
+            theirs.clone_from(&self.ours.lines);
+        }
+        proved
+    }
+
+    /// Whether lines are what another command prints, or proved to be.
+    pub(crate) fn is_proved_for(&self, typed: String, mut lines: Lines) -> bool {
+        let context = Context::of(self.model, self.command, typed);
+        let same = correct(&context, &mut lines);
+        if same {
+            self.used.borrow_mut().extend(context.used.take());
+        }
+        same
+    }
+
+    /// Whether a row is the one that `-x` prints of an entry, or proved to be.
+    pub(crate) fn is_row_of(&self, entry: u64, row: &str) -> Option<bool> {
+        let typed = format!("!heap -x {entry:x}");
+        let mut lines = Context::of(self.model, self.command, typed.clone())
+            .ours
+            .lines;
+        let right = lines
+            .iter_mut()
+            .find(|line| hex(key(line)) == Some(entry))?;
+        row.clone_into(right);
+        Some(self.is_proved_for(typed, lines))
     }
 
     pub(crate) fn is_xp(&self) -> bool {

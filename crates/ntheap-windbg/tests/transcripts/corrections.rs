@@ -25,6 +25,19 @@ pub(crate) struct Correction {
     pub(crate) correct: fn(&Context<'_, '_>, &mut Lines) -> bool,
 }
 
+/// A row of the table.
+pub(crate) const fn known(
+    class: &'static str,
+    applies: fn(&Context<'_, '_>) -> bool,
+    correct: fn(&Context<'_, '_>, &mut Lines) -> bool,
+) -> Correction {
+    Correction {
+        class,
+        applies,
+        correct,
+    }
+}
+
 /// Errors of single lines first: what makes a whole output again wants the rest to be right.
 const TABLE: &[&[Correction]] = &[
     summary::FIRST,

@@ -4,70 +4,69 @@ use ntheap::heap::nt::{NtHeap, RawEntry, Segment, VirtualBlock};
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, key, words},
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "UnusedBytes capped at 3f",
-        applies: |_| true,
-        correct: |context, theirs| {
+    known(
+        "UnusedBytes capped at 3f",
+        |_| true,
+        |context, theirs| {
             let ours = &context.ours;
             let sizes = ours.rewrite(theirs, |theirs, ours| {
                 requested(context, theirs, ours).or_else(|| unused(context, theirs, ours))
             });
             complaints(context, theirs, |line| {
-                line.starts_with("    Heap block at ") && line.ends_with("- 3f)")
+                damage(context, line, false) == Some(true)
             }) || sizes
         },
-    },
-    Correction {
-        class: "fill behind blocks looked for inside blocks with traces",
-        applies: |context| context.has_traces(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "fill behind blocks looked for inside blocks with traces",
+        |context| context.has_traces(),
+        |context, theirs| {
             complaints(context, theirs, |line| {
-                inside_block(context, line) == Some(true)
+                damage(context, line, true) == Some(true)
             })
         },
-    },
-    Correction {
-        class: "virtual block: flags taken from the encoded entry",
-        applies: |_| true,
-        correct: |context, theirs| {
+    ),
+    known(
+        "virtual block: flags taken from the encoded entry",
+        |_| true,
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite_alone(theirs, |line| virtual_flags(context, line))
         },
-    },
-    Correction {
-        class: "checksum of an encoded entry shown as a tag",
-        applies: |context| !context.is_xp(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "checksum of an encoded entry shown as a tag",
+        |context| !context.is_xp(),
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite_alone(theirs, |line| checksum_as_tag(context, line))
         },
-    },
-    Correction {
-        class: "virtual block of a heap that encodes nothing taken for a segment's entry",
-        applies: |_| true,
-        correct: as_entries,
-    },
-    Correction {
-        class: "2023 extension: -v 0 checks a segment of the first heap for every heap",
-        applies: |context| context.newer && context.typed == "!heap -v 0",
-        correct: checks_of_first,
-    },
-    Correction {
-        class: "pseudo tags not read",
-        applies: |context| context.is("!heap -T "),
-        correct: |context, theirs| {
-            let right = pseudo_tags(context, theirs).is_some_and(|wrong| wrong == *theirs);
-            if right {
-                theirs.clone_from(&context.ours.lines);
-            }
-            right
+    ),
+    known(
+        "virtual block of a heap that encodes nothing taken for a segment's entry",
+        |_| true,
+        as_entries,
+    ),
+    known(
+        "2023 extension: -v 0 checks a segment of the first heap for every heap",
+        |context| context.newer && context.typed == "!heap -v 0",
+        checks_of_first,
+    ),
+    known(
+        "pseudo tags not read",
+        |context| context.is("!heap -T "),
+        |context, theirs| {
+            context.instead(
+                theirs,
+                pseudo_tags(context, theirs).is_some_and(|wrong| wrong == *theirs),
+            )
         },
-    },
+    ),
 ];
 
 /// What the debugger can take for the number of unused bytes: six bits of the byte, or all eight,
@@ -128,22 +127,47 @@ fn complaints(
     theirs: &mut Lines,
     is_report: impl Fn(&str) -> bool,
 ) -> bool {
+    let ends = |line: &str| {
+        let segments = context.model.nt_heaps().flat_map(|heap| &heap.segments);
+        let mut headers = segments.map(|segment| segment.header as u32);
+        let end = "##The above errors were found in segment at 0x";
+        headers.any(|header| line == format!("{end}{header:08X}"))
+    };
     let mut reported = false;
     context.ours.drop(theirs, |line| {
-        let end = reported && line.starts_with("##The above errors were found in segment");
+        let end = reported && ends(line);
         reported = is_report(line);
         reported || end
     })
 }
 
-/// Whether a report of damage behind a block is about a place that the program's own bytes take:
-/// the header of a trace, which lies in front of them, was left out of account.
-fn inside_block(context: &Context<'_, '_>, line: &str) -> Option<bool> {
+/// Whether a report is one of damage that is none: the fill behind a block is looked for where a
+/// misread count of unused bytes, or one that leaves the header of a trace out of account, puts it.
+/// The place is the first that does not hold the fill.
+fn damage(context: &Context<'_, '_>, line: &str, traced: bool) -> Option<bool> {
+    /// `CHECK_HEAP_TAIL_FILL`.
+    const FILL: u8 = 0xab;
+    // `Heap block at E modified at M past requested size of S (units * unit - unused)`
     let rest = line.strip_prefix("    Heap block at ")?;
     let (entry, rest) = rest.split_once(" modified at ")?;
     let place = rest.split_once(" past requested size of ")?.0;
-    let block = context.block(hex(entry)?)?;
-    Some(hex(place)? < block.address + block.size)
+    let (_, raw) = context.raw(hex(entry)?)?;
+    let unit = context.unit();
+    let unused = match traced {
+        true => vec![raw.unused],
+        false => misread(raw.entry.unused).to_vec(),
+    };
+    Some(unused.into_iter().any(|unused| {
+        let size = raw.size.saturating_sub(unused);
+        let start = raw.address + unit + size;
+        let memory = context.process.memory();
+        let found = (start..start + 4 * unit).find(|at| memory.u8(*at) != Some(FILL));
+        let end = format!("{size:x} ({:x} * {unit:x} - {unused:x})", raw.size / unit);
+        found == hex(place)
+            && entry.len() == place.len()
+            && line.ends_with(&format!(" of {end}"))
+            && (!traced || start < raw.user + raw.requested())
+    }))
 }
 
 /// Flags of a virtual block: the debugger takes them from the entry without decoding it.

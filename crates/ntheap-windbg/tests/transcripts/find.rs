@@ -14,16 +14,16 @@ use ntheap::{
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, key, words},
     regions::{LOW_BYTE, decodes_low_byte, misplaced},
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "-x: a virtual block's trace told from case to case",
-        applies: |_| true,
-        correct: |context, theirs| {
+    known(
+        "-x: a virtual block's trace told from case to case",
+        |_| true,
+        |context, theirs| {
             context.ours.rewrite_alone(theirs, |line| {
                 let row = line.strip_suffix(" stack_trace")?;
                 let block = context.block(hex(key(row))?)?;
@@ -31,11 +31,11 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 traced.then(|| row.to_owned())
             })
         },
-    },
-    Correction {
-        class: "state of LFH slots not told for this build",
-        applies: |_| true,
-        correct: |context, theirs| {
+    ),
+    known(
+        "state of LFH slots not told for this build",
+        |_| true,
+        |context, theirs| {
             context.ours.rewrite_alone(theirs, |line| {
                 let row = line.strip_suffix("LFH;busy")?;
                 let block = context.block(hex(key(row))?)?;
@@ -47,54 +47,54 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 (block.kind == Kind::Lfh && context.ours.has(&right)).then_some(right)
             })
         },
-    },
-    Correction {
-        class: "-x finds no LFH slot in heaps with traces",
-        applies: no_slots,
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x finds no LFH slot in heaps with traces",
+        no_slots,
+        |context, theirs| {
             let nothing = theirs.iter().all(|line| line.is_empty() || is_search(line));
             nothing && in_slot(context) && instead(context, theirs)
         },
-    },
-    Correction {
-        class: "-x finds the container of an LFH slot in heaps with traces",
-        applies: no_slots,
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x finds the container of an LFH slot in heaps with traces",
+        no_slots,
+        |context, theirs| {
             let found = finds_container(context, theirs) == Some(true);
             found && instead(context, theirs)
         },
-    },
-    Correction {
-        class: LOW_BYTE,
-        applies: |context| context.is("!heap -x") && decodes_low_byte(context),
-        correct: |context, theirs| {
+    ),
+    known(
+        LOW_BYTE,
+        |context| context.is("!heap -x") && decodes_low_byte(context),
+        |context, theirs| {
             let nothing = theirs.iter().all(|line| line.is_empty() || is_search(line));
             let found = nothing
                 || finds_container(context, theirs) == Some(true)
                 || finds_wrong_slot(context, theirs) == Some(true);
             found && in_slot(context) && instead(context, theirs)
         },
-    },
-    Correction {
-        class: "-x finds nothing in segment heaps",
-        applies: |context| context.is("!heap -x") && !context.newer,
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x finds nothing in segment heaps",
+        |context| context.is("!heap -x") && !context.newer,
+        |context, theirs| {
             let nothing = theirs.iter().all(|line| line.is_empty() || is_search(line));
             nothing && in_segment_heap(context) && instead(context, theirs)
         },
-    },
-    Correction {
-        class: "-x fails on free pages of a segment heap",
-        applies: |context| context.is("!heap -x") && context.newer,
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x fails on free pages of a segment heap",
+        |context| context.is("!heap -x") && context.newer,
+        |context, theirs| {
             let crashed = crashes(context, theirs) == Some(true);
             crashed && instead(context, theirs)
         },
-    },
-    Correction {
-        class: "-x: the size of a block given for its subsegment's",
-        applies: |context| context.is("!heap -x") && context.newer,
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x: the size of a block given for its subsegment's",
+        |context| context.is("!heap -x") && context.newer,
+        |context, theirs| {
             let size = block_size(theirs);
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| {
@@ -106,11 +106,11 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 proved.then(|| ours.to_owned())
             })
         },
-    },
-    Correction {
-        class: "-x: the prefix of a block counted as requested",
-        applies: |context| context.is("!heap -x") && context.newer,
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x: the prefix of a block counted as requested",
+        |context| context.is("!heap -x") && context.newer,
+        |context, theirs| {
             context.ours.rewrite(theirs, |theirs, ours| {
                 let (wrong, right) = (bytes(theirs, REQUESTED)?, bytes(ours, REQUESTED)?);
                 let block = context.block_at(searched(context)?)?;
@@ -118,11 +118,11 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 proved.then(|| ours.to_owned())
             })
         },
-    },
-    Correction {
-        class: "-x -v: one pointer fewer",
-        applies: |context| context.is("!heap -x -v"),
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x -v: one pointer fewer",
+        |context| context.is("!heap -x -v"),
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite_alone(theirs, |line| {
                 let mut lines = ours.lines.iter().filter(|ours| is_search(ours));
@@ -131,11 +131,11 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                     .cloned()
             })
         },
-    },
-    Correction {
-        class: "-x -v leaves out a search of memory",
-        applies: |context| context.is("!heap -x"),
-        correct: |context, theirs| {
+    ),
+    known(
+        "-x -v leaves out a search of memory",
+        |context| context.is("!heap -x"),
+        |context, theirs| {
             let ours = &context.ours;
             let back = ours.put_back(theirs, |index| is_search(&ours.lines[index]));
             // Empty lines end what is left out.
@@ -152,7 +152,7 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
             }
             back || same
         },
-    },
+    ),
 ];
 
 const START: &str = "Search was performed for the following Address: 0x";
@@ -195,11 +195,18 @@ fn in_slot(context: &Context<'_, '_>) -> bool {
         .any(|line| line.contains("  LFH;"))
 }
 
-/// Whether they show the container of our slot.
+/// Whether they show the container of our slot, as it would be shown for its own address.
 fn finds_container(context: &Context<'_, '_>, theirs: &Lines) -> Option<bool> {
     let (container, slot) = (row(theirs)?, row(&context.ours.lines)?);
     let inside = hex(slot[0])?.wrapping_sub(hex(container[0])?) < hex(container[4])?;
-    Some(inside && in_slot(context) && container.last() == Some(&"internal"))
+    let typed = format!("!heap -x {}", container[0]);
+    let proved = inside && in_slot(context) && container.last() == Some(&"internal");
+    let shown = theirs
+        .iter()
+        .filter(|line| !is_search(line))
+        .cloned()
+        .collect();
+    Some(proved && context.is_proved_for(typed, shown))
 }
 
 /// Whether they show a slot at a wrong place that holds the address.

@@ -10,62 +10,58 @@ use ntheap::{
 
 use crate::{
     context::{Context, Walk},
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex},
     regions::{self, LOW_BYTE, Misplaced},
     xp,
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "UnusedBytes capped at 3f",
-        applies: is_list,
-        correct: |context, theirs| {
-            let unit = context.unit();
-            misread(context, theirs, |block, _| Some(capped(block, unit)))
-                | misread(context, theirs, |block, _| Some(masked(context, block)))
-        },
-    },
-    Correction {
-        class: "XP: LFH and lookaside lists not looked into",
-        applies: |context| context.is_xp() && is_list(context),
-        correct: |context, theirs| {
+    known("UnusedBytes capped at 3f", is_list, |context, theirs| {
+        let unit = context.unit();
+        misread(context, theirs, |block, _| Some(capped(block, unit)))
+            | misread(context, theirs, |block, _| Some(masked(context, block)))
+    }),
+    known(
+        "XP: LFH and lookaside lists not looked into",
+        |context| context.is_xp() && is_list(context),
+        |context, theirs| {
             let unit = context.unit();
             container_for_slot(context, theirs) == Some(true)
                 || misread(context, theirs, |block, walk| {
                     xp::as_seen(block, walk.front_end, unit)
                 })
         },
-    },
-    Correction {
-        class: "last slot of an LFH container missed",
-        applies: is_list,
-        correct: |context, theirs| {
+    ),
+    known(
+        "last slot of an LFH container missed",
+        is_list,
+        |context, theirs| {
             missed(context, theirs, |walk, block| {
                 walk.ends.contains(&block.entry)
             })
         },
-    },
-    Correction {
-        class: "heap lost behind an LFH container with an unused tail",
-        applies: is_list,
-        correct: |context, theirs| cut(context, theirs, |walk| walk.stop),
-    },
-    Correction {
-        class: "list of a heap ends before its first block with a light prefix",
-        applies: |context| is_list(context) && context.process.bitness == Bitness::X64,
-        correct: |context, theirs| cut(context, theirs, |walk| walk.light),
-    },
-    Correction {
-        class: "-p and -flt do not walk segment heaps",
-        applies: |context| is_list(context) && context.has_segment_heaps(),
-        correct: segment_heaps,
-    },
-    Correction {
-        class: LOW_BYTE,
-        applies: |context| is_list(context) && regions::decodes_low_byte(context),
-        correct: misplaced_slots,
-    },
+    ),
+    known(
+        "heap lost behind an LFH container with an unused tail",
+        is_list,
+        |context, theirs| cut(context, theirs, |walk| walk.stop),
+    ),
+    known(
+        "list of a heap ends before its first block with a light prefix",
+        |context| is_list(context) && context.process.bitness == Bitness::X64,
+        |context, theirs| cut(context, theirs, |walk| walk.light),
+    ),
+    known(
+        "-p and -flt do not walk segment heaps",
+        |context| is_list(context) && context.has_segment_heaps(),
+        segment_heaps,
+    ),
+    known(
+        LOW_BYTE,
+        |context| is_list(context) && regions::decodes_low_byte(context),
+        misplaced_slots,
+    ),
 ];
 
 /// What `-p -a` prints where it finds nothing.
@@ -107,6 +103,31 @@ fn masked(context: &Context<'_, '_>, block: &Block) -> Block {
         seen.size = block.block_size.saturating_sub((byte & BITS).into());
     }
     seen
+}
+
+/// Rows as they would be were the mark of a trace no mark; of lists of all sizes.
+pub(crate) fn show_masked(context: &Context<'_, '_>, lines: &mut Lines) -> bool {
+    let mut changed = false;
+    for line in lines
+        .iter_mut()
+        .filter(|_| is_list(context) && asked(context).is_none())
+    {
+        let row = Row::read(line).map(|(row, _)| row);
+        let block = row.as_ref().and_then(|row| context.block(row.entry));
+        let Some((row, block)) = row.zip(block) else {
+            continue;
+        };
+        let wrong = masked(context, block).size;
+        if row == row.clone().with(block) && wrong != block.size {
+            let (right, wrong) = (
+                format!("    {:05x} - (", row.size),
+                format!("    {wrong:05x} - ("),
+            );
+            *line = line.replacen(&right, &wrong, 1);
+            changed = true;
+        }
+    }
+    changed
 }
 
 /// The sizes that `-flt` asks for; `None` for all.
@@ -179,8 +200,13 @@ pub(crate) fn without_chain(typed: &str, lines: Lines) -> Lines {
     }
     let (mut before, mut captioned) = (0, false);
     let mut kept = Lines::new();
-    for line in &lines {
-        if line.contains("  HEAP_ENTRY Size Prev Flags ") && !captioned {
+    for (index, line) in lines.iter().enumerate() {
+        let first_row = || {
+            lines
+                .get(index + 1)
+                .is_some_and(|line| Row::read(line).is_some())
+        };
+        if line.contains("  HEAP_ENTRY Size Prev Flags ") && !captioned && first_row() {
             captioned = true;
             continue;
         }
@@ -462,11 +488,9 @@ fn container_for_slot(context: &Context<'_, '_>, theirs: &mut Lines) -> Option<b
     let shown = wrong.row?;
     let proved = slot.kind == Kind::Lfh
         && shown == shown.clone().with(&seen)
+        && shown.units == seen.block_size / context.unit()
         && theirs.len() == context.ours.lines.len();
-    if proved {
-        theirs.clone_from(&context.ours.lines);
-    }
-    Some(proved)
+    Some(context.instead(theirs, proved))
 }
 
 /// Windows 8.1: slots that are shown at the wrong places of a container, in place of those that are

@@ -5,29 +5,29 @@ use ntheap_symbols::public_name;
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, key, words},
     transcript::Typed,
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "ln: the debugger had not read the symbols yet",
-        applies: |context| context.is("ln "),
-        correct: read_later,
-    },
-    Correction {
-        class: "lm: which symbols the debugger had read",
-        applies: |context| context.is("lm"),
-        correct: |context, theirs| {
+    known(
+        "ln: the debugger had not read the symbols yet",
+        |context| context.is("ln "),
+        read_later,
+    ),
+    known(
+        "lm: which symbols the debugger had read",
+        |context| context.is("lm"),
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| symbol_state(context, theirs, ours))
         },
-    },
-    Correction {
-        class: "named by symbols that are not at hand",
-        applies: |_| true,
-        correct: |context, theirs| {
+    ),
+    known(
+        "named by symbols that are not at hand",
+        |_| true,
+        |context, theirs| {
             let nothing = context.ours.lines == [""];
             if context.is("ln ") && nothing && holds_address(context, theirs).is_some() {
                 theirs.clone_from(&context.ours.lines);
@@ -35,50 +35,56 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
             }
             named(context, theirs, other_symbols)
         },
-    },
-    Correction {
-        class: "a constant among types taken for a symbol",
-        applies: |_| true,
-        correct: |context, theirs| named(context, theirs, constant),
-    },
-    Correction {
-        class: "named by exports where symbols are at hand",
-        applies: |_| true,
-        correct: |context, theirs| {
+    ),
+    known(
+        "a constant among types taken for a symbol",
+        |_| true,
+        |context, theirs| named(context, theirs, constant),
+    ),
+    known(
+        "named by exports where symbols are at hand",
+        |_| true,
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| export(context, theirs, ours))
         },
-    },
-    Correction {
-        class: "a function without a type record shown as taking nothing",
-        applies: |_| true,
-        correct: |context, theirs| {
+    ),
+    known(
+        "a function without a type record shown as taking nothing",
+        |_| true,
+        |context, theirs| {
             context.ours.rewrite_alone(theirs, |line| {
                 let right = format!("{}(<no parameter info>)", line.strip_suffix("(void)")?);
                 context.ours.has(&right).then_some(right)
             })
         },
-    },
-    Correction {
-        class: "x: order, and inlined calls",
-        applies: |context| context.is("x "),
-        correct: |context, theirs| {
+    ),
+    known(
+        "x: order, and inlined calls",
+        |context| context.is("x "),
+        |context, theirs| {
             context
                 .ours
-                .drop(theirs, |line| line.contains("(inline caller)"));
+                .drop(theirs, |line| is_inlined(context, line) == Some(true));
             let sorted = |lines: &Lines| {
                 let mut lines = lines.clone();
                 lines.sort();
                 lines
             };
-            let same = sorted(theirs) == sorted(&context.ours.lines);
-            if same {
-                theirs.clone_from(&context.ours.lines);
-            }
-            same
+            context.instead(theirs, sorted(theirs) == sorted(&context.ours.lines))
         },
-    },
+    ),
 ];
+
+/// Whether a line tells of a call that was inlined into the function that there is at the address.
+fn is_inlined(context: &Context<'_, '_>, line: &str) -> Option<bool> {
+    let (head, caller) = line.split_once("(inline caller) ")?;
+    let (function, distance) = caller.rsplit_once('+')?;
+    let place = key(head);
+    let near = Context::of(context.model, context.command, format!("ln {place}"));
+    let named = format!("   {function}+0x{distance} ");
+    Some(near.ours.lines.iter().any(|line| line.contains(&named)))
+}
 
 /// Puts the names of frames right, and the guesses of a class below a row, each by what `proved`
 /// says of theirs and ours.
@@ -147,7 +153,13 @@ pub(crate) fn other_symbols(theirs: &str, ours: &str) -> bool {
         (false, true) => our_offset < their_offset,
         (false, false) => false,
     };
-    module(theirs) == module(ours) && nearer && !theirs.contains("<PERF>")
+    let symbol = |name: &'_ str| {
+        name.rsplit_once('+')
+            .map_or(name, |(symbol, _)| symbol)
+            .to_owned()
+    };
+    let other = symbol(theirs) != symbol(ours);
+    module(theirs) == module(ours) && other && nearer && !theirs.contains("<PERF>")
 }
 
 /// A constant among types, taken for a symbol; the offset in the module stands behind.
@@ -184,12 +196,16 @@ fn holds_address(context: &Context<'_, '_>, theirs: &Lines) -> Option<()> {
     let mut modules = context.process.dump.modules.iter();
     let module = modules.find(|module| (module.base..module.end()).contains(&address))?;
     let prefix = format!("{}!", module.name());
-    let below = theirs.iter().find_map(|line| {
+    theirs.iter().find_map(|line| {
+        // `(START)   module!symbol+0xDISTANCE   |  (NEXT)   module!symbol`
         let (start, rest) = line.strip_prefix('(')?.split_once(')')?;
-        let of_module = rest.trim_start().starts_with(&prefix);
-        of_module.then(|| hex(&start.replace('`', "")))?
-    })?;
-    (below <= address && below >= module.base).then_some(())
+        let (symbol, rest) = rest.trim_start().split_once(' ')?;
+        let next = rest.split_once("|  (")?.1.split(')').next()?;
+        let [start, next] = [start, next].map(|text| hex(&text.replace('`', "")));
+        let range = start?.max(module.base)..next?.min(module.end());
+        let right = start? + offset(symbol)? == address && symbol.starts_with(&prefix);
+        (right && range.contains(&address)).then_some(())
+    })
 }
 
 /// The debugger told nothing. When the same was typed again, behind `.lines`, it told what ours
@@ -203,11 +219,10 @@ fn read_later(context: &Context<'_, '_>, theirs: &mut Lines) -> bool {
             && source.is_some_and(|line| line.lines().count() == 1 && line.contains('('))
     };
     let mut commands = context.model.transcript.commands.iter();
-    let proved = *theirs == [""] && !ours.is_empty() && commands.any(|other| again(&other));
-    if proved {
-        theirs.clone_from(&context.ours.lines);
-    }
-    proved
+    context.instead(
+        theirs,
+        *theirs == [""] && !ours.is_empty() && commands.any(|other| again(&other)),
+    )
 }
 
 /// `lm` tells what the debugger had read of a module's symbols: nothing where it says so, which is

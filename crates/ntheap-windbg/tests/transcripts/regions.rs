@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, ops::Range};
 
 use ntheap::blocks::{Block, Kind};
 
-use crate::{context::Context, corrections::Correction, lines::hex};
+use crate::{
+    context::Context,
+    corrections::{Correction, known},
+    lines::hex,
+};
 
 /// The class of what Windows 8.1's LFH is taken for: the first that encodes the offset of the first
 /// slot, of which the debugger decodes the low byte alone.
@@ -13,10 +17,10 @@ pub(crate) const LOW_BYTE: &str =
     "Windows 8.1: offset of the first LFH slot decoded in its low byte alone";
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "-hl lists no slots of this build's LFH",
-        applies: |context| matches!(context.process.build, ..6000 | 9200..9600),
-        correct: |context, theirs| {
+    known(
+        "-hl lists no slots of this build's LFH",
+        |context| matches!(context.process.build, ..6000 | 9200..9600),
+        |context, theirs| {
             if theirs.iter().any(|line| region(line).is_some()) {
                 return false;
             }
@@ -24,32 +28,28 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
             let lost = |index: usize| regions.iter().any(|region| region.contains(&index));
             context.ours.put_back(theirs, lost)
         },
-    },
-    Correction {
-        class: LOW_BYTE,
-        applies: decodes_low_byte,
-        correct: |context, theirs| {
-            let ours = &context.ours.lines;
-            let known = unused_bytes(ours);
-            let mut changed = false;
-            for region in regions(ours) {
-                let right = &ours[region];
-                let caption = theirs.iter().position(|line| *line == right[1]);
-                let Some(at) = caption.and_then(|at| at.checked_sub(1)) else {
-                    continue;
-                };
-                let wrong = at..at + right.len();
-                let proved = theirs.get(wrong.clone()).is_some_and(|lines| {
-                    lines != right && is_misplaced(context, &known, right, lines) == Some(true)
-                });
-                if proved {
-                    theirs.splice(wrong, right.iter().cloned());
-                    changed = true;
-                }
+    ),
+    known(LOW_BYTE, decodes_low_byte, |context, theirs| {
+        let ours = &context.ours.lines;
+        let known = unused_bytes(ours);
+        let mut changed = false;
+        for region in regions(ours) {
+            let right = &ours[region];
+            let caption = theirs.iter().position(|line| *line == right[1]);
+            let Some(at) = caption.and_then(|at| at.checked_sub(1)) else {
+                continue;
+            };
+            let wrong = at..at + right.len();
+            let proved = theirs.get(wrong.clone()).is_some_and(|lines| {
+                lines != right && is_misplaced(context, &known, right, lines) == Some(true)
+            });
+            if proved {
+                theirs.splice(wrong, right.iter().cloned());
+                changed = true;
             }
-            changed
-        },
-    },
+        }
+        changed
+    }),
 ];
 
 /// Whether the build encodes the offset of the first slot in a way that the debugger half knows.

@@ -16,25 +16,25 @@ use ntheap::{
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, words},
     regions::{LOW_BYTE, decodes_low_byte},
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "no buckets of the LFH before Windows 10",
-        applies: |context| is_report(context) && context.process.build < BUCKETS,
-        correct: |context, theirs| {
+    known(
+        "no buckets of the LFH before Windows 10",
+        |context| is_report(context) && context.process.build < BUCKETS,
+        |context, theirs| {
             let ours = &context.ours;
             let none = !theirs.iter().any(|line| is_bucket(line));
             none && ours.put_back(theirs, |index| is_bucket(&ours.lines[index]))
         },
-    },
-    Correction {
-        class: "cached user blocks are not counted",
-        applies: is_report,
-        correct: |context, theirs| {
+    ),
+    known(
+        "cached user blocks are not counted",
+        is_report,
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| {
                 let head = theirs.strip_suffix("     0)")?.strip_suffix(',')?;
@@ -43,36 +43,34 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 (head == same && theirs.contains(" bytes (") && number > 0).then(|| ours.to_owned())
             })
         },
-    },
-    Correction {
-        class: STATE,
-        applies: |context| is_report(context) && !slots_told(context),
-        correct: |context, theirs| {
-            let rows = histogram(theirs);
+    ),
+    known(
+        STATE,
+        |context| is_report(context) && !slots_told(context),
+        |context, theirs| {
+            let rows = operands(context).and_then(|(_, bucket)| histogram(theirs, bucket));
             let none_free = rows.is_some_and(|rows| rows.values().all(|row| row.front_free == 0));
             let ours = &context.ours;
             none_free && ours.rewrite(theirs, empty_containers) || counts(context, theirs, STATE)
         },
-    },
-    Correction {
-        class: CONTAINERS,
-        applies: |context| is_report(context) && !slots_told(context),
-        correct: |context, theirs| counts(context, theirs, CONTAINERS),
-    },
-    Correction {
-        class: LOW_BYTE,
-        applies: |context| is_report(context) && decodes_low_byte(context),
-        correct: |context, theirs| counts(context, theirs, LOW_BYTE),
-    },
-    Correction {
-        class: CAPPED,
-        applies: is_report,
-        correct: |context, theirs| counts(context, theirs, CAPPED),
-    },
-    Correction {
-        class: "-s -h of a segment heap: segments, blocks of affinity slots, unused pages",
-        applies: is_report,
-        correct: |context, theirs| {
+    ),
+    known(
+        CONTAINERS,
+        |context| is_report(context) && !slots_told(context),
+        |context, theirs| counts(context, theirs, CONTAINERS),
+    ),
+    known(
+        LOW_BYTE,
+        |context| is_report(context) && decodes_low_byte(context),
+        |context, theirs| counts(context, theirs, LOW_BYTE),
+    ),
+    known(CAPPED, is_report, |context, theirs| {
+        counts(context, theirs, CAPPED)
+    }),
+    known(
+        "-s -h of a segment heap: segments, blocks of affinity slots, unused pages",
+        is_report,
+        |context, theirs| {
             let heap =
                 operands(context).and_then(|(handle, _)| context.model.heaps.get(handle).ok());
             let Some(Heap::Segment(heap)) = heap else {
@@ -86,7 +84,7 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 proved.then(|| ours.to_owned())
             })
         },
-    },
+    ),
 ];
 
 const CAPPED: &str = "UnusedBytes capped at 3f";
@@ -133,6 +131,7 @@ fn empty_containers(theirs: &str, ours: &str) -> Option<String> {
     (wrong.remove(EMPTY) == "0" && wrong == right).then(|| ours.to_owned())
 }
 
+/// Numbers of a row of the histogram.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Row {
     busy: u64,
@@ -142,61 +141,57 @@ struct Row {
     unused: u64,
 }
 
+impl Row {
+    /// Reads a row, whose average has to be right.
+    fn read(words: &[&str]) -> Option<Row> {
+        let numbers = words.iter().map(|word| word.parse().ok());
+        let numbers = numbers.collect::<Option<Vec<u64>>>()?;
+        let &[busy, free, front_busy, front_free, unused, average] = &numbers[..] else {
+            return None;
+        };
+        let mean = unused.checked_div(busy + front_busy).unwrap_or(0);
+        (average == mean).then_some(Row {
+            busy,
+            free,
+            front_busy,
+            front_free,
+            unused,
+        })
+    }
+
+    fn plus(self, other: &Row) -> Row {
+        Row {
+            busy: self.busy + other.busy,
+            free: self.free + other.free,
+            front_busy: self.front_busy + other.front_busy,
+            front_free: self.front_free + other.front_free,
+            unused: self.unused + other.unused,
+        }
+    }
+}
+
 /// By the first size of the row.
 type Rows = BTreeMap<u64, Row>;
 
-/// Takes the histogram out of a report; averages and the sum have to be right for its rows.
-fn histogram(lines: &[String]) -> Option<Rows> {
+/// The histogram of a report, with a row for so many bytes; the sum has to be right for its rows.
+fn histogram(lines: &[String], bucket: u64) -> Option<Rows> {
     let mut rows = Rows::new();
     let mut total = None;
-    let numbers = |text: &str| -> Option<(Row, u64)> {
-        let words = text.split_whitespace().map(|word| word.parse().ok());
-        let n = words.collect::<Option<Vec<u64>>>()?;
-        let &[busy, free, front_busy, front_free, unused, average] = n.as_slice() else {
-            return None;
-        };
-        Some((
-            Row {
-                busy,
-                free,
-                front_busy,
-                front_free,
-                unused,
-            },
-            average,
-        ))
-    };
-    let mut inside = false;
-    for line in lines {
-        inside |= line.starts_with("   Range (bytes)");
-        if !inside || line.starts_with("   Range (bytes)") || line.starts_with("---") {
-            continue;
-        }
-        let (from, row) = if let Some(row) = line.strip_prefix("  Total ") {
-            (None, numbers(row)?)
-        } else if let Some((from, rest)) = line.split_once(" - ") {
-            let rest = rest.trim_start().split_once(' ')?.1;
-            (Some(from.trim().parse().ok()?), numbers(rest)?)
-        } else {
-            continue;
-        };
-        let (row, average) = row;
-        let blocks = row.busy + row.front_busy;
-        (average == row.unused.checked_div(blocks).unwrap_or(0)).then_some(())?;
-        match from {
-            Some(from) => {
-                rows.insert(from, row);
+    for line in lines
+        .iter()
+        .skip_while(|line| !line.starts_with("   Range (bytes)"))
+    {
+        match words(line)[..] {
+            ["Total", ref numbers @ ..] => total = Some(Row::read(numbers)?),
+            [from, "-", to, ref numbers @ ..] => {
+                let [from, to]: [u64; 2] = [from.parse().ok()?, to.parse().ok()?];
+                (to == from + bucket).then_some(())?;
+                rows.insert(from, Row::read(numbers)?);
             }
-            None => total = Some(row),
+            _ => {}
         }
     }
-    let sum = rows.values().fold(Row::default(), |sum, row| Row {
-        busy: sum.busy + row.busy,
-        free: sum.free + row.free,
-        front_busy: sum.front_busy + row.front_busy,
-        front_free: sum.front_free + row.front_free,
-        unused: sum.unused + row.unused,
-    });
+    let sum = rows.values().fold(Row::default(), Row::plus);
     (total == Some(sum)).then_some(rows)
 }
 
@@ -280,7 +275,10 @@ fn counts(context: &Context<'_, '_>, theirs: &mut Lines, error: &'static str) ->
         let opened = context.model.heaps.get(handle).ok()?;
         let Heap::Nt(heap) = opened else { return None };
         let counted = Counted::of(opened, heap, bucket);
-        let (wrong, right) = (histogram(theirs)?, histogram(&context.ours.lines)?);
+        let (wrong, right) = (
+            histogram(theirs, bucket)?,
+            histogram(&context.ours.lines, bucket)?,
+        );
         let all = |capped: bool| {
             let mut keys = wrong.keys().chain(right.keys());
             keys.all(|from| {

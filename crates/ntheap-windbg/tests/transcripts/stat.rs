@@ -10,54 +10,48 @@ use ntheap_windbg as windbg;
 
 use crate::{
     context::{Context, Walk},
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, split, words},
     lists::capped,
     xp,
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "-stat: segment heaps listed as NT heaps",
-        applies: |context| context.typed == "!heap -stat",
-        correct: without_segment_heaps,
-    },
-    Correction {
-        class: "-stat: an address as the size of virtual blocks",
-        applies: |context| context.typed == "!heap -stat",
-        correct: |context, theirs| {
-            let proved = virtual_bytes(context, theirs) == Some(true);
-            if proved {
-                theirs.clone_from(&context.ours.lines);
-            }
-            proved
-        },
-    },
-    Correction {
-        class: "-stat: LFH slots missed, or the heap lost behind them",
-        applies: is_table,
-        correct: |context, theirs| without(context, theirs, SLOTS),
-    },
-    Correction {
-        class: "UnusedBytes capped at 3f",
-        applies: |context| is_table(context) && !context.is_xp(),
-        correct: |context, theirs| without(context, theirs, CAPPED),
-    },
-    Correction {
-        class: "XP: LFH and lookaside lists not looked into",
-        applies: |context| is_table(context) && context.is_xp(),
-        correct: |context, theirs| without(context, theirs, XP),
-    },
-    Correction {
-        class: "-stat: only the full blocks of a page heap",
-        applies: is_table,
-        correct: |context, theirs| without(context, theirs, LIGHT),
-    },
-    Correction {
-        class: "-stat: segment heaps not walked",
-        applies: is_table,
-        correct: |context, theirs| without(context, theirs, SEGMENT),
-    },
+    known(
+        "-stat: segment heaps listed as NT heaps",
+        |context| context.typed == "!heap -stat",
+        without_segment_heaps,
+    ),
+    known(
+        "-stat: an address as the size of virtual blocks",
+        |context| context.typed == "!heap -stat",
+        |context, theirs| context.instead(theirs, virtual_bytes(context, theirs) == Some(true)),
+    ),
+    known(
+        "-stat: LFH slots missed, or the heap lost behind them",
+        is_table,
+        |context, theirs| without(context, theirs, SLOTS),
+    ),
+    known(
+        "UnusedBytes capped at 3f",
+        |context| is_table(context) && !context.is_xp(),
+        |context, theirs| without(context, theirs, CAPPED),
+    ),
+    known(
+        "XP: LFH and lookaside lists not looked into",
+        |context| is_table(context) && context.is_xp(),
+        |context, theirs| without(context, theirs, XP),
+    ),
+    known(
+        "-stat: only the full blocks of a page heap",
+        is_table,
+        |context, theirs| without(context, theirs, LIGHT),
+    ),
+    known(
+        "-stat: segment heaps not walked",
+        is_table,
+        |context, theirs| without(context, theirs, SEGMENT),
+    ),
 ];
 
 /// The errors of the walk; a set of them is a sum.
@@ -165,6 +159,22 @@ fn made_without(
         made += &with(errors & !error)?;
     }
     rest.is_empty().then(|| split(&made))
+}
+
+/// A right table as it is with no more than six bits of each count of unused bytes.
+pub(crate) fn show_capped(context: &Context<'_, '_>, lines: &mut Lines) -> bool {
+    let right = *lines == context.ours.lines && is_table(context) && !context.is_xp();
+    let table = Table::of(context).filter(|table| right && table.handle != 0);
+    let Some(table) = table else { return false };
+    let statistics = stats::collect(context.model.heaps);
+    let mut heaps = statistics.iter().zip(context.model.walks());
+    let heap = heaps.find(|(heap, _)| heap.handle == table.handle);
+    let capped = heap.map(|(heap, walk)| with_errors(heap, walk, CAPPED, table.bitness));
+    let wrong = capped
+        .and_then(|heap| table.print(Some(&heap)))
+        .map(|text| split(&text));
+    let changed = wrong.filter(|wrong| wrong != lines);
+    changed.map(|wrong| *lines = wrong).is_some()
 }
 
 fn with_errors(heap: &HeapStatistics, walk: &Walk, errors: u8, bitness: Bitness) -> HeapStatistics {

@@ -5,20 +5,20 @@ use ntheap::heap::Heap;
 
 use crate::{
     context::Context,
-    corrections::{Correction, correct},
+    corrections::{Correction, known},
     lines::{Lines, hex, key, words},
 };
 
 pub(crate) const FIRST: &[Correction] = &[
-    Correction {
-        class: "2015 extension: -s -h is the table of all heaps",
-        applies: |context| !context.newer && context.is("!heap -s -h"),
-        correct: table_of_all,
-    },
-    Correction {
-        class: "empty line where a message about segment heaps was left out",
-        applies: |context| !context.is("!heap -s") && context.command.leaves_out_messages(),
-        correct: |context, theirs| {
+    known(
+        "2015 extension: -s -h is the table of all heaps",
+        |context| !context.newer && context.is("!heap -s -h"),
+        table_of_all,
+    ),
+    known(
+        "empty line where a message about segment heaps was left out",
+        |context| !context.is("!heap -s") && context.command.leaves_out_messages(),
+        |context, theirs| {
             let ours = &context.ours.lines;
             let leading =
                 |lines: &[String]| lines.iter().take_while(|line| line.is_empty()).count();
@@ -32,24 +32,24 @@ pub(crate) const FIRST: &[Correction] = &[
             theirs.drain(..if known { extra } else { 0 });
             known && extra > 0
         },
-    },
+    ),
 ];
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "LFH key can't be told without symbols while no LFH is in use",
-        applies: |context| context.is("!heap -s"),
-        correct: |context, theirs| {
+    known(
+        "LFH key can't be told without symbols while no LFH is in use",
+        |context| context.is("!heap -s"),
+        |context, theirs| {
             context.ours.rewrite(theirs, |theirs, ours| {
                 let unknown = ours.ends_with("unknown (no LFH in use)");
                 (unknown && theirs.starts_with("LFH Key ")).then(|| ours.to_owned())
             })
         },
-    },
-    Correction {
-        class: "-s: large blocks of segment heaps not counted (2023, x86)",
-        applies: |context| context.is("!heap -s") && context.has_segment_heaps(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "-s: large blocks of segment heaps not counted (2023, x86)",
+        |context| context.is("!heap -s") && context.has_segment_heaps(),
+        |context, theirs| {
             context.ours.rewrite(theirs, |theirs, ours| {
                 let handle = hex(key(theirs))?;
                 let Heap::Segment(heap) = context.model.heaps.get(handle).ok()? else {
@@ -61,29 +61,38 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
                 (theirs == wrong).then(|| ours.to_owned())
             })
         },
-    },
-    Correction {
-        class: "preamble of -s missing: the extension could not start its segment heap part",
-        applies: |context| context.is("!heap -s") && !context.is("!heap -s -h"),
-        correct: preamble,
-    },
-    Correction {
-        class: "-s -h H -a lists the virtual blocks above the table (2015)",
-        applies: |context| !context.newer && context.is("!heap -s"),
-        correct: |context, theirs| {
-            let known = |line: &str| {
-                let start = hex(line.strip_prefix("Virtual block: ")?.split(' ').next()?)?;
-                let heaps = context.model.nt_heaps();
-                let mut blocks = heaps.flat_map(|heap| &heap.virtual_blocks);
-                Some(blocks.any(|block| block.element == start))
+    ),
+    known(
+        "preamble of -s missing: the extension could not start its segment heap part",
+        |context| context.is("!heap -s") && !context.is("!heap -s -h"),
+        preamble,
+    ),
+    known(
+        "-s -h H -a lists the virtual blocks above the table (2015)",
+        |context| !context.newer && context.is("!heap -s"),
+        |context, theirs| {
+            let width = context.digits();
+            let blocks = || {
+                context
+                    .model
+                    .nt_heaps()
+                    .flat_map(|heap| &heap.virtual_blocks)
             };
-            context.ours.drop(theirs, |line| known(line) == Some(true))
+            context.ours.drop(theirs, |line| {
+                blocks().any(|block| {
+                    let start = block.element;
+                    [block.committed, block.reserved].into_iter().any(|size| {
+                        let range = format!("{start:0width$x} - {:0width$x}", start + size);
+                        line == format!("Virtual block: {range} (size {size:0width$x})")
+                    })
+                })
+            })
         },
-    },
-    Correction {
-        class: "caption missing: the first heap is a segment heap",
-        applies: |context| context.has_segment_heaps(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "caption missing: the first heap is a segment heap",
+        |context| context.has_segment_heaps(),
+        |context, theirs| {
             let first = context.process.heaps.first().map(|heap| heap.handle);
             let ours = &context.ours.lines[0];
             let missing = first.is_some_and(|first| context.is_segment_heap(first))
@@ -94,32 +103,32 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
             }
             missing
         },
-    },
-    Correction {
-        class: "list of old form: the extension could not start its segment heap part",
-        applies: |context| context.typed == "!heap",
-        correct: |context, theirs| {
-            let old = theirs.iter().any(|line| line.contains("Index   Address"));
-            let shown = |lines: &[String]| -> Vec<u64> {
-                let handle = |line: &String| {
-                    words(line)
-                        .into_iter()
-                        .filter_map(hex)
-                        .find(|n| *n > 0xffff)
-                };
-                lines.iter().filter_map(handle).collect()
-            };
-            let same = old && shown(theirs) == shown(&context.ours.lines);
-            if same {
-                theirs.clone_from(&context.ours.lines);
-            }
-            same
+    ),
+    known(
+        "list of old form: the extension could not start its segment heap part",
+        |context| context.typed == "!heap",
+        |context, theirs| {
+            let caption = |line: &String| line.contains("Index   Address");
+            // The number and the handle of each heap; its debugging options are words.
+            let rows = theirs.iter().skip_while(|line| !caption(line)).skip(1);
+            let rows: Vec<&String> = rows.filter(|line| !line.is_empty()).collect();
+            let heaps = context.process.heaps.iter().zip(1..);
+            let rest = rows.iter().zip(heaps).map(|(row, (heap, index))| {
+                row.strip_prefix(&format!("{index:3}:   {:08x} ", heap.handle))
+            });
+            let words = rest
+                .flatten()
+                .filter(|rest| !rest.contains(char::is_numeric))
+                .count();
+            let count = context.process.heaps.len();
+            let same = theirs.iter().any(caption) && words == count && rows.len() == count;
+            context.instead(theirs, same)
         },
-    },
-    Correction {
-        class: "flags of a segment heap read as an NT heap's",
-        applies: |context| context.typed == "!heap -p",
-        correct: |context, theirs| {
+    ),
+    known(
+        "flags of a segment heap read as an NT heap's",
+        |context| context.typed == "!heap -p",
+        |context, theirs| {
             let mut changed = false;
             for index in 1..theirs.len() {
                 let handle = theirs[index - 1].strip_prefix(" - ").and_then(hex);
@@ -131,25 +140,25 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
             }
             changed
         },
-    },
-    Correction {
-        class: "ShutDownFlags: known by verifier.dll's symbols alone",
-        applies: |context| context.typed == "!heap -p",
-        correct: |context, theirs| {
+    ),
+    known(
+        "ShutDownFlags: known by verifier.dll's symbols alone",
+        |context| context.typed == "!heap -p",
+        |context, theirs| {
             const SHUT_DOWN: &str = "    ShutDownFlags: ffffffff";
             let at = theirs.iter().position(|line| line == SHUT_DOWN);
             let at = at
                 .filter(|at| *at > 0 && theirs[at - 1].is_empty() && !context.ours.has(SHUT_DOWN));
             at.map(|at| theirs.drain(at - 1..=at)).is_some()
         },
-    },
+    ),
 ];
 
 /// Width of the two numbers behind the row of a segment heap.
 const NUMBERS: usize = 21;
 
 /// Where the table of `-s` begins, with the line of the LFH key or what stands in its place.
-fn table(lines: &[String]) -> Option<usize> {
+pub(crate) fn table(lines: &[String]) -> Option<usize> {
     let starts = [
         "NtGlobalFlag",
         "LFH Key",
@@ -186,21 +195,8 @@ fn preamble(context: &Context<'_, '_>, theirs: &mut Lines) -> bool {
 fn table_of_all(context: &Context<'_, '_>, theirs: &mut Lines) -> bool {
     let verbose = context.typed.ends_with(" -v");
     let typed = if verbose { "!heap -s -v" } else { "!heap -s" };
-    let Some(table) = context.output_of(typed) else {
-        return false;
-    };
-    let table = Context::with_typed(context.model, context.command, typed.to_owned(), table);
-    let same = correct(&table, &mut theirs.clone());
-    if same {
-        theirs.clone_from(&context.ours.lines);
-        let mut used = context.used.borrow_mut();
-        used.extend(
-            table
-                .used
-                .take()
-                .into_iter()
-                .filter(|class| !class.starts_with("preamble")),
-        );
-    }
-    same
+    context.instead(
+        theirs,
+        context.is_proved_for(typed.to_owned(), theirs.clone()),
+    )
 }

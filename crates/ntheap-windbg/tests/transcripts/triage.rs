@@ -4,35 +4,30 @@ use ntheap::process::HeapKind;
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, split},
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "-triage: segment heaps not looked into",
-        applies: |context| is_triage(context) && !context.newer && context.has_segment_heaps(),
-        correct: |context, theirs| {
+    known(
+        "-triage: segment heaps not looked into",
+        |context| is_triage(context) && !context.newer && context.has_segment_heaps(),
+        |context, theirs| {
             let rest = without_segment_heaps(context);
             let shown = theirs.iter().skip_while(|line| line.is_empty());
-            let same = rest.is_some_and(|rest| shown.eq(rest.iter()));
-            if same {
-                theirs.clone_from(&context.ours.lines);
-            }
-            same
+            context.instead(theirs, rest.is_some_and(|rest| shown.eq(rest.iter())))
         },
-    },
-    Correction {
-        class: "-triage does not start for want of a type's field",
-        applies: is_triage,
-        correct: |context, theirs| {
-            let proved = not_started(context, &theirs.join("\n")) == Some(true);
-            if proved {
-                theirs.clone_from(&context.ours.lines);
-            }
-            proved
+    ),
+    known(
+        "-triage does not start for want of a type's field",
+        is_triage,
+        |context, theirs| {
+            context.instead(
+                theirs,
+                not_started(context, &theirs.join("\n")) == Some(true),
+            )
         },
-    },
+    ),
 ];
 
 fn is_triage(context: &Context<'_, '_>) -> bool {

@@ -17,46 +17,38 @@ use ntheap::{
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, words},
     misplaced, segment_blocks,
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "segment told by the entry alone",
-        applies: is_list,
-        correct: |context, theirs| {
+    known(
+        "segment told by the entry alone",
+        is_list,
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| with_segment(context, theirs, ours))
         },
-    },
-    Correction {
-        class: misplaced::CLASS,
-        applies: is_list,
-        correct: |context, theirs| {
-            let proved = misplaced::is_proved(context, theirs) == Some(true);
-            if proved {
-                theirs.clone_from(&context.ours.lines);
-            }
-            proved
+    ),
+    known(
+        misplaced::CLASS,
+        |context| context.typed == "!heap -l",
+        |context, theirs| {
+            context.instead(theirs, misplaced::is_proved(context, theirs) == Some(true))
         },
-    },
-    Correction {
-        class: "-l: no pointer counts that leads to another page than a block's entry",
-        applies: is_list,
-        correct: |context, theirs| {
-            let proved = is_proved(context, theirs) == Some(true);
-            if proved {
-                theirs.clone_from(&context.ours.lines);
-            }
-            proved
-        },
-    },
+    ),
+    known(
+        "-l: no pointer counts that leads to another page than a block's entry",
+        |context| context.typed == "!heap -l",
+        |context, theirs| context.instead(theirs, is_proved(context, theirs) == Some(true)),
+    ),
 ];
 
 fn is_list(context: &Context<'_, '_>) -> bool {
-    context.typed == "!heap -l"
+    // Rows of lists are compared one by one with those that -x prints.
+    let in_list = context.is("!heap -x") && context.typed != context.command.typed();
+    in_list || context.typed == "!heap -l"
 }
 
 /// How the line with the number of busy blocks begins.
@@ -165,6 +157,7 @@ fn is_proved(context: &Context<'_, '_>, theirs: &Lines) -> Option<bool> {
     }
     let mut targets = Targets::new();
     for block in theirs.iter().filter(|b| !kept.contains(&b.entry)) {
+        context.is_row_of(block.entry, block.row)?.then_some(())?;
         targets.extend(target(process, &slots, block));
     }
     for entry in their_blocks.difference(&our_blocks) {
@@ -345,15 +338,30 @@ fn heads_agree(
     theirs: &[&str],
     ours: &[&str],
 ) -> bool {
-    let count = |line: &str| -> Option<usize> {
+    let count = |line: &str| -> Option<(usize, usize)> {
         let rest = line.strip_prefix(SCANNING)?;
-        rest.split(' ').next()?.parse().ok()
+        let (blocks, rest) = rest.split_once(" busy blocks (")?;
+        let size = rest
+            .strip_suffix(" MBytes) ...")
+            .or(rest.split(' ').next())?;
+        Some((blocks.parse().ok()?, size.parse().ok()?))
     };
     theirs.len() == ours.len()
         && theirs.iter().zip(ours).all(|(theirs, ours)| {
-            let (Some(their_count), Some(our_count)) = (count(theirs), count(ours)) else {
+            let (Some((their_count, size)), Some((our_count, our_size))) =
+                (count(theirs), count(ours))
+            else {
                 return theirs == ours;
             };
+            // In megabytes: less where segment heaps are not counted.
+            let fits = if uncounted > 0 {
+                size <= our_size
+            } else {
+                size == our_size
+            };
+            if !fits {
+                return false;
+            }
             let our_count = our_count - uncounted;
             let slots_told = theirs == ours || uncounted > 0 && their_count == our_count;
             let counted = match no_slots {

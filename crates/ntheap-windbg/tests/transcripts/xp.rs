@@ -7,63 +7,57 @@ use ntheap::{
 
 use crate::{
     context::Context,
-    corrections::Correction,
+    corrections::{Correction, known},
     lines::{Lines, hex, key, words},
 };
 
 pub(crate) const CORRECTIONS: &[Correction] = &[
-    Correction {
-        class: "XP: uncommitted ranges and free list map misread",
-        applies: |context| context.is_xp(),
-        correct: ranges,
-    },
-    Correction {
-        class: "XP: cached blocks shown as busy",
-        applies: |context| context.is_xp(),
-        correct: |context, theirs| {
+    known(
+        "XP: uncommitted ranges and free list map misread",
+        |context| context.is_xp(),
+        ranges,
+    ),
+    known(
+        "XP: cached blocks shown as busy",
+        |context| context.is_xp(),
+        |context, theirs| {
             context.ours.rewrite_alone(theirs, |line| {
                 let row = line.strip_suffix("(busy)")?;
                 let block = context.block(hex(key(line))?)?;
                 (block.kind == Kind::Lookaside).then(|| format!("{row}(free LookAside)"))
             })
         },
-    },
-    Correction {
-        class: "XP: cached blocks listed below the table of -s -a",
-        applies: |context| context.is_xp() && context.is("!heap -s"),
-        correct: |context, theirs| {
+    ),
+    known(
+        "XP: cached blocks listed below the table of -s -a",
+        |context| context.is_xp() && context.is("!heap -s"),
+        |context, theirs| {
             context
                 .ours
                 .drop(theirs, |line| lookaside(context, line) == Some(true))
         },
-    },
-    Correction {
-        class: "XP: -p prints nothing",
-        applies: |context| context.is_xp() && context.typed == "!heap -p",
-        correct: |context, theirs| {
-            let nothing = theirs.iter().all(|line| line.trim().is_empty());
-            if nothing {
-                theirs.clone_from(&context.ours.lines);
-            }
-            nothing
-        },
-    },
-    Correction {
-        class: "XP: unused bytes of a free block left from before",
-        applies: |context| context.is_xp(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "XP: -p prints nothing",
+        |context| context.is_xp() && context.typed == "!heap -p",
+        |context, theirs| context.instead(theirs, theirs.iter().all(|line| line.trim().is_empty())),
+    ),
+    known(
+        "XP: unused bytes of a free block left from before",
+        |context| context.is_xp(),
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| stale_unused(context, theirs, ours))
         },
-    },
-    Correction {
-        class: "XP: the header of an LFH slot not decoded",
-        applies: |context| context.is_xp(),
-        correct: |context, theirs| {
+    ),
+    known(
+        "XP: the header of an LFH slot not decoded",
+        |context| context.is_xp(),
+        |context, theirs| {
             let ours = &context.ours;
             ours.rewrite(theirs, |theirs, ours| slot(context, theirs, ours))
         },
-    },
+    ),
 ];
 
 /// `HEAP_ENTRY_LAST_ENTRY`.
@@ -209,9 +203,8 @@ fn free_list_map(lists: &[u64]) -> String {
 
 /// Whether a row is that of a block on a lookaside list.
 fn lookaside(context: &Context<'_, '_>, line: &str) -> Option<bool> {
-    let row = words(line.trim_end().strip_suffix(" - lookaside")?);
-    let block = context.block(hex(row.first()?)?)?;
-    Some(block.kind == Kind::Lookaside && hex(row.get(4)?)? == block.block_size)
+    line.trim_end().strip_suffix(" - lookaside")?;
+    context.is_row_of(hex(key(line))?, line)
 }
 
 /// The row of a free block: its entry still counts the unused bytes of the block that it was.
