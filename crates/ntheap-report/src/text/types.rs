@@ -50,7 +50,7 @@ pub fn write(report: &TypesReport, options: &Options, out: &mut dyn Write) -> fm
 fn headline(report: &TypesReport, options: &Options, out: &mut dyn Write) -> fmt::Result {
     let explained = &report.explained;
     if let Some(base) = &options.base {
-        let (blocks, bytes) = (&report.types).into_iter().fold((0u64, 0u64), |sum, row| {
+        let (blocks, bytes) = report.types.iter().fold((0u64, 0u64), |sum, row| {
             (
                 sum.0.saturating_add(row.blocks),
                 sum.1.saturating_add(row.bytes),
