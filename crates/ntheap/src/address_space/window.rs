@@ -56,8 +56,9 @@ impl<'s, 'a> Window<'s, 'a> {
         std::hint::black_box(sum);
     }
 
+    /// The bytes at `address`.
     #[inline]
-    fn array<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
         let offset = address.wrapping_sub(self.range.start);
         if let Some(bytes) = self.range.bytes.get(offset as usize..)
             && let Some(bytes) = bytes.first_chunk::<N>()

@@ -120,11 +120,41 @@ struct Marker<'m> {
     references: &'m References,
     rules: Rules,
     classes: Vec<Class>,
+    /// Blocks whose references are to be followed: while sweeping by their bits, else by number.
+    waiting: Vec<bool>,
     pending: Vec<u32>,
+    sweeping: bool,
 }
 
+/// Sweeps over all blocks before what is left is followed one by one. A sweep reads the references in
+/// the order in which they lie in memory, and gets far where blocks lead to others all over the
+/// place; of a list that runs downwards each follows but one.
+const SWEEPS: usize = 6;
+
 impl Marker<'_> {
-    /// Gives the blocks that the pending ones lead to the class, if theirs is worse.
+    /// Gives the blocks that the waiting ones lead to the class, if theirs is worse.
+    fn sweep(&mut self, class: Class, weakest: Strength) {
+        for _ in 0..SWEEPS {
+            let mut any = false;
+            for block in 0..self.waiting.len() {
+                if std::mem::take(&mut self.waiting[block]) {
+                    any = true;
+                    self.follow(block, class, weakest);
+                }
+            }
+            if !any {
+                return;
+            }
+        }
+        self.sweeping = false;
+        let waiting = (0..).zip(&self.waiting).filter(|(_, waits)| **waits);
+        self.pending.extend(waiting.map(|(block, _)| block));
+        self.waiting.fill(false);
+        self.flood(class, weakest);
+        self.sweeping = true;
+    }
+
+    /// The same, from the pending blocks alone.
     fn flood(&mut self, class: Class, weakest: Strength) {
         while let Some(block) = self.pending.pop() {
             self.follow(block as usize, class, weakest);
@@ -144,7 +174,10 @@ impl Marker<'_> {
                 _ => continue,
             }
             *mine = class;
-            self.pending.push(target);
+            match self.sweeping {
+                true => self.waiting[target as usize] = true,
+                false => self.pending.push(target),
+            }
         }
     }
 }
@@ -156,13 +189,15 @@ pub(super) fn classify(graph: &Graph<'_, '_>, rules: Rules) -> Classes {
         references: &graph.references,
         rules,
         classes: vec![Class::Definite; count],
+        waiting: vec![false; count],
         pending: Vec::new(),
+        sweeping: true,
     };
     let roots: Vec<usize> = graph.root_holders(rules).collect();
     for &root in &roots {
         marker.follow(root, Class::Reachable, Strength::Start);
-        marker.flood(Class::Reachable, Strength::Start);
     }
+    marker.sweep(Class::Reachable, Strength::Start);
     // Whatever else a root or a reachable block leads to.
     for &root in &roots {
         marker.follow(root, Class::Possible, Strength::Interior);
@@ -172,7 +207,8 @@ pub(super) fn classify(graph: &Graph<'_, '_>, rules: Rules) -> Classes {
             marker.follow(block, Class::Possible, Strength::Interior);
         }
     }
-    marker.flood(Class::Possible, Strength::Interior);
+    marker.sweep(Class::Possible, Strength::Interior);
+    marker.sweeping = false;
     lead(marker)
 }
 

@@ -42,6 +42,14 @@ impl Line {
     }
 }
 
+/// A block.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// Distance from the beginning of its extent.
+    offset: u32,
+    size: u32,
+}
+
 /// A stretch of address space with blocks.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
@@ -61,8 +69,7 @@ struct Extent {
 pub struct Index {
     extents: Vec<Extent>,
     lines: Vec<Line>,
-    offsets: Vec<u32>,
-    sizes: Vec<u32>,
+    entries: Vec<Entry>,
     /// Sizes that don't fit 32 bits.
     long: FxHashMap<u32, u64>,
     /// Number of the first extent that ends behind the beginning of each cell of address space.
@@ -90,7 +97,7 @@ impl Builder {
     fn push(&mut self, address: u64, size: u64) {
         let index = &mut self.index;
         let base = address & !(self.granule - 1);
-        let number = index.offsets.len() as u32;
+        let number = index.entries.len() as u32;
         let end = address.saturating_add(size.max(1));
         let near = base.saturating_sub(self.previous) < GAP;
         self.previous = address;
@@ -125,8 +132,10 @@ impl Builder {
         if let Some(line) = index.lines.last_mut() {
             line.bits[(bit / 32) as usize] |= 1 << (bit % 32);
         }
-        index.offsets.push((address - extent.base) as u32);
-        index.sizes.push(u32::try_from(size).unwrap_or(u32::MAX));
+        index.entries.push(Entry {
+            offset: (address - extent.base) as u32,
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+        });
         if size >= u64::from(u32::MAX) {
             index.long.insert(number, size);
         }
@@ -144,7 +153,10 @@ impl Index {
         use rayon::prelude::*;
 
         let granule = granule.next_power_of_two();
-        blocks.par_sort_unstable();
+        // Walks bring most of them in order.
+        if !blocks.is_sorted() {
+            blocks.par_sort_unstable();
+        }
         let total = blocks.len();
         blocks.dedup_by_key(|block| block.0 & !(granule - 1));
         blocks.truncate(u32::MAX as usize - 1);
@@ -154,8 +166,7 @@ impl Index {
                 aligned: true,
                 low: blocks.first().map_or(0, |block| block.0),
                 conflicts: (total - blocks.len()) as u64,
-                offsets: Vec::with_capacity(blocks.len()),
-                sizes: Vec::with_capacity(blocks.len()),
+                entries: Vec::with_capacity(blocks.len()),
                 ..Index::default()
             },
             granule,
@@ -190,13 +201,13 @@ impl Index {
     /// Number of blocks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.offsets.len()
+        self.entries.len()
     }
 
     /// Whether there is no block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.offsets.is_empty()
+        self.entries.is_empty()
     }
 
     /// The lowest address of a block, and one past the highest.
@@ -223,7 +234,8 @@ impl Index {
     pub fn memory(&self) -> usize {
         self.extents.len() * size_of::<Extent>()
             + self.lines.len() * size_of::<Line>()
-            + (self.offsets.len() + self.sizes.len() + self.directory.len()) * size_of::<u32>()
+            + self.entries.len() * size_of::<Entry>()
+            + self.directory.len() * size_of::<u32>()
     }
 
     /// Address and size of a block.
@@ -234,7 +246,7 @@ impl Index {
             .checked_sub(1)
             .map_or(0, |extent| self.extents[extent].base);
         (
-            base + u64::from(self.offsets[number as usize]),
+            base + u64::from(self.entries[number as usize].offset),
             self.size(number),
         )
     }
@@ -243,7 +255,7 @@ impl Index {
     #[must_use]
     #[inline]
     pub fn size(&self, number: u32) -> u64 {
-        match self.sizes[number as usize] {
+        match self.entries[number as usize].size {
             u32::MAX => self.long.get(&number).copied().unwrap_or(u32::MAX.into()),
             size => size.into(),
         }
@@ -262,9 +274,9 @@ impl Index {
             .skip(skipped.saturating_sub(1))
             .flat_map(move |(position, extent)| {
                 let next = self.extents.get(position + 1);
-                let end = next.map_or(self.offsets.len() as u32, |next| next.first);
+                let end = next.map_or(self.entries.len() as u32, |next| next.first);
                 (extent.first.max(number)..end).map(move |number| {
-                    let offset = u64::from(self.offsets[number as usize]);
+                    let offset = u64::from(self.entries[number as usize].offset);
                     (extent.base + offset, self.size(number))
                 })
             })
@@ -284,16 +296,16 @@ impl Index {
             return 0;
         };
         let next = self.extents.get(position + 1);
-        let end = next.map_or(self.offsets.len(), |next| next.first as usize);
+        let end = next.map_or(self.entries.len(), |next| next.first as usize);
         let extent = self.extents[position];
-        let mine = &self.offsets[extent.first as usize..end];
-        let before = mine.partition_point(|&offset| extent.base + u64::from(offset) < address);
+        let mine = &self.entries[extent.first as usize..end];
+        let before = mine.partition_point(|entry| extent.base + u64::from(entry.offset) < address);
         extent.first + before as u32
     }
 
-    /// The block that `address` lies in, and where in it.
+    /// The extent that `address` may lie in.
     #[inline]
-    pub(super) fn resolve(&self, address: u64) -> Option<Hit> {
+    fn extent(&self, address: u64) -> Option<&Extent> {
         if address < self.low || address >= self.high {
             return None;
         }
@@ -306,7 +318,25 @@ impl Index {
         } else if self.extents.get(number)?.end <= address {
             number += 1;
         }
-        let extent = self.extents.get(number)?;
+        self.extents.get(number)
+    }
+
+    /// Reads what [`resolve`](Self::resolve) will read first of all, for it to be in the cache then.
+    #[inline]
+    pub(super) fn touch(&self, address: u64) -> u32 {
+        let Some(extent) = self.extent(address) else {
+            return 0;
+        };
+        let word = (address.saturating_sub(extent.base) >> self.granule_shift) / BITS;
+        let word = word.min(u64::from(extent.lines.saturating_sub(1)));
+        let line = self.lines.get(extent.line as usize + word as usize);
+        line.map_or(0, |line| line.rank)
+    }
+
+    /// The block that `address` lies in, and where in it.
+    #[inline]
+    pub(super) fn resolve(&self, address: u64) -> Option<Hit> {
+        let extent = self.extent(address)?;
         let distance = address.checked_sub(extent.base)?;
         let granule = distance >> self.granule_shift;
         let word = (granule / BITS).min(u64::from(extent.lines.saturating_sub(1)));
@@ -331,11 +361,11 @@ impl Index {
     #[inline]
     fn inside(&self, extent: &Extent, begun: u32, distance: u64) -> Option<Hit> {
         let mut block = begun.checked_sub(1)?;
-        let mut start = u64::from(*self.offsets.get(block as usize)?);
+        let mut start = u64::from(self.entries.get(block as usize)?.offset);
         if start > distance && block > extent.first {
             // It begins in the same granule, but behind the address.
             block -= 1;
-            start = u64::from(*self.offsets.get(block as usize)?);
+            start = u64::from(self.entries.get(block as usize)?.offset);
         }
         if block < extent.first {
             return None;

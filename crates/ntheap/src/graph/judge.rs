@@ -28,7 +28,12 @@ pub(super) struct Facts<'g, 'a> {
 /// The rules with a cursor into memory.
 pub(super) struct Judge<'j, 'g, 'a> {
     facts: &'j Facts<'g, 'a>,
+    /// For what lies around pointers, and for what lies where they lead to: the one goes upwards,
+    /// the other anywhere.
+    near: Window<'g, 'a>,
     window: Window<'g, 'a>,
+    /// The block that is pointed to, where it lies in one piece.
+    body: (u64, &'a [u8]),
     word: u64,
 }
 
@@ -48,7 +53,9 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
     pub(super) fn new(facts: &'j Facts<'g, 'a>) -> Self {
         Judge {
             facts,
+            near: facts.memory.window(),
             window: facts.memory.window(),
+            body: (0, &[]),
             word: facts.bitness.pointer_size(),
         }
     }
@@ -65,10 +72,35 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
         rules
     }
 
+    /// Bytes at an address: mostly of the block that is pointed to.
+    #[inline]
+    fn array<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
+        let offset = usize::try_from(address.wrapping_sub(self.body.0)).unwrap_or(usize::MAX);
+        let inside = self.body.1.get(offset..).and_then(<[u8]>::first_chunk);
+        inside.copied().or_else(|| self.window.array(address))
+    }
+
+    fn u16(&mut self, address: u64) -> Option<u16> {
+        self.array(address).map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self, address: u64) -> Option<u32> {
+        self.array(address).map(u32::from_le_bytes)
+    }
+
     fn pointer(&mut self, address: u64) -> Option<u64> {
         match self.facts.bitness {
-            Bitness::X86 => self.window.u32(address).map(u64::from),
-            Bitness::X64 => self.window.u64(address),
+            Bitness::X86 => self.u32(address).map(u64::from),
+            Bitness::X64 => self.array(address).map(u64::from_le_bytes),
+        }
+    }
+
+    /// A word near the pointer that is judged.
+    #[inline]
+    fn neighbour(&mut self, address: u64) -> Option<u64> {
+        match self.facts.bitness {
+            Bitness::X86 => self.near.u32(address).map(u64::from),
+            Bitness::X64 => self.near.u64(address),
         }
     }
 
@@ -86,6 +118,8 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
             }
         };
         let size = self.facts.index.size(block);
+        let body = self.facts.memory.slice(address, size);
+        self.body = (address, body.unwrap_or(&[]));
         if offset == word {
             add(self.is_array(address, size), Rules::ARRAY);
             add(self.is_bstr(address, size), Rules::BSTR);
@@ -127,12 +161,12 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
 
     fn is_bstr(&mut self, address: u64, size: u64) -> bool {
         let text = address + self.word;
-        let Some(length) = self.window.u32(text - 4).map(u64::from) else {
+        let Some(length) = self.u32(text - 4).map(u64::from) else {
             return false;
         };
         length.is_multiple_of(2)
             && self.word + length + 2 <= size
-            && self.window.u16(text + length) == Some(0)
+            && self.u16(text + length) == Some(0)
     }
 
     /// Two numbers behind a table: strong and weak owners, neither of them absurd.
@@ -142,8 +176,8 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
         let plausible = |count: Option<u32>| count.is_some_and(|count| (1..=MOST).contains(&count));
         self.pointer(address)
             .is_some_and(|table| self.facts.is_image(table))
-            && plausible(self.window.u32(counts))
-            && plausible(self.window.u32(counts + 4))
+            && plausible(self.u32(counts))
+            && plausible(self.u32(counts + 4))
     }
 
     fn is_tls(&self, pointer: &Pointer) -> bool {
@@ -157,11 +191,9 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
     /// Length, capacity and owners in front of the characters, and a manager's table first.
     fn is_cstring(&mut self, address: u64, size: u64) -> bool {
         let at = address + self.word;
-        let (Some(length), Some(capacity), Some(owners)) = (
-            self.window.u32(at),
-            self.window.u32(at + 4),
-            self.window.u32(at + 8),
-        ) else {
+        let (Some(length), Some(capacity), Some(owners)) =
+            (self.u32(at), self.u32(at + 4), self.u32(at + 8))
+        else {
             return false;
         };
         let manager = self.pointer(address);
@@ -211,13 +243,13 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
         if !facts.is_image(at) {
             return None;
         }
-        let offset = self.window.u32(at.checked_add(4)?)?;
-        let signature = self.window.u32(at)?;
-        let class = u64::from(self.window.u32(at + 0xc)?);
+        let offset = self.u32(at.checked_add(4)?)?;
+        let signature = self.u32(at)?;
+        let class = u64::from(self.u32(at + 0xc)?);
         let class = match facts.bitness {
             Bitness::X86 if signature == 0 => class,
             Bitness::X64 if signature == 1 => {
-                let own = u64::from(self.window.u32(at + 0x14)?);
+                let own = u64::from(self.u32(at + 0x14)?);
                 at.checked_sub(own)?.checked_add(class)?
             }
             _ => return None,
@@ -229,7 +261,7 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
     /// which is not behind it.
     fn is_vbtable(&mut self, table: u64) -> bool {
         const FARTHEST: i32 = 1 << 24;
-        let mut distance = |at: u64| self.window.u32(at).map(|distance| distance as i32);
+        let mut distance = |at: u64| self.u32(at).map(|distance| distance as i32);
         let (Some(first), Some(second)) = (
             distance(table),
             table.checked_add(4).and_then(&mut distance),
@@ -241,13 +273,14 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
 
     /// Where the spare room of the vector begins whose first word this pointer is: the three words
     /// first, last and end fit the block exactly.
+    #[inline]
     pub(super) fn spare_room(&mut self, pointer: &Pointer) -> Option<u64> {
         let first = pointer.value;
-        let last = self.pointer(pointer.place.checked_add(self.word)?)?;
+        let last = self.neighbour(pointer.place.checked_add(self.word)?)?;
         if last < first {
             return None;
         }
-        let end = self.pointer(pointer.place.checked_add(2 * self.word)?)?;
+        let end = self.neighbour(pointer.place.checked_add(2 * self.word)?)?;
         (last < end && end - first == self.facts.index.size(pointer.hit.block)).then_some(last)
     }
 
@@ -271,37 +304,44 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
         let Some(information) = pointer.place.checked_sub(self.word) else {
             return false;
         };
-        self.window
-            .u16(information)
-            .is_some_and(|kind| kind <= TYPES)
+        self.near.u16(information).is_some_and(|kind| kind <= TYPES)
             && self.pointer(pointer.value) == Some(information)
     }
 
     /// Whether the word belongs to a text: it and the eight bytes in front of it are printable, as
     /// bytes or as UTF-16. The text may end in the word.
     fn is_text(&mut self, pointer: &Pointer) -> bool {
-        let value = &pointer.value.to_le_bytes()[..self.word as usize];
-        let (first, second) = (value[0], value[1]);
-        // What most pointers fail.
-        if !is_printable(first) && (first, second) != (0, 0) {
+        if !may_be_text(pointer.value) {
             return false;
         }
-        let Some(before) = pointer
-            .place
-            .checked_sub(8)
-            .and_then(|at| self.window.u64(at))
-        else {
+        let value = &pointer.value.to_le_bytes()[..self.word as usize];
+        let zeros = value.iter().rev().take_while(|&&byte| byte == 0).count();
+        let narrow = is_narrow(&value[..value.len() - zeros]);
+        let wide = value
+            .chunks_exact(2)
+            .all(|unit| unit == [0, 0] || is_wide(unit));
+        if !narrow && !wide {
+            return false;
+        }
+        let before = pointer.place.checked_sub(8);
+        let Some(before) = before.and_then(|at| self.near.u64(at)) else {
             return false;
         };
         let before = before.to_le_bytes();
-        let zeros = value.iter().rev().take_while(|&&byte| byte == 0).count();
-        let narrow = &value[..value.len() - zeros];
-        is_narrow(narrow) && is_narrow(&before)
-            || is_wide(&before)
-                && value
-                    .chunks_exact(2)
-                    .all(|unit| unit == [0, 0] || is_wide(unit))
+        narrow && is_narrow(&before) || wide && is_wide(&before)
     }
+}
+
+/// Whether no byte of a word is a control character or above 0x7f. Most pointers have such bytes, and
+/// all are asked.
+#[inline]
+fn may_be_text(word: u64) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Bit 7 of each byte: not zero; at least 0x20.
+    let not_zero = (((word & !HIGH) + (0x7f * LOW)) | word) & HIGH;
+    let not_control = (((word & !HIGH) + (0x60 * LOW)) | word) & HIGH;
+    word & HIGH == 0 && not_zero & !not_control == 0
 }
 
 fn is_printable(byte: u8) -> bool {
@@ -333,5 +373,24 @@ impl Facts<'_, '_> {
         behind
             .checked_sub(1)
             .is_some_and(|index| address < self.images[index].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_together_tell_what_each_does(word: u64, narrow: [u8; 8]) {
+            let text = u64::from_le_bytes(narrow.map(|byte| byte & 0x7f));
+            for word in [word, text, word & 0x0000_007f_007f_007f, text & 0x7f7f_0000_7f7f] {
+                let bytes = word.to_le_bytes();
+                let each = bytes.iter().all(|&byte| byte == 0 || (0x20..0x80).contains(&byte));
+                prop_assert_eq!(may_be_text(word), each);
+            }
+        }
     }
 }

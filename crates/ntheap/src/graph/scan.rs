@@ -180,8 +180,11 @@ impl Scan<'_, '_> {
         match job {
             Job::Blocks(first, end) => self.blocks(first, end, &mut judge, &mut piece),
             Job::Part(block, from, to, last) => {
-                self.words(from, to, &mut |place, value| {
-                    self.take(Some(block), place, value, &mut judge, &mut piece);
+                self.words(from, to, &mut |words| {
+                    self.approach(words);
+                    for &word in words {
+                        self.take(Some(block), word, &mut judge, &mut piece);
+                    }
                 });
                 piece.close_if(last);
             }
@@ -190,8 +193,11 @@ impl Scan<'_, '_> {
                 if area.kind == RootKind::Register {
                     self.registers(area, &mut judge, &mut piece);
                 } else {
-                    self.words(from, to, &mut |place, value| {
-                        self.take(None, place, value, &mut judge, &mut piece);
+                    self.words(from, to, &mut |words| {
+                        self.approach(words);
+                        for &word in words {
+                            self.take(None, word, &mut judge, &mut piece);
+                        }
                     });
                 }
                 piece.close_if(last);
@@ -214,15 +220,19 @@ impl Scan<'_, '_> {
         let behind = index.blocks_from(end).next();
         let stop = last.0.saturating_add(last.1);
         let stop = stop.min(behind.map_or(u64::MAX, |behind| behind.0));
-        self.words(block.0, stop, &mut |place, value| {
-            while let Some(following) = next.filter(|next| next.0 <= place) {
-                piece.close();
-                block = following;
-                number += 1;
-                next = blocks.next();
-            }
-            if place >= block.0 && place - block.0 + word <= block.1 {
-                self.take(Some(number), place, value, judge, piece);
+        self.words(block.0, stop, &mut |words| {
+            self.approach(words);
+            for &found in words {
+                let place = found.place;
+                while let Some(following) = next.filter(|next| next.0 <= place) {
+                    piece.close();
+                    block = following;
+                    number += 1;
+                    next = blocks.next();
+                }
+                if place >= block.0 && place - block.0 + word <= block.1 {
+                    self.take(Some(number), found, judge, piece);
+                }
             }
         });
         for _ in number..end {
@@ -233,7 +243,7 @@ impl Scan<'_, '_> {
     fn registers(&self, area: &Area, judge: &mut Judge<'_, '_, '_>, piece: &mut Piece) {
         let side = &self.threads.sides[area.registers];
         for (_, value) in side.context.iter().flat_map(|context| context.registers()) {
-            self.take(None, 0, value, judge, piece);
+            self.take(None, Word { place: 0, value }, judge, piece);
         }
     }
 
@@ -242,8 +252,7 @@ impl Scan<'_, '_> {
     fn take(
         &self,
         holder: Option<u32>,
-        place: u64,
-        value: u64,
+        Word { place, value }: Word,
         judge: &mut Judge<'_, '_, '_>,
         piece: &mut Piece,
     ) {
@@ -281,7 +290,16 @@ impl Scan<'_, '_> {
         piece.open += 1;
     }
 
-    fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(u64, u64)) {
+    /// Brings what the index says of the words into the cache. Their lines lie anywhere, and a look
+    /// at each costs the whole latency of memory; looks that depend on nothing go on together.
+    #[inline]
+    fn approach(&self, words: &[Word]) {
+        let index = self.facts.index;
+        let ranks = words.iter().map(|word| index.touch(word.value));
+        std::hint::black_box(ranks.fold(0, |sum: u32, rank| sum ^ rank));
+    }
+
+    fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(&[Word])) {
         let Facts {
             memory, bitness, ..
         } = *self.facts;
@@ -296,9 +314,12 @@ impl Scan<'_, '_> {
         for Spare { block, start } in spares {
             let (address, _) = self.facts.index.block(block);
             let mut before = 0;
-            self.words(address, start, &mut |_, value| {
-                let hit = self.facts.index.find(value);
-                before += usize::from(hit.is_some_and(|hit| hit != block));
+            self.words(address, start, &mut |words| {
+                let hits = words.iter().filter(|word| {
+                    let hit = self.facts.index.find(word.value);
+                    hit.is_some_and(|hit| hit != block)
+                });
+                before += hits.count();
             });
             let end = references.ends[block as usize] as usize;
             let first = references.start(block as usize) as usize;
@@ -340,14 +361,22 @@ fn parts(memory: &AddressSpace<'_>, start: u64, end: u64, mut part: impl FnMut(u
     }
 }
 
-/// Calls `take` with the place and the value of every aligned word between two addresses whose value
-/// lies in a span.
+/// A word that could point to a block.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Word {
+    /// Where it lies; of a register 0.
+    pub(super) place: u64,
+    pub(super) value: u64,
+}
+
+/// Calls `take` with the aligned words between two addresses whose value lies in a span, some at a
+/// time, by ascending place.
 pub(super) fn words(
     memory: &AddressSpace<'_>,
     bitness: Bitness,
     (start, end): (u64, u64),
     span: (u64, u64),
-    take: &mut dyn FnMut(u64, u64),
+    take: &mut dyn FnMut(&[Word]),
 ) {
     match bitness {
         Bitness::X86 => words_of::<4>(memory, (start, end), span, take),
@@ -359,11 +388,14 @@ fn words_of<const N: usize>(
     memory: &AddressSpace<'_>,
     (start, end): (u64, u64),
     (low, high): (u64, u64),
-    take: &mut dyn FnMut(u64, u64),
+    take: &mut dyn FnMut(&[Word]),
 ) {
+    /// Words that are looked through at once.
+    const BATCH: usize = 512;
     let ranges = memory.ranges();
     let first = ranges.partition_point(|range| range.end() <= start);
     let span = high - low;
+    let mut hits = [Word::default(); BATCH];
     for range in ranges[first..].iter().take_while(|range| range.start < end) {
         let from = start.max(range.start).next_multiple_of(N as u64);
         let to = end.min(range.end());
@@ -371,12 +403,20 @@ fn words_of<const N: usize>(
             continue;
         }
         let bytes = &range.bytes[(from - range.start) as usize..(to - range.start) as usize];
-        for (index, word) in bytes.as_chunks::<N>().0.iter().enumerate() {
-            let mut value = [0; 8];
-            value[..N].copy_from_slice(word);
-            let value = u64::from_le_bytes(value);
-            if value.wrapping_sub(low) < span {
-                take(from + (index * N) as u64, value);
+        let mut place = from;
+        for batch in bytes.as_chunks::<N>().0.chunks(BATCH) {
+            // Without a branch a word, as which ones hit can't be predicted.
+            let mut count = 0;
+            for word in batch {
+                let mut value = [0; 8];
+                value[..N].copy_from_slice(word);
+                let value = u64::from_le_bytes(value);
+                hits[count] = Word { place, value };
+                count += usize::from(value.wrapping_sub(low) < span);
+                place += N as u64;
+            }
+            if count > 0 {
+                take(&hits[..count]);
             }
         }
     }

@@ -287,14 +287,11 @@ impl Graph<'_, '_> {
             }
         };
         let (memory, bitness) = (self.process.memory(), self.process.bitness);
-        super::scan::words(
-            memory,
-            bitness,
-            (start, end),
-            self.index.span(),
-            &mut |at, value| {
-                each(Place::Memory(at), value);
-            },
-        );
+        let span = self.index.span();
+        super::scan::words(memory, bitness, (start, end), span, &mut |words| {
+            for word in words {
+                each(Place::Memory(word.place), word.value);
+            }
+        });
     }
 }
