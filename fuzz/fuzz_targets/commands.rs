@@ -1,73 +1,66 @@
-//! Any bytes as a line and, behind its end, a dump: the line as a command, and then commands that go
-//! through all heaps. What begins as a dump does is one without a line.
+//! The debugger's commands with operands made up, over small dumps of every kind.
 #![no_main]
 
-use std::fmt;
+use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use ntheap::{
-    heap::Heaps, dump::Dump, names::ModuleNames, process::Process};
+use ntheap::{dump::Dump, heap::Heaps, names::ModuleNames, process::Process};
+use ntheap_fuzz::{Recipe, Seed, changed, seeds, sink::Sink};
 use ntheap_windbg::Session;
 
-/// Of the whole process.
-const OF_PROCESS: &[&str] = &[
-    "!heap -s -v",
-    "!heap -m",
-    "!heap -stat",
-    "!heap -stat -h 0",
-    "!heap -flt r 1 1000",
-    "!heap -triage",
-    "!heap -l",
-    "!heap -p",
-    "!heap -p -all",
-    "!address -summary",
-    "lm",
+static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["small", "tag", "pageheap"]));
+
+const COMMANDS: &[&str] = &[
+    "!heap -s", "!heap -s -v", "!heap -s -a -h", "!heap -s -h", "!heap -m", "!heap -stat", "!heap -stat -h",
+    "!heap -stat -grp B", "!heap -flt s", "!heap -flt r", "!heap -triage", "!heap -l", "!heap -p", "!heap -p -all",
+    "!heap -p -h", "!heap -p -a", "!heap -a", "!heap -h", "!heap -hl", "!heap -T", "!heap -g", "!heap -i", "!heap -x",
+    "!heap -x -v", "!heap -b", "!heap", "!address", "!address -summary", "ln", "lm", "x", "dps", "dp", "dq", "dd", "dw",
+    "db", "da", "du", "dt", "dt -r", "dt -r3 ntdll!_HEAP", "dt ntdll!_*", ".effmach", ".lines", "",
+];
+const WORDS: &[&str] = &[
+    "0", "-1", "*", "ntdll!*", "ntdll!_HEAP", "ntdll", "@$peb", "@$teb", "poi(", ")", "(", "+", "-", "*", "/", "%", "&",
+    "|", "^", "L10", "L0", "L?ffffffffffffffff", "0n16", "0x", "ffffffffffffffff", "`", "7fff`ffffffff", "-h", "-v",
+    "-a", "-r9", "x86", "amd64", "S", "A", ".", "!", "\u{fffd}",
 ];
 
-/// Of a heap, and so of the address of its header.
-const OF_HEAP: &[&str] = &[
-    "!heap -a",
-    "!heap -hl",
-    "!heap -T",
-    "!heap -i",
-    "!heap -s -a -h",
-    "!heap -x -v",
-    "!heap -p -a",
-    "!address",
-    "ln",
-    "dps",
-    "da",
-    "dt -r1 ntdll!_HEAP",
-];
-
-/// Nothing is kept, and not more than any command should print.
-struct Sink(usize);
-
-impl fmt::Write for Sink {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0 = self.0.checked_sub(text.len()).expect("endless output");
-        Ok(())
+fn word(recipe: &mut Recipe<'_>, seed: &Seed) -> String {
+    let which = usize::from(recipe.byte());
+    match which % 4 {
+        0 => {
+            let address = seed.addresses[recipe.short() % seed.addresses.len()];
+            format!("{:x}", address.wrapping_add(u64::from(recipe.byte())))
+        }
+        1 => format!("{:x}", recipe.number()),
+        2 => WORDS[(which / 4) % WORDS.len()].to_owned(),
+        _ => {
+            let length = (which / 4 % 12).min(recipe.0.len());
+            let (text, rest) = recipe.0.split_at(length);
+            recipe.0 = rest;
+            String::from_utf8_lossy(text).into_owned()
+        }
     }
 }
 
 fuzz_target!(|input: &[u8]| {
-    let end = input.iter().position(|&byte| byte == b'\n');
-    let (line, bytes) = match end {
-        Some(end) if !input.starts_with(b"MDMP") => (&input[..end], &input[end + 1..]),
-        _ => (&[][..], input),
-    };
-    let Ok(dump) = Dump::parse(bytes) else { return };
+    let (seed, bytes, mut recipe) = changed(&SEEDS, input);
+    let Ok(dump) = Dump::parse(&bytes) else { return };
     let Ok(process) = Process::of(&dump) else {
         return;
     };
     let names = ModuleNames::new(&dump);
-    let mut session = Session::new(&Heaps::listed(&process), &names);
-    let mut execute = |command: &str| drop(session.execute(command, &mut Sink(1 << 28)));
-    execute(&String::from_utf8_lossy(line));
-    OF_PROCESS.iter().for_each(|command| execute(command));
-    for heap in process.heaps.iter().chain(&process.normal_heaps) {
-        OF_HEAP
-            .iter()
-            .for_each(|command| execute(&format!("{command} {:x}", heap.handle)));
+    let heaps = Heaps::of(&process);
+    let mut session = Session::new(&heaps, &names);
+    for _ in 0..4 {
+        let mut command = COMMANDS[usize::from(recipe.byte()) % COMMANDS.len()].to_owned();
+        for _ in 0..recipe.byte() % 5 {
+            command.push(' ');
+            command += &word(&mut recipe, seed);
+        }
+        if let Err(error) = session.execute(&command, &mut Sink::default()) {
+            assert!(!error.to_string().is_empty());
+        }
+        if recipe.is_empty() {
+            return;
+        }
     }
 });

@@ -1,0 +1,98 @@
+//! PDBs: names, types, lines and parameters of ones that are changed inside their streams.
+#![no_main]
+
+use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
+
+use libfuzzer_sys::fuzz_target;
+use ntheap::dump::{Module, PdbReference};
+use ntheap_fuzz::Recipe;
+use ntheap_symbols::{SymbolPath, Symbols};
+use ntheap_synth::oracle::testdata;
+
+/// Names and contents.
+static PDBS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    for name in ["ordersvc.pdb", "strkit.pdb"] {
+        for entry in fs::read_dir(testdata().join("symbols").join(name)).expect("PDBs").flatten() {
+            all.push((name.to_owned(), fs::read(entry.path().join(name)).expect("a PDB")));
+        }
+    }
+    all.sort();
+    all
+});
+
+/// A folder in memory, where there is one.
+static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let memory = PathBuf::from("/dev/shm");
+    let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    tempfile::tempdir_in(folder).expect("a folder")
+});
+
+fn change(bytes: &mut [u8], recipe: &mut Recipe<'_>) {
+    const BLOCK: usize = 0x1000;
+    let (kind, place) = (recipe.byte(), recipe.place());
+    let at = place % (bytes.len() - 8);
+    match kind % 6 {
+        0 => bytes[at] ^= recipe.byte().max(1),
+        1 => {
+            let number = recipe.number().to_le_bytes();
+            let at = at & !1;
+            let width = [2, 4][usize::from(kind / 6 % 2)];
+            bytes[at..at + width].copy_from_slice(&number[..width]);
+        }
+        2 => {
+            // A record's length or kind, a type index: from another place.
+            let from = (at + recipe.short()) % (bytes.len() - 4);
+            bytes.copy_within(from..from + 4, at & !3);
+        }
+        3 => bytes[at & !3..][..4].copy_from_slice(&(recipe.short() as u32).to_le_bytes()),
+        4 => {
+            let block = at & !(BLOCK - 1);
+            let from = (recipe.short() * BLOCK) % (bytes.len() & !(BLOCK - 1));
+            bytes.copy_within(from..from + BLOCK, block.min(bytes.len() - BLOCK));
+        }
+        _ => bytes[at % 0x200] ^= recipe.byte(),
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut recipe = Recipe(input);
+    let (name, sound) = &PDBS[usize::from(recipe.byte()) % PDBS.len()];
+    let mut bytes = sound.clone();
+    for _ in 0..recipe.byte() % 16 {
+        if recipe.is_empty() {
+            break;
+        }
+        change(&mut bytes, &mut recipe);
+    }
+    fs::write(FOLDER.path().join(name), bytes).expect("written");
+    let mut path = SymbolPath::default();
+    path.push_folder(FOLDER.path());
+    let symbols = Symbols::builder()
+        .path(path)
+        .allow_mismatched(true)
+        .read_limit(Duration::from_secs(5))
+        .build();
+    let module = Module {
+        base: 0x1000_0000,
+        size: 0x10_0000,
+        path: name.replace(".pdb", ".exe"),
+        timestamp: 0,
+        checksum: 0,
+        version: None,
+        pdb: Some(PdbReference {
+            file: name.clone(),
+            id: Default::default(),
+        }),
+    };
+    let Some(loaded) = symbols.module(&module) else { return };
+    for rva in (0..0x4000).step_by(0x171) {
+        let _ = (loaded.resolve_return(rva), loaded.source_line(rva), loaded.parameters(rva));
+    }
+    let _ = symbols.search(&module, "*a*b*");
+    if let Ok(types) = loaded.types() {
+        for structure in types.structures() {
+            assert_eq!(types.field(&structure.name, "no such field"), None);
+        }
+    }
+});
