@@ -32,24 +32,49 @@ fuzz_target!(|input: &[u8]| {
     // The byte at an address is that of the range that begins first.
     let truth = |at: u64| {
         sorted.iter().find_map(|&(address, offset, size)| {
-            let from = at.checked_sub(address).filter(|&from| from < size && at < END)?;
-            file.get(usize::try_from(offset.checked_add(from)?).ok()?).copied()
+            let from = at
+                .checked_sub(address)
+                .filter(|&from| from < size && at < END)?;
+            file.get(usize::try_from(offset.checked_add(from)?).ok()?)
+                .copied()
         })
     };
     let borders = ranges.iter().flat_map(|&(address, _, size)| {
         let end = address.saturating_add(size);
-        [address.wrapping_sub(1), address, address.wrapping_add(1), end.wrapping_sub(1), end]
+        [
+            address.wrapping_sub(1),
+            address,
+            address.wrapping_add(1),
+            end.wrapping_sub(1),
+            end,
+        ]
     });
     for at in borders.chain([0, base, END - 1, END, u64::MAX]) {
         assert_eq!(space.u8(at), truth(at), "{at:x} of {ranges:x?}");
-        let word = (0..8).map(|i| at.checked_add(i).and_then(&truth)).collect::<Option<Vec<_>>>();
+        let word = (0..8)
+            .map(|i| at.checked_add(i).and_then(&truth))
+            .collect::<Option<Vec<_>>>();
         let word = word.map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight")));
         assert_eq!(space.u64(at), word, "{at:x} of {ranges:x?}");
-        let readable = (0..64).take_while(|&i| at.checked_add(i).is_some_and(|at| truth(at).is_some()));
-        assert_eq!(space.readable(at, 64), readable.count() as u64, "{at:x} of {ranges:x?}");
-        let _ = (space.next_readable(at), space.held(at, 100), space.string(at));
+        let readable =
+            (0..64).take_while(|&i| at.checked_add(i).is_some_and(|at| truth(at).is_some()));
+        assert_eq!(
+            space.readable(at, 64),
+            readable.count() as u64,
+            "{at:x} of {ranges:x?}"
+        );
+        let _ = (
+            space.next_readable(at),
+            space.held(at, 100),
+            space.string(at),
+        );
         if let Some(slice) = space.slice(at, 5) {
-            assert!(slice.iter().enumerate().all(|(i, &byte)| truth(at + i as u64) == Some(byte)));
+            assert!(
+                slice
+                    .iter()
+                    .enumerate()
+                    .all(|(i, &byte)| truth(at + i as u64) == Some(byte))
+            );
         }
     }
     for pair in space.ranges().windows(2) {

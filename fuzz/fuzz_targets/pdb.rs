@@ -13,8 +13,14 @@ use ntheap_synth::oracle::testdata;
 static PDBS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     let mut all = Vec::new();
     for name in ["ordersvc.pdb", "strkit.pdb"] {
-        for entry in fs::read_dir(testdata().join("symbols").join(name)).expect("PDBs").flatten() {
-            all.push((name.to_owned(), fs::read(entry.path().join(name)).expect("a PDB")));
+        for entry in fs::read_dir(testdata().join("symbols").join(name))
+            .expect("PDBs")
+            .flatten()
+        {
+            all.push((
+                name.to_owned(),
+                fs::read(entry.path().join(name)).expect("a PDB"),
+            ));
         }
     }
     all.sort();
@@ -24,7 +30,11 @@ static PDBS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
 /// A folder in memory, where there is one.
 static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
-    let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let folder = if memory.is_dir() {
+        memory
+    } else {
+        std::env::temp_dir()
+    };
     tempfile::tempdir_in(folder).expect("a folder")
 });
 
@@ -85,9 +95,15 @@ fuzz_target!(|input: &[u8]| {
             id: Default::default(),
         }),
     };
-    let Some(loaded) = symbols.module(&module) else { return };
+    let Some(loaded) = symbols.module(&module) else {
+        return;
+    };
     for rva in (0..0x4000).step_by(0x171) {
-        let _ = (loaded.resolve_return(rva), loaded.source_line(rva), loaded.parameters(rva));
+        let _ = (
+            loaded.resolve_return(rva),
+            loaded.source_line(rva),
+            loaded.parameters(rva),
+        );
     }
     let _ = symbols.search(&module, "*a*b*");
     if let Ok(types) = loaded.types() {

@@ -18,13 +18,20 @@ static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["small", "pageheap"
 
 fuzz_target!(|input: &[u8]| {
     let (_, bytes, mut recipe) = changed(&SEEDS, input);
-    let Ok(dump) = Dump::parse(&bytes) else { return };
+    let Ok(dump) = Dump::parse(&bytes) else {
+        return;
+    };
     let Ok(process) = Process::of(&dump) else {
         return;
     };
     let heaps = Heaps::of(&process);
     let usage = Usage::of(&heaps);
-    let _ = (usage.totals(), usage.owners(), usage.largest(10), usage.largest_free());
+    let _ = (
+        usage.totals(),
+        usage.owners(),
+        usage.largest(10),
+        usage.largest_free(),
+    );
     let graph = Graph::of(&heaps);
     let classes = graph.classes(Rules::default());
     let dominators = graph.dominators();

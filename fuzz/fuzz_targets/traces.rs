@@ -11,7 +11,9 @@ static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["ust", "pageheap"])
 
 fuzz_target!(|input: &[u8]| {
     let (_, bytes, _) = changed(&SEEDS, input);
-    let Ok(dump) = Dump::parse(&bytes) else { return };
+    let Ok(dump) = Dump::parse(&bytes) else {
+        return;
+    };
     let Ok(process) = Process::of(&dump) else {
         return;
     };

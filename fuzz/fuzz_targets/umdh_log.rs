@@ -47,18 +47,27 @@ fn text(recipe: &mut Recipe<'_>) -> Vec<u8> {
     }
     match wide % 4 {
         0 => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        1 => [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect(),
+        1 => [0xff, 0xfe]
+            .into_iter()
+            .chain(text.encode_utf16().flat_map(u16::to_le_bytes))
+            .collect(),
         _ => text.into_bytes(),
     }
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&first, rest)) = input.split_first() else { return };
+    let Some((&first, rest)) = input.split_first() else {
+        return;
+    };
     let made = text(&mut Recipe(rest));
     let bytes = if first % 4 == 0 { rest } else { &made };
-    let Ok((log, _)) = Log::parse(bytes) else { return };
+    let Ok((log, _)) = Log::parse(bytes) else {
+        return;
+    };
     assert!(Diff::between(&log, &log).entries().is_empty());
-    let Ok(written) = log.write(Vec::new()) else { return };
+    let Ok(written) = log.write(Vec::new()) else {
+        return;
+    };
     let (again, _) = Log::parse(&written).expect("a log that was written");
     let once = again.write(Vec::new()).expect("written");
     assert!(once == written, "another log");

@@ -24,7 +24,10 @@ use ntheap_report::{
     profile::{self, By, Columns, Frame, Mapping, PprofOptions, Sample},
     stat::HeapSizes,
     summary::SideSummary,
-    text::{self, comparison::{self, Show}},
+    text::{
+        self,
+        comparison::{self, Show},
+    },
     umdh::{Diff, Log, write_snapshot},
 };
 
@@ -48,7 +51,9 @@ fn mapping(module: &Module) -> Mapping {
 fuzz_target!(|input: &[u8]| {
     let (seed, bytes, _) = changed(&SEEDS, input);
     let whole = Dump::parse(&seed.bytes).expect("a dump");
-    let Ok(dump) = Dump::parse(&bytes) else { return };
+    let Ok(dump) = Dump::parse(&bytes) else {
+        return;
+    };
     let (Ok(before), Ok(process)) = (Process::of(&whole), Process::of(&dump)) else {
         return;
     };
@@ -68,15 +73,31 @@ fuzz_target!(|input: &[u8]| {
     json(&UsageReport::new(&usage, &dump, 10));
     let _ = text::address::write(&process, &usage, 10, &mut out);
     let verification = verify::verify(&heaps);
-    json(&VerificationReport::new(&verification, &traces, &names, process.bitness));
+    json(&VerificationReport::new(
+        &verification,
+        &traces,
+        &names,
+        process.bitness,
+    ));
     let _ = text::verify::write(&process, &verification, &names, &mut out);
     let _ = text::plain::summary(&text::plain::overview(&heaps), &mut out);
 
     let types = Types::of(&heaps, Some(&names));
-    let options = TypesOptions { base: None, contents: true, texts: 10 };
+    let options = TypesOptions {
+        base: None,
+        contents: true,
+        texts: 10,
+    };
     let report = TypesReport::new(&types, &options);
     json(&report);
-    let _ = text::types::write(&report, &text::types::Options { top: 10, base: None }, &mut out);
+    let _ = text::types::write(
+        &report,
+        &text::types::Options {
+            top: 10,
+            base: None,
+        },
+        &mut out,
+    );
 
     let (log, _) = write_snapshot(&heaps, Vec::new()).expect("written");
     let (log, _) = Log::parse(&log).expect("a log");
@@ -86,7 +107,10 @@ fuzz_target!(|input: &[u8]| {
     for heap in stats::collect_by(&heaps, |block| block.trace) {
         for (&trace, count) in heap.iter() {
             let frames = traces.frames(trace).unwrap_or_default();
-            let frame = |address| Frame { address, names: names.frames(address) };
+            let frame = |address| Frame {
+                address,
+                names: names.frames(address),
+            };
             samples.push(Sample {
                 frames: frames.into_iter().map(frame).collect(),
                 before: Default::default(),
@@ -94,7 +118,8 @@ fuzz_target!(|input: &[u8]| {
             });
         }
     }
-    profile::write_collapsed(samples.clone(), By::Bytes, Columns::After, &mut out).expect("written");
+    profile::write_collapsed(samples.clone(), By::Bytes, Columns::After, &mut out)
+        .expect("written");
     let options = PprofOptions {
         by: By::Bytes,
         timestamp: dump.timestamp.into(),
@@ -105,7 +130,10 @@ fuzz_target!(|input: &[u8]| {
     profile::write_pprof(samples, &options, &mut out).expect("written");
 
     let snapshots = [Snapshot::of(&before), Snapshot::of(&process)];
-    let by = Grouping { size: true, stack: true };
+    let by = Grouping {
+        size: true,
+        stack: true,
+    };
     let comparison = diff::compare(&snapshots[0], &snapshots[1], by);
     let options = comparison::Options {
         names: ["before", "after"].map(str::to_owned),
@@ -113,5 +141,11 @@ fuzz_target!(|input: &[u8]| {
         top: 10,
         min_growth: 1,
     };
-    let _ = comparison::write(&comparison, &[&before, &process], &options, &names, &mut out);
+    let _ = comparison::write(
+        &comparison,
+        &[&before, &process],
+        &options,
+        &names,
+        &mut out,
+    );
 });

@@ -39,8 +39,17 @@ pub struct Seed {
 #[must_use]
 pub fn seeds(names: &[&str]) -> Vec<Seed> {
     let paths = testdata_dumps().into_iter().filter_map(|path| {
-        let name = path.file_name()?.to_str()?.split('.').take(3).collect::<Vec<_>>().join(".");
-        names.iter().any(|part| name.contains(part)).then_some((name, path))
+        let name = path
+            .file_name()?
+            .to_str()?
+            .split('.')
+            .take(3)
+            .collect::<Vec<_>>()
+            .join(".");
+        names
+            .iter()
+            .any(|part| name.contains(part))
+            .then_some((name, path))
     });
     let seeds: Vec<Seed> = paths
         .filter(|(name, _)| !name.contains("snap2") && !name.contains("snap3"))
@@ -103,11 +112,22 @@ impl Seed {
             self.addresses.push(heap.handle());
             let _ = heap.walk(&mut all);
         }
-        self.entries = all.0.iter().filter_map(|&address| offset(address.wrapping_sub(8))).collect();
-        self.addresses.extend(all.0.iter().step_by(all.0.len() / 20 + 1));
-        let first = dump.memory.ranges().iter().map(|range| range.bytes.as_ptr() as usize - base);
+        self.entries = all
+            .0
+            .iter()
+            .filter_map(|&address| offset(address.wrapping_sub(8)))
+            .collect();
+        self.addresses
+            .extend(all.0.iter().step_by(all.0.len() / 20 + 1));
+        let first = dump
+            .memory
+            .ranges()
+            .iter()
+            .map(|range| range.bytes.as_ptr() as usize - base);
         self.memory = first.min().unwrap_or(0);
-        let list = directory(bytes).find(|entry| entry.0 == MEMORY_LIST).expect("a list");
+        let list = directory(bytes)
+            .find(|entry| entry.0 == MEMORY_LIST)
+            .expect("a list");
         let count = u32_at(bytes, list.2) as usize;
         self.pages = (0..count).map(|index| list.2 + 4 + index * 16).collect();
     }
@@ -132,7 +152,10 @@ fn blocks(bytes: &[u8]) -> Vec<(u64, u64, u64)> {
         return Vec::new();
     };
     let counts = stats::collect(&Heaps::of(&process));
-    counts.iter().map(|heap| (heap.handle, heap.busy_blocks, heap.busy_bytes)).collect()
+    counts
+        .iter()
+        .map(|heap| (heap.handle, heap.busy_blocks, heap.busy_bytes))
+        .collect()
 }
 
 fn all_pages(dump: &Dump<'_>) -> impl Iterator<Item = u64> {
@@ -145,17 +168,18 @@ fn all_pages(dump: &Dump<'_>) -> impl Iterator<Item = u64> {
 fn kept_pages(dump: &Dump<'_>) -> Vec<u64> {
     let process = Process::of(dump).expect("a process");
     let usage = Usage::of(&Heaps::of(&process));
-    let used = usage.regions.iter().filter(|used| match used.owner.class() {
-        Class::Heap | Class::Traces | Class::Peb | Class::Teb => true,
-        _ if used.region.kind == RegionKind::Image => {
-            WRITABLE.contains(&(used.region.protection & 0xff))
-        }
-        _ => !usage.described,
-    });
+    let used = usage
+        .regions
+        .iter()
+        .filter(|used| match used.owner.class() {
+            Class::Heap | Class::Traces | Class::Peb | Class::Teb => true,
+            _ if used.region.kind == RegionKind::Image => {
+                WRITABLE.contains(&(used.region.protection & 0xff))
+            }
+            _ => !usage.described,
+        });
     let mut pages: Vec<u64> = used
-        .flat_map(|used| {
-            (used.region.base & !(PAGE - 1)..used.region.end()).step_by(PAGE as usize)
-        })
+        .flat_map(|used| (used.region.base & !(PAGE - 1)..used.region.end()).step_by(PAGE as usize))
         .filter(|&page| dump.memory.readable(page, PAGE) == PAGE)
         .collect();
     pages.sort_unstable();
@@ -166,7 +190,11 @@ fn kept_pages(dump: &Dump<'_>) -> Vec<u64> {
 /// The dump's streams with these pages, each a range of its own.
 fn with_pages(whole: &[u8], dump: &Dump<'_>, pages: &[u64]) -> Vec<u8> {
     let base = whole.as_ptr() as usize;
-    let first = dump.memory.ranges().iter().map(|range| range.bytes.as_ptr() as usize - base);
+    let first = dump
+        .memory
+        .ranges()
+        .iter()
+        .map(|range| range.bytes.as_ptr() as usize - base);
     let mut bytes = whole[..first.min().expect("memory")].to_vec();
     let list = bytes.len();
     let memory = list + 4 + 16 * pages.len();
@@ -182,7 +210,10 @@ fn with_pages(whole: &[u8], dump: &Dump<'_>, pages: &[u64]) -> Vec<u8> {
         bytes.extend(content);
     }
     let size = (4 + 16 * pages.len()) as u32;
-    let at = directory(whole).find(|entry| entry.0 == MEMORY64_LIST).expect("a list").1;
+    let at = directory(whole)
+        .find(|entry| entry.0 == MEMORY64_LIST)
+        .expect("a list")
+        .1;
     for (index, value) in [MEMORY_LIST, size, list as u32].into_iter().enumerate() {
         bytes[at + 4 * index..at + 4 * index + 4].copy_from_slice(&value.to_le_bytes());
     }
@@ -194,7 +225,11 @@ fn directory(bytes: &[u8]) -> impl Iterator<Item = (u32, usize, usize)> + '_ {
     let (count, at) = (u32_at(bytes, 8) as usize, u32_at(bytes, 12) as usize);
     (0..count).map(move |index| {
         let entry = at + 12 * index;
-        (u32_at(bytes, entry), entry, u32_at(bytes, entry + 8) as usize)
+        (
+            u32_at(bytes, entry),
+            entry,
+            u32_at(bytes, entry + 8) as usize,
+        )
     })
 }
 

@@ -19,6 +19,7 @@ use ntheap::{
 use ntheap_symbols::{DumpNames, Symbols};
 
 use crate::{
+    deadline,
     failure::{Failure, Status},
     numbers,
     options::{Common, Side},
@@ -104,6 +105,9 @@ impl Input {
     pub(crate) fn parse(&self) -> Result<Dump<'_>, Failure> {
         let mut dump = Dump::parse(self.file.bytes()).map_err(|error| self.failure(error))?;
         privacy::apply(&mut dump.modules);
+        if let Some(deadline) = deadline::get() {
+            dump.stop_at(deadline);
+        }
         if let Some(reason) = self.file.incomplete() {
             dump.problems.insert(
                 0,

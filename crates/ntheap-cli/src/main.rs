@@ -7,6 +7,7 @@ mod said;
 mod args;
 mod commands;
 mod completion;
+mod deadline;
 mod failure;
 mod input;
 mod numbers;
@@ -53,6 +54,7 @@ fn report(failure: &Failure) {
 /// Runs the command.
 fn run(arguments: &Arguments) -> Result<Status, Failure> {
     let common = &arguments.common;
+    deadline::start(common.timeout)?;
     let mut output = Output::new();
     let status = match &arguments.command {
         Command::Address(args) => commands::address::run(args, common, &mut output),

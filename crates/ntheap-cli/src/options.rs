@@ -29,6 +29,14 @@ pub(crate) struct Common {
     /// Most bytes that a compressed dump may unpack to [default: 1,000 times its size, at least 4 GiB]
     #[arg(long, global = true, value_name = "BYTES")]
     pub(crate) max_unpacked: Option<String>,
+    /// End after this time with what was found until then; exit status 1
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub(crate) timeout: Option<f64>,
     /// Leave contents of memory, user names and paths out, so that the output can be given away
     #[arg(long, global = true)]
     pub(crate) private: bool,

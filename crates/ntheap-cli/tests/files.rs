@@ -133,3 +133,28 @@ fn nothing_is_left_of_an_interrupted_unpacking() {
     assert!(was_running, "it was too fast to be interrupted");
     assert_eq!(fs::read_dir(&temporary).expect("there").count(), 0);
 }
+
+#[test]
+fn a_run_whose_time_is_up_says_so() {
+    let dump = testdata("19041.662-small.snap2.dmp.zst");
+    for command in ["summary", "stat", "blocks", "verify"] {
+        let mut run = ntheap();
+        let output = run
+            .args([command, "--timeout", "0"])
+            .arg(&dump)
+            .output()
+            .expect("ends");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains("the time was up"), "{command}: {said}");
+    }
+    for time in ["-1", "1e300", "nan"] {
+        let mut run = ntheap();
+        let output = run
+            .arg("info")
+            .arg(format!("--timeout={time}"))
+            .arg(&dump)
+            .output();
+        assert_eq!(output.expect("ends").status.code(), Some(2), "{time}");
+    }
+}

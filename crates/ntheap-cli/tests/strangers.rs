@@ -67,6 +67,10 @@ fn commands(dump: &Path) -> Vec<Vec<String>> {
         "filter --size 48",
         "stacks --form collapsed",
         "umdh snapshot",
+        "leaks",
+        "types",
+        "types --contents",
+        "types --containers",
     ] {
         let mut command: Vec<String> = words.split(' ').map(str::to_owned).collect();
         command.push(dump.to_owned());

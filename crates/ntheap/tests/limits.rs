@@ -379,3 +379,28 @@ fn a_32_bit_process_without_a_free_address() {
         assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     }
 }
+
+/// A walk whose time is up ends with what it found, and says so.
+#[test]
+fn a_deadline_ends_walks() {
+    let (memory, blocks) = heap(HEAP, 0x10_0000, 4, |_| 24);
+    let file = dump(&[HEAP], memory);
+    let count = |after: Duration| {
+        let mut dump = Dump::parse(&file).expect("a dump");
+        dump.stop_at(Instant::now() + after);
+        let process = Process::of(&dump).expect("a process");
+        let heaps = Heaps::of(&process);
+        let statistics = stats::collect(&heaps);
+        let complete = statistics.iter().all(|heap| heap.losses.complete());
+        let _ = verify::verify(&heaps);
+        (
+            statistics[0].busy_blocks,
+            complete,
+            heaps.losses().to_string(),
+        )
+    };
+    assert_eq!(count(SOON), (blocks.len() as u64, true, String::new()));
+    let (found, complete, said) = count(Duration::ZERO);
+    assert!(found < blocks.len() as u64 && !complete, "{found} blocks");
+    assert!(said.contains("the time was up"), "{said}");
+}

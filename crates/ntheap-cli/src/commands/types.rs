@@ -22,6 +22,7 @@ use crate::{
     numbers,
     options::{Common, Format},
     output::{Output, Working},
+    privacy,
 };
 use ntheap_report::json::document;
 
@@ -116,7 +117,7 @@ impl Show<'_> {
     fn options(&self) -> TypesOptions<'_> {
         TypesOptions {
             base: self.args.base.as_deref(),
-            contents: self.args.contents,
+            contents: self.args.contents && !privacy::is_on(),
             texts: if self.format == Format::Text {
                 self.top
             } else {

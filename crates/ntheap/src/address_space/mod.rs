@@ -21,6 +21,8 @@ pub use lists::ListEnd;
 pub use pointers::{scan_pointers, words};
 pub use window::Window;
 
+use std::time::Instant;
+
 use crate::layout::Bitness;
 
 /// One past the last address that a program can have: the upper half is the kernel's. So the end of
@@ -61,6 +63,8 @@ pub struct Overlap {
 pub struct AddressSpace<'a> {
     ranges: Vec<Range<'a>>,
     overlaps: Vec<Overlap>,
+    /// When walks over this memory end, done or not.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl<'a> AddressSpace<'a> {
@@ -132,7 +136,11 @@ impl<'a> AddressSpace<'a> {
                 bytes: part(offset, size),
             })
             .collect();
-        AddressSpace { ranges, overlaps }
+        AddressSpace {
+            ranges,
+            overlaps,
+            deadline: None,
+        }
     }
 
     /// All ranges, by ascending address.

@@ -39,6 +39,8 @@ pub enum FindingKind {
         /// Bytes that this entry says.
         found: u64,
     },
+    /// The time that was given was up: the rest of this part of the heap was not walked.
+    OutOfTime,
     /// A list of the heap is broken or does not end.
     BrokenList {
         /// Name of the list.
@@ -122,6 +124,12 @@ impl fmt::Display for Finding {
             }
             FindingKind::MissingStructure { structure } => {
                 write!(f, "{structure} at {at:x} is not in the dump")
+            }
+            FindingKind::OutOfTime => {
+                write!(
+                    f,
+                    "the time was up at {at:x}: what lies behind was not walked"
+                )
             }
             FindingKind::CorruptEntry { raw } => write!(
                 f,

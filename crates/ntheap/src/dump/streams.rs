@@ -1,6 +1,6 @@
 //! The streams of a minidump.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use minidump::{
     Error as MinidumpError, Minidump, MinidumpMemoryInfoList, MinidumpMiscInfo, MinidumpModuleList,
@@ -259,6 +259,12 @@ impl<'a> Dump<'a> {
             memory,
             problems,
         })
+    }
+
+    /// Walks of this dump's heaps end at that time with what they found until then; what was not
+    /// walked is a finding ([`FindingKind::OutOfTime`](crate::blocks::FindingKind::OutOfTime)).
+    pub fn stop_at(&mut self, deadline: Instant) {
+        self.memory.deadline = Some(deadline);
     }
 
     /// Whether the dump was written with full memory.

@@ -35,12 +35,15 @@ pub mod nt;
 pub mod page;
 pub mod references;
 pub mod segment;
+mod until;
 
 pub use find::Found;
 pub use flags::{class_name, debug_options, flag_words};
 pub use heaps::Heaps;
 pub use index::BlockIndex;
 pub use lock::LockState;
+
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -51,6 +54,7 @@ use crate::{
 use nt::NtHeap;
 use page::PageHeap;
 use segment::{SegmentFacts, SegmentHeap};
+use until::Until;
 
 /// A heap that was opened: its header is read, its segments are listed.
 ///
@@ -150,6 +154,25 @@ impl<'p, 'a> Heap<'p, 'a> {
 
     /// Walks one part; answers whether the visitor let it go to the end.
     pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) -> Flow {
+        match self.deadline() {
+            Some(deadline) => {
+                let mut visitor = Until::new(visitor, deadline, self.handle());
+                self.walk_part_to_end(part, &mut visitor)
+            }
+            None => self.walk_part_to_end(part, visitor),
+        }
+    }
+
+    /// See [`Dump::stop_at`](crate::dump::Dump::stop_at).
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Heap::Nt(heap) => heap.deadline(),
+            Heap::Page(heap) => heap.deadline(),
+            Heap::Segment(heap) => heap.deadline(),
+        }
+    }
+
+    fn walk_part_to_end(&self, part: Part, visitor: &mut dyn Visitor) -> Flow {
         match self {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
             Heap::Page(heap) => heap.walk_part(part.0, visitor),

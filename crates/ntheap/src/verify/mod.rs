@@ -145,7 +145,9 @@ impl Damage {
     /// The damage behind a walk's finding; `None` for what is merely not in the dump.
     fn of_finding(finding: &Finding) -> Option<Self> {
         let (check, expected, found) = match &finding.kind {
-            FindingKind::Unreadable | FindingKind::MissingStructure { .. } => return None,
+            FindingKind::Unreadable
+            | FindingKind::OutOfTime
+            | FindingKind::MissingStructure { .. } => return None,
             FindingKind::CorruptEntry { raw } => (
                 Check::Header,
                 "the header of an entry".to_owned(),

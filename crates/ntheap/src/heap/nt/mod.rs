@@ -151,6 +151,11 @@ impl<'p, 'a> NtHeap<'p, 'a> {
         self.segments.len() + 1
     }
 
+    /// When walks end, done or not.
+    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
+        self.memory.deadline
+    }
+
     pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
         match self.segments.get(part) {
             Some(segment) => self.walk_segment(segment, visitor),

@@ -207,6 +207,11 @@ impl<'p, 'a> PageHeap<'p, 'a> {
         1 + self.normal.as_ref().map_or(0, |heap| heap.parts().count())
     }
 
+    /// When walks end, done or not.
+    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
+        self.memory.deadline
+    }
+
     pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
         if let Some(part) = part.checked_sub(1) {
             let Some(normal) = &self.normal else {
