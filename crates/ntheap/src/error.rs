@@ -75,6 +75,20 @@ pub enum Error {
     /// The file is an ELF image or core file.
     #[error("this is an ELF file, not a Windows minidump")]
     Elf,
+    /// The dump is that of a process of another system.
+    #[error(
+        "this is the minidump of a {platform} process, not of a Windows one: it has no Windows heaps"
+    )]
+    ForeignPlatform {
+        /// Name of the system.
+        platform: &'static str,
+    },
+    /// The process ran under Wine, or its heaps are not those of Windows.
+    #[error("{}", not_windows(*wine))]
+    NotWindowsHeaps {
+        /// Whether ntdll says that it is Wine's.
+        wine: bool,
+    },
     /// The header or the stream directory can't be read.
     #[error("damaged minidump header: {reason} (the file has {size} bytes)")]
     Header {
@@ -145,6 +159,19 @@ impl Error {
             }
             Error::NoSuchHeap { .. } => Some("`ntheap summary DUMP` lists the heaps"),
             _ => None,
+        }
+    }
+}
+
+fn not_windows(wine: bool) -> &'static str {
+    match wine {
+        true => {
+            "this process ran under Wine (or Proton): its heaps are Wine's own, not those of Windows, and \
+             can't be walked"
+        }
+        false => {
+            "the process heap has the mark of a Windows heap and nothing else of one, as under Wine or \
+             Proton: its heaps are not those of Windows and can't be walked"
         }
     }
 }

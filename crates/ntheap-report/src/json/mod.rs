@@ -12,6 +12,7 @@
 mod diff;
 mod leaks;
 mod owners;
+mod noted;
 mod process;
 mod types;
 mod usage;
@@ -20,6 +21,7 @@ mod verify;
 pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use leaks::{DoubtReport, LeakBlock, LeakRecordReport, LeakSummary, LeaksReport, ReasonReport};
 pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};
+pub use noted::{ExceptionReport, HeapFailureReport};
 pub use process::{HeapReport, ProcessReport};
 
 pub use types::{

@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod holders;
 pub mod leaks;
 pub mod owners;
+pub mod noted;
 pub mod plain;
 pub mod stacks;
 pub mod types;

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use super::noted;
+
 use ntheap::{
     blocks::Block,
     names::{NameSource, unnamed},
@@ -21,6 +23,9 @@ pub fn write(
     out: &mut dyn Write,
 ) -> fmt::Result {
     let traces = Traces::of(process);
+    if noted::write(process, names, out)? {
+        writeln!(out)?;
+    }
     for damage in &verification.damages {
         writeln!(out, "{damage}")?;
         for (role, block) in [

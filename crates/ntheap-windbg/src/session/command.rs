@@ -240,7 +240,7 @@ impl Session<'_, '_> {
             }
             return Ok(words::report(self.process, heap, report, out)?);
         }
-        Ok(words::summary(self.heaps, &options, out)?)
+        Ok(words::summary(self.heaps, &options, self.names, out)?)
     }
 
     fn stat(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {

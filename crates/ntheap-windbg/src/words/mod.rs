@@ -6,6 +6,7 @@ mod address;
 mod detail;
 mod dt;
 mod entries;
+mod failure;
 mod filter;
 mod flags;
 mod format;

@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{format::pointer, list::listed_heaps};
+use super::{failure, format::pointer, list::listed_heaps};
 use ntheap::{
     heap::{
         Heap, Heaps,
@@ -57,6 +57,15 @@ impl SummaryOptions {
     }
 }
 
+/// The key where ntdll's variable for it is not in the dump: LFH blocks show its low half, which is all
+/// of it on x86.
+fn half(value: u32, bitness: Bitness) -> String {
+    match bitness {
+        Bitness::X86 => format!("{value:08x}"),
+        Bitness::X64 => format!("????????{value:08x}"),
+    }
+}
+
 /// Writes the report.
 ///
 /// # Errors
@@ -64,6 +73,7 @@ impl SummaryOptions {
 pub fn summary(
     heaps: &Heaps<'_, '_>,
     options: &SummaryOptions,
+    names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let (process, heaps) = (heaps.process(), listed_heaps(heaps));
@@ -71,6 +81,7 @@ pub fn summary(
     let stars = "*".repeat(120);
     segment_heaps(heaps, out)?;
     writeln!(out, "\n{stars}\n{:46}NT HEAP STATS BELOW\n{stars}", "")?;
+    failure::write(process, names, out)?;
     let mut aids = global_flags(process.nt_global_flag.unwrap_or(0))
         .filter_map(|flag| flag.heap_aid)
         .peekable();
@@ -84,14 +95,12 @@ pub fn summary(
     if process.layouts.heap.encoding.is_some() {
         let inferred = || {
             let key = infer_lfh_key(process, heaps)?;
-            key.full.or(Some(key.value.into()))
+            let full = key.full.map(|full| pointer(full, bitness));
+            Some(full.unwrap_or_else(|| half(key.value, bitness)))
         };
-        match options.lfh_key.or_else(inferred) {
-            Some(key) => writeln!(
-                out,
-                "LFH Key                   : 0x{}",
-                pointer(key, bitness)
-            )?,
+        let known = options.lfh_key.map(|key| pointer(key, bitness));
+        match known.or_else(inferred) {
+            Some(key) => writeln!(out, "LFH Key                   : 0x{key}")?,
             // Without any LFH in use nothing in the dump says which of ntdll's numbers it is.
             None => writeln!(out, "LFH Key                   : unknown (no LFH in use)")?,
         }

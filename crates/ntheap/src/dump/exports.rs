@@ -31,6 +31,12 @@ impl Exports {
         Some((name, *rva))
     }
 
+    /// Whether the module exports this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.sorted.iter().any(|export| export.1 == name)
+    }
+
     /// Number of named exports.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -52,6 +58,7 @@ mod pe {
     pub(super) const MAGIC_PE32_PLUS: u16 = 0x20b;
     pub(super) const DIRECTORIES_PE32: u64 = 0x60;
     pub(super) const DIRECTORIES_PE32_PLUS: u64 = 0x70;
+    pub(super) const NAME: u64 = 0xc;
     pub(super) const NUMBER_OF_FUNCTIONS: u64 = 0x14;
     pub(super) const NUMBER_OF_NAMES: u64 = 0x18;
     pub(super) const FUNCTIONS: u64 = 0x1c;
@@ -59,7 +66,8 @@ mod pe {
     pub(super) const ORDINALS: u64 = 0x24;
 }
 
-fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>> {
+/// Place and size of a module's export table.
+fn export_table(memory: &AddressSpace<'_>, module: &Module) -> Option<(u32, u32)> {
     let at = |rva: u64| module.base.checked_add(rva);
     let u32_at = |rva: u64| memory.u32(at(rva)?);
     if memory.u16(module.base)? != u16::from_le_bytes(*b"MZ") {
@@ -80,6 +88,21 @@ fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>
     if table == 0 {
         return None;
     }
+    Some((table, size))
+}
+
+/// The name that a module's own export table gives it, for a module whose name is lost.
+pub(super) fn own_name(memory: &AddressSpace<'_>, module: &Module) -> Option<String> {
+    let (table, _) = export_table(memory, module)?;
+    let at = |rva: u32| module.base.checked_add(u64::from(rva));
+    let name = memory.u32(at(table)?.checked_add(pe::NAME)?)?;
+    memory.string(at(name)?)
+}
+
+fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>> {
+    let at = |rva: u64| module.base.checked_add(rva);
+    let u32_at = |rva: u64| memory.u32(at(rva)?);
+    let (table, size) = export_table(memory, module)?;
     let table_rva = u64::from(table);
     let count = u32_at(table_rva + pe::NUMBER_OF_NAMES)?.min(MAX_EXPORTS);
     let functions = u32_at(table_rva + pe::NUMBER_OF_FUNCTIONS)?;

@@ -13,23 +13,30 @@
 
 mod absence;
 mod context;
+mod directory;
+mod exception;
 mod exports;
 mod file;
 mod flags;
+mod lists;
 #[allow(unsafe_code)]
 mod map;
 mod memory_list;
 mod module;
+mod problem;
 mod region;
 mod regular;
 mod streams;
+mod system;
 
 pub(crate) use absence::is_absent;
 pub use context::Context;
+pub use exception::Exception;
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
 pub use flags::flag_names;
 pub use map::{MappedFile, read_faults};
 pub use module::{Module, PdbReference};
+pub use problem::Problem;
 pub use region::{Region, RegionKind, RegionState};
-pub use streams::{Architecture, Dump, Problem, Thread};
+pub use streams::{Architecture, Dump, Thread};

@@ -1,23 +1,17 @@
 //! The streams of a minidump.
 
-use std::{fmt, time::Instant};
-
-use minidump::{
-    Error as MinidumpError, Minidump, MinidumpMemoryInfoList, MinidumpMiscInfo, MinidumpModuleList,
-    MinidumpSystemInfo, MinidumpThreadList, Module as _,
-};
+use std::time::Instant;
 
 use super::{
-    Context, Module, PdbReference, Region, RegionKind, RegionState,
+    Context, Exception, Module, Problem, Region,
+    directory::{Directory, kind},
+    exports::own_name,
+    lists,
     memory_list::{Ranges, memory32, memory64},
     module::ModulePlaces,
+    system::{self, System},
 };
 use crate::{Error, Result, address_space::AddressSpace};
-
-const MEMORY_LIST_STREAM: u32 = 5;
-const MEMORY64_LIST_STREAM: u32 = 9;
-/// More modules than a process can have.
-const MAX_MODULES: usize = 1 << 20;
 
 /// Processor of the machine that the dump describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,77 +52,6 @@ pub struct Thread {
     pub context: Option<Context>,
 }
 
-/// Something that could not be read from the dump file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Problem {
-    /// The compressed file ended early.
-    Incomplete {
-        /// What happened.
-        reason: String,
-    },
-    /// A stream's end is past the end of the file.
-    StreamTruncated {
-        /// Name of the stream.
-        stream: &'static str,
-        /// Missing bytes.
-        missing: u64,
-    },
-    /// A stream is absent.
-    StreamMissing {
-        /// Name of the stream.
-        stream: &'static str,
-    },
-    /// A stream could not be parsed.
-    StreamUnreadable {
-        /// Name of the stream.
-        stream: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// Memory ranges end past the end of the file.
-    MemoryTruncated {
-        /// Ranges that are cut or gone.
-        ranges: u64,
-        /// Bytes that are missing.
-        bytes: u64,
-    },
-    /// Memory ranges claim the same addresses with different contents.
-    MemoryOverlap {
-        /// First such address.
-        address: u64,
-        /// Bytes claimed twice.
-        bytes: u64,
-    },
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Problem::Incomplete { reason } => write!(f, "{reason}"),
-            Problem::StreamTruncated { stream, missing } => {
-                write!(
-                    f,
-                    "the {stream} stream is cut off: {missing} bytes are missing"
-                )
-            }
-            Problem::StreamMissing { stream } => write!(f, "the dump has no {stream} stream"),
-            Problem::StreamUnreadable { stream, reason } => {
-                write!(f, "the {stream} stream can't be read: {reason}")
-            }
-            Problem::MemoryTruncated { ranges, bytes } => write!(
-                f,
-                "the file is cut off: {bytes} bytes of memory in {ranges} ranges are missing"
-            ),
-            Problem::MemoryOverlap { address, bytes } => write!(
-                f,
-                "{bytes} bytes of memory are in the dump twice with different contents, first at \
-                 {address:#x}; the range that begins first is used"
-            ),
-        }
-    }
-}
-
 /// What a dump says of its process.
 #[derive(Debug)]
 pub struct Dump<'a> {
@@ -146,6 +69,8 @@ pub struct Dump<'a> {
     pub process_id: Option<u32>,
     /// When the process started: seconds since 1970, UTC.
     pub process_create_time: Option<u32>,
+    /// The exception that the dump was written for, if it was for one.
+    pub exception: Option<Exception>,
     /// Loaded modules.
     pub modules: Vec<Module>,
     /// Threads.
@@ -166,62 +91,47 @@ impl<'a> Dump<'a> {
     /// Streams that are absent or damaged are reported in [`Dump::problems`], not as errors.
     ///
     /// # Errors
-    /// The bytes are no minidump, its header or directory can't be read, or its processor is not
-    /// one of Windows'.
+    /// The bytes are no minidump, its header or directory can't be read, or it is that of another
+    /// system than Windows or of a processor whose heaps are not known.
     pub fn parse(file: &'a [u8]) -> Result<Self> {
         check_signature(file)?;
-        let size = file.len() as u64;
-        let minidump = Minidump::read(file).map_err(|error| header_error(&error, size))?;
         let mut problems = Vec::new();
-
-        let system = minidump.get_stream::<MinidumpSystemInfo>();
-        let system = noted(system, "SystemInfo", &mut problems);
-        let architecture = match system.as_ref().map(|s| s.raw.processor_architecture) {
-            Some(0) => Architecture::X86,
-            Some(9) | None => Architecture::X64,
-            Some(12) => Architecture::Arm64,
-            Some(architecture) => return Err(Error::Architecture { architecture }),
+        let directory = Directory::read(file, &mut problems)?;
+        let bytes = directory.file;
+        let system = directory.needed(kind::SYSTEM_INFO, "SystemInfo", &mut problems);
+        let system = match system {
+            Some(stream) => System::read(bytes, stream, &mut problems)?,
+            None => System::default(),
         };
-        let misc = minidump.get_stream::<MinidumpMiscInfo>().ok();
-        let modules = noted(
-            minidump.get_stream::<MinidumpModuleList>(),
-            "ModuleList",
-            &mut problems,
-        );
-        let threads = noted(
-            minidump.get_stream::<MinidumpThreadList<'_>>(),
-            "ThreadList",
-            &mut problems,
-        );
-        let regions = match minidump.get_stream::<MinidumpMemoryInfoList<'_>>() {
-            Ok(list) => regions(&list, architecture, &mut problems),
-            Err(MinidumpError::StreamNotFound) => Vec::new(),
-            Err(error) => {
-                let reason = error.to_string();
-                problems.push(Problem::StreamUnreadable {
-                    stream: "MemoryInfoList",
-                    reason,
-                });
-                Vec::new()
-            }
+        let mut ranges = read_ranges(&directory, &mut problems);
+        let module_list = directory.needed(kind::MODULE_LIST, "ModuleList", &mut problems);
+        let thread_list = directory.needed(kind::THREAD_LIST, "ThreadList", &mut problems);
+        let region_list = directory.find(kind::MEMORY_INFO_LIST);
+        let mut lists = |architecture| {
+            let problems = &mut problems;
+            let modules = module_list.map(|s| lists::modules(bytes, s, architecture, problems));
+            let threads = thread_list.map(|s| lists::threads(bytes, s, architecture, problems));
+            let regions = region_list.map(|s| lists::regions(bytes, s, architecture, problems));
+            (
+                modules.unwrap_or_default(),
+                threads.unwrap_or_default(),
+                regions.unwrap_or_default(),
+            )
         };
-
-        let mut ranges = Ranges::new();
-        for directory in minidump.all_streams() {
-            let start = (directory.location.rva as usize).min(file.len());
-            let end = start
-                .saturating_add(directory.location.data_size as usize)
-                .min(file.len());
-            let stream = &file[start..end];
-            match directory.stream_type {
-                // A full-memory dump has both at times; the full list comes first so that it wins.
-                MEMORY64_LIST_STREAM => {
-                    ranges.splice(0..0, memory64(stream, size, &mut problems));
+        let (architecture, (mut modules, threads, regions)) = match system.architecture {
+            Some(architecture) => (architecture, lists(architecture)),
+            None => {
+                let (modules, threads, regions) = lists(Architecture::X64);
+                let guess = system::guess(&ranges, &modules, &threads, &regions);
+                match guess {
+                    Architecture::X64 => (guess, (modules, threads, regions)),
+                    _ => (guess, lists(guess)),
                 }
-                MEMORY_LIST_STREAM => ranges.extend(memory32(stream, size, &mut problems)),
-                _ => {}
             }
-        }
+        };
+        // What the lists lack was said twice where they had to be read twice.
+        problems.dedup();
+
         for (address, ..) in &mut ranges {
             *address = architecture.address(*address);
         }
@@ -234,27 +144,24 @@ impl<'a> Dump<'a> {
                 bytes,
             });
         }
-
-        let modules = modules
-            .map(|list| read_modules(&list, architecture))
-            .unwrap_or_default();
+        for module in modules.iter_mut().filter(|module| module.path.is_empty()) {
+            module.path = own_name(&memory, module).unwrap_or_default();
+        }
+        let (process_id, process_create_time) = misc(&directory);
         Ok(Dump {
             places: ModulePlaces::of(&modules),
-            flags: minidump.header.flags,
-            timestamp: minidump.header.time_date_stamp,
+            flags: directory.flags,
+            timestamp: directory.timestamp,
             architecture,
-            os_version: system
-                .as_ref()
-                .map(|s| [s.raw.major_version, s.raw.minor_version, s.raw.build_number]),
-            processors: system.as_ref().map_or(0, |s| s.raw.number_of_processors),
-            process_id: misc.as_ref().and_then(|m| m.raw.process_id().copied()),
-            process_create_time: misc
-                .as_ref()
-                .and_then(|m| m.raw.process_create_time().copied()),
+            os_version: system.version,
+            processors: system.processors,
+            process_id,
+            process_create_time,
+            exception: directory
+                .find(kind::EXCEPTION)
+                .and_then(|stream| Exception::read(bytes, stream, architecture)),
             modules,
-            threads: threads
-                .map(|list| read_threads(&list, architecture, file))
-                .unwrap_or_default(),
+            threads,
             regions,
             memory,
             problems,
@@ -314,137 +221,33 @@ fn check_signature(file: &[u8]) -> Result<()> {
     })
 }
 
-fn header_error(error: &MinidumpError, size: u64) -> Error {
-    Error::Header {
-        reason: error.to_string(),
-        size,
-    }
-}
-
-/// The stream, or a note that it is absent or unreadable.
-fn noted<T>(
-    stream: std::result::Result<T, MinidumpError>,
-    name: &'static str,
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    match stream {
-        Ok(stream) => Some(stream),
-        Err(MinidumpError::StreamNotFound) => {
-            problems.push(Problem::StreamMissing { stream: name });
-            None
-        }
-        Err(error) => {
-            problems.push(Problem::StreamUnreadable {
-                stream: name,
-                reason: error.to_string(),
-            });
-            None
-        }
-    }
-}
-
-fn read_modules(list: &MinidumpModuleList, architecture: Architecture) -> Vec<Module> {
-    list.iter()
-        .take(MAX_MODULES)
-        .map(|module| {
-            let version = &module.raw.version_info;
-            let halves = |high: u32, low: u32| {
-                [
-                    (high >> 16) as u16,
-                    high as u16,
-                    (low >> 16) as u16,
-                    low as u16,
-                ]
-            };
-            Module {
-                base: architecture.address(module.raw.base_of_image),
-                size: u64::from(module.raw.size_of_image),
-                path: module.name.clone(),
-                timestamp: module.raw.time_date_stamp,
-                checksum: module.raw.checksum,
-                version: (version.signature == 0xfeef_04bd)
-                    .then(|| halves(version.file_version_hi, version.file_version_lo)),
-                pdb: module
-                    .debug_file()
-                    .zip(module.debug_identifier())
-                    .map(|(file, id)| PdbReference {
-                        file: file.into_owned(),
-                        id,
-                    }),
+/// The ranges of both memory lists. A full-memory dump has both at times; the full list comes first so
+/// that it wins.
+fn read_ranges(directory: &Directory<'_>, problems: &mut Vec<Problem>) -> Ranges {
+    let mut ranges = Ranges::new();
+    for stream in directory.streams.iter().copied() {
+        match stream.kind {
+            kind::MEMORY64_LIST => {
+                ranges.splice(0..0, memory64(directory.file, stream, problems));
             }
-        })
-        .collect()
-}
-
-fn read_threads(
-    list: &MinidumpThreadList<'_>,
-    architecture: Architecture,
-    file: &[u8],
-) -> Vec<Thread> {
-    let context = |location: &minidump::format::MINIDUMP_LOCATION_DESCRIPTOR| {
-        let start = location.rva as usize;
-        let end = start.checked_add(location.data_size as usize)?;
-        Context::read(file.get(start..end)?, architecture)
-    };
-    list.threads
-        .iter()
-        .map(|thread| Thread {
-            id: thread.raw.thread_id,
-            teb: architecture.address(thread.raw.teb),
-            stack_base: architecture.address(thread.raw.stack.start_of_memory_range),
-            stack_size: u64::from(thread.raw.stack.memory.data_size),
-            context: context(&thread.raw.thread_context),
-        })
-        .collect()
-}
-
-/// The regions by ascending address, apart from each other: of regions over the same addresses the one
-/// that begins first counts.
-fn regions(
-    list: &MinidumpMemoryInfoList<'_>,
-    architecture: Architecture,
-    problems: &mut Vec<Problem>,
-) -> Vec<Region> {
-    let mut regions: Vec<Region> = list
-        .iter()
-        .map(|info| Region {
-            base: architecture.address(info.raw.base_address),
-            size: info.raw.region_size,
-            allocation_base: architecture.address(info.raw.allocation_base),
-            state: match info.raw.state {
-                0x1000 => RegionState::Commit,
-                0x2000 => RegionState::Reserve,
-                _ => RegionState::Free,
-            },
-            kind: match info.raw._type {
-                0x20000 => RegionKind::Private,
-                0x40000 => RegionKind::Mapped,
-                0x100_0000 => RegionKind::Image,
-                _ => RegionKind::None,
-            },
-            protection: info.raw.protection,
-            allocation_protection: info.raw.allocation_protection,
-        })
-        .collect();
-    regions.sort_by_key(|region| region.base);
-    let (mut end, mut overlaps) = (0, 0u64);
-    regions.retain_mut(|region| {
-        let stop = region.end();
-        if region.base < end {
-            overlaps += 1;
-            region.base = end;
-            region.size = stop.saturating_sub(end);
+            kind::MEMORY_LIST => ranges.extend(memory32(directory.file, stream, problems)),
+            _ => {}
         }
-        end = end.max(stop);
-        region.size > 0
-    });
-    if overlaps > 0 {
-        problems.push(Problem::StreamUnreadable {
-            stream: "MemoryInfoList",
-            reason: format!("{overlaps} of its regions begin inside the one before"),
-        });
     }
-    regions
+    ranges
+}
+
+/// Identifier and start of the process, from the miscellaneous information.
+fn misc(directory: &Directory<'_>) -> (Option<u32>, Option<u32>) {
+    const PROCESS_ID: u32 = 1;
+    const PROCESS_TIMES: u32 = 2;
+    let Some(stream) = directory.find(kind::MISC_INFO) else {
+        return (None, None);
+    };
+    let number = |at: u64| directory.file.u32(stream.offset.saturating_add(at));
+    let flags = number(4).unwrap_or(0);
+    let field = |flag: u32, at: u64| number(at).filter(|_| flags & flag != 0);
+    (field(PROCESS_ID, 8), field(PROCESS_TIMES, 12))
 }
 
 #[cfg(test)]

@@ -136,6 +136,7 @@ layouts! {
     nt_tib: NtTibLayout,
     critical_section: CriticalSectionLayout,
     critical_section_debug: CriticalSectionDebugLayout,
+    heap_failure: HeapFailureLayout,
     heap: HeapLayout,
     segment: SegmentLayout,
     counters: CountersLayout,

@@ -14,7 +14,9 @@
 
 mod build;
 mod environment;
+mod failure;
 mod flags;
+mod foreign;
 mod heap_list;
 mod lost_heaps;
 mod lost_roots;
@@ -26,6 +28,7 @@ use std::fmt;
 
 pub use build::BuildSource;
 pub(crate) use environment::{native_peb, wow64_peb, wow64_tebs};
+pub use failure::HeapFailure;
 pub use flags::{GlobalFlag, global_flags};
 pub use heap_list::{HeapKind, HeapRef, HeapSource};
 use lost_roots::LostRoot;
@@ -92,6 +95,8 @@ pub enum Problem {
         /// Its handle.
         handle: u64,
     },
+    /// The dump holds no memory of heaps.
+    NoHeaps,
     /// The lists could not be read whole; memory was searched for heaps instead.
     Searched {
         /// Heaps that were found that way alone.
@@ -110,6 +115,7 @@ impl Problem {
             | Problem::NotAHeap { .. }
             | Problem::MoreNotHeaps { .. }
             | Problem::UnlistedHeap { .. }
+            | Problem::NoHeaps
             | Problem::Searched { .. } => true,
             Problem::NewerBuild { checked, .. } => !checked,
             Problem::BuildInDoubt { .. } | Problem::LayoutOfOtherBuild { .. } => false,
@@ -162,6 +168,7 @@ impl fmt::Display for Problem {
                 "heap {handle:x} lies in memory and is on no list of the process's heaps: the lists \
                  are damaged"
             ),
+            Problem::NoHeaps => write!(f, "the dump holds no heap memory"),
             Problem::Searched { found: 1 } => {
                 write!(
                     f,
@@ -222,6 +229,9 @@ pub struct ProcessOptions<'t> {
     pub bitness: Option<Bitness>,
     /// Layouts that override the built-in ones, such as ntdll's PDB.
     pub types: Option<&'t dyn TypeSource>,
+    /// Whether a process without any heap memory in the dump will do: its modules, threads and build
+    /// can be there all the same. What is missing is then [`Problem::NoHeaps`].
+    pub without_heaps: bool,
 }
 
 impl fmt::Debug for ProcessOptions<'_> {
@@ -229,6 +239,7 @@ impl fmt::Debug for ProcessOptions<'_> {
         f.debug_struct("ProcessOptions")
             .field("bitness", &self.bitness)
             .field("types", &self.types.is_some())
+            .field("without_heaps", &self.without_heaps)
             .finish()
     }
 }
@@ -237,7 +248,8 @@ impl<'d, 'a> Process<'d, 'a> {
     /// The process as its program sees it: the 32-bit side under WOW64.
     ///
     /// # Errors
-    /// [`Error::NoHeapMemory`] when no heap could be found.
+    /// [`Error::NoHeapMemory`] when no heap could be found, [`Error::NotWindowsHeaps`] for a process
+    /// under Wine.
     pub fn of(dump: &'d Dump<'a>) -> Result<Self> {
         Self::with_options(dump, &ProcessOptions::default())
     }
@@ -245,8 +257,9 @@ impl<'d, 'a> Process<'d, 'a> {
     /// A chosen side of the process, or with chosen layouts.
     ///
     /// # Errors
-    /// [`Error::NoHeapMemory`] when no heap could be found, [`Error::NoSuchBitness`] when the
-    /// process has no such side.
+    /// [`Error::NoHeapMemory`] when no heap could be found (unless the options accept that),
+    /// [`Error::NoSuchBitness`] when the process has no such side, [`Error::NotWindowsHeaps`] for a
+    /// process under Wine.
     pub fn with_options(dump: &'d Dump<'a>, options: &ProcessOptions<'_>) -> Result<Self> {
         let native = match dump.architecture {
             Architecture::X86 => Bitness::X86,
@@ -299,8 +312,13 @@ impl<'d, 'a> Process<'d, 'a> {
         if options.types.is_none() {
             process.check_layouts();
         }
+        if let Some(wine) = process.has_other_heaps() {
+            return Err(Error::NotWindowsHeaps { wine });
+        }
         process.list_heaps();
-        if process.heaps.is_empty() {
+        if process.heaps.is_empty() && options.without_heaps {
+            process.problems.push(Problem::NoHeaps);
+        } else if process.heaps.is_empty() {
             return Err(Error::NoHeapMemory {
                 flags: dump.flags,
                 ranges: dump.memory.ranges().len(),

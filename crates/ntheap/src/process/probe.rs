@@ -7,9 +7,9 @@ use crate::{
 };
 
 /// `_HEAP_SEGMENT.SegmentSignature` (Vista and later).
-const NT: u32 = 0xffee_ffee;
+pub(super) const NT: u32 = 0xffee_ffee;
 /// `_HEAP.Signature`.
-const NT_HEAP: u32 = 0xeeff_eeff;
+pub(super) const NT_HEAP: u32 = 0xeeff_eeff;
 /// `_SEGMENT_HEAP.Signature`.
 const SEGMENT_HEAP: u32 = 0xddee_ddee;
 /// What page heap fills the page behind its handle with.

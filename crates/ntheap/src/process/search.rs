@@ -2,7 +2,10 @@
 //!
 //! A heap is taken for one when its header names itself: a signature alone can be anything.
 
-use super::{HeapKind, probe::heap_kind};
+use super::{
+    HeapKind,
+    probe::{NT as SEGMENT, NT_HEAP, heap_kind},
+};
 use crate::{
     address_space::AddressSpace,
     dump::{Dump, RegionKind},
@@ -14,10 +17,6 @@ use crate::{
 pub(super) const ALLOCATION_GRANULARITY: u64 = 0x1_0000;
 /// Where heaps and segments of the segment heap lie inside an allocation that they share.
 const SHARED_GRANULARITY: u64 = 0x10_0000;
-/// `_HEAP_SEGMENT.SegmentSignature` (before Vista `Signature`).
-const SEGMENT: u32 = 0xffee_ffee;
-/// `_HEAP.Signature`.
-const NT_HEAP: u32 = 0xeeff_eeff;
 /// The bits of `_HEAP.Flags` that hold the class of the heap.
 const CLASS: u32 = 0xf000;
 /// Classes of heaps that the subsystem shares with every process.

@@ -1,5 +1,6 @@
 //! The built-in tables, one module a family of structures.
 
+mod failure;
 mod lfh;
 mod nt;
 mod page_heap;
@@ -7,6 +8,7 @@ mod process;
 mod segment_heap;
 mod traces;
 
+pub use failure::*;
 pub use lfh::*;
 pub use nt::*;
 pub use page_heap::*;

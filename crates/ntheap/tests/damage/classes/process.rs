@@ -70,7 +70,7 @@ pub(super) fn classes() -> Vec<Class> {
         class("file cut at 90 %", |subject, case| cut(subject, 900, case)),
         open("file cut at 75 %", |subject, case| cut(subject, 750, case)),
         open("file cut at 50 %", |subject, case| cut(subject, 500, case)),
-        open("no system information", |subject, case| {
+        class("no system information", |subject, case| {
             case(whole(
                 subject.image.clone().without_stream(stream::SYSTEM_INFO),
             ));
@@ -113,7 +113,7 @@ pub(super) fn classes() -> Vec<Class> {
             let pebs = subject.pebs.iter().map(|&peb| pages(&(peb..peb + 1)));
             case(without(subject, pebs.chain(subject.teb_pages()).collect()));
         }),
-        open("memory list's size wrong", |subject, case| {
+        class("memory list's size wrong", |subject, case| {
             for size in [0, 16, 40] {
                 let mut image = subject.image.clone();
                 image.set_stream_size(stream::MEMORY64_LIST, size);
