@@ -132,9 +132,28 @@ impl Input {
         dump: &'d Dump<'a>,
         common: &Common,
     ) -> Result<Vec<Process<'d, 'a>>, Failure> {
+        self.open_processes(dump, common, false)
+    }
+
+    /// The same for what can be told of a process whose heaps are not in the dump.
+    pub(crate) fn processes_without_heaps<'d, 'a>(
+        &self,
+        dump: &'d Dump<'a>,
+        common: &Common,
+    ) -> Result<Vec<Process<'d, 'a>>, Failure> {
+        self.open_processes(dump, common, true)
+    }
+
+    fn open_processes<'d, 'a>(
+        &self,
+        dump: &'d Dump<'a>,
+        common: &Common,
+        without_heaps: bool,
+    ) -> Result<Vec<Process<'d, 'a>>, Failure> {
         let open = |bitness| {
             let options = ProcessOptions {
                 bitness,
+                without_heaps,
                 ..ProcessOptions::default()
             };
             symbols::process(dump, &self.symbols, options).map_err(|error| self.failure(error))
@@ -160,10 +179,29 @@ impl Input {
         &self,
         dump: &Dump<'_>,
         common: &Common,
+        work: impl FnMut(&Heaps<'_, '_>) -> Result<Losses, Failure>,
+    ) -> Result<Status, Failure> {
+        self.each(self.processes(dump, common)?, common, work)
+    }
+
+    /// The same, where a dump without heaps will do.
+    pub(crate) fn each_side_without_heaps(
+        &self,
+        dump: &Dump<'_>,
+        common: &Common,
+        work: impl FnMut(&Heaps<'_, '_>) -> Result<Losses, Failure>,
+    ) -> Result<Status, Failure> {
+        self.each(self.processes_without_heaps(dump, common)?, common, work)
+    }
+
+    fn each(
+        &self,
+        processes: Vec<Process<'_, '_>>,
+        common: &Common,
         mut work: impl FnMut(&Heaps<'_, '_>) -> Result<Losses, Failure>,
     ) -> Result<Status, Failure> {
         let mut status = Status::Complete;
-        for process in self.processes(dump, common)? {
+        for process in processes {
             let lost = work(&heaps(self, &process, common)?)?;
             status = status.and(self.report(&Losses::of(&process).merged(lost)));
         }
@@ -177,6 +215,16 @@ impl Input {
         common: &Common,
     ) -> Result<Process<'d, 'a>, Failure> {
         let mut processes = self.processes(dump, common)?;
+        Ok(processes.swap_remove(0))
+    }
+
+    /// The one side, for commands of which some need no heaps.
+    pub(crate) fn process_without_heaps<'d, 'a>(
+        &self,
+        dump: &'d Dump<'a>,
+        common: &Common,
+    ) -> Result<Process<'d, 'a>, Failure> {
+        let mut processes = self.processes_without_heaps(dump, common)?;
         Ok(processes.swap_remove(0))
     }
 

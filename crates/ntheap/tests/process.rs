@@ -2,7 +2,7 @@
 
 use ntheap::{
     Error,
-    diff::{Comparison, Snapshot},
+    diff::{self, Grouping, Snapshot},
     dump::{Dump, DumpFile},
     heap::Heaps,
     layout::{Bitness, Layouts},
@@ -174,16 +174,21 @@ fn a_leak_is_seen_in_dumps_that_are_cut_off_and_nothing_is_sure() {
     assert_eq!(blocks(&processes[1]), (7, 2222u64));
     assert!(processes.iter().all(|p| !Losses::of(p).complete()));
     let [before, after] = processes.each_ref().map(Snapshot::of);
-    let comparison = Comparison::of(&before, &after);
+    let comparison = diff::compare(
+        &before,
+        &after,
+        Grouping {
+            size: true,
+            stack: false,
+        },
+    );
     assert!(comparison.losses.iter().all(|losses| !losses.complete()));
     let grown = comparison
         .heaps
         .iter()
         .find(|heap| heap.handle == 0x21a_b856_0000);
     let grown = grown.expect("the heap that grew");
-    let bytes = grown.after.busy_bytes as i64 - grown.before.busy_bytes as i64;
-    let blocks = grown.after.busy_blocks as i64 - grown.before.busy_blocks as i64;
-    assert_eq!((bytes, blocks), (251_496, 214));
+    assert_eq!((grown.busy.bytes(), grown.busy.blocks()), (251_496, 214));
 }
 
 /// ntdll's record of a damaged heap names itself by its version and size.

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     text_only(common)?;
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let process = input.process(&dump, common)?;
+    let process = input.process_without_heaps(&dump, common)?;
     let other = input.other_side(&process);
     let heaps = Heaps::listed(&process);
     let other = other.as_ref().map(Heaps::listed);

@@ -28,12 +28,13 @@ pub(crate) fn run(args: &Info, common: &Common, output: &mut Output) -> Result<S
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut info = InfoReport::new(&dump);
-    let status = input.each_side(&dump, common, |heaps| {
+    let names = input.names(&dump);
+    let status = input.each_side_without_heaps(&dump, common, |heaps| {
         let process = heaps.process();
         let statistics = stats::collect(heaps);
         let traces = Traces::of(process);
         info.sides
-            .push(SideInfo::new(process, heaps, &statistics, &traces));
+            .push(SideInfo::new(process, heaps, &statistics, &traces, &names));
         Ok(stats::losses(&statistics))
     })?;
     match format {

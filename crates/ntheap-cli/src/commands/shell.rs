@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
     }
     let mut processes = Vec::new();
     for (input, dump) in inputs.iter().zip(&dumps) {
-        let process = input.process(dump, common)?;
+        let process = input.process_without_heaps(dump, common)?;
         let other = input.other_side(&process);
         processes.push((process, other));
     }

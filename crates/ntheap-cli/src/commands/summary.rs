@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Summary, common: &Common, output: &mut Output) -> Resul
                         Style::Windbg => {
                             let names = input.names(&dump);
                             let options = windbg::SummaryOptions::named(process, &names);
-                            windbg::summary(heaps, &options, out)?;
+                            windbg::summary(heaps, &options, &names, out)?;
                         }
                         Style::Plain => plain::summary(&plain::overview(heaps), out)?,
                     }

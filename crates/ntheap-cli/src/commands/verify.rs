@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ntheap::{traces::Traces, verify};
 use ntheap_report::{
-    json::{ProcessReport, VerificationReport},
+    json::{ExceptionReport, HeapFailureReport, ProcessReport, VerificationReport},
     text,
 };
 use serde::Serialize;
@@ -27,6 +27,10 @@ struct Report {
 #[derive(Serialize)]
 struct SideReport {
     process: ProcessReport,
+    /// The exception that the dump was written for.
+    exception: Option<ExceptionReport>,
+    /// What ntdll noted of a damaged heap.
+    heap_failure: Option<HeapFailureReport>,
     #[serde(flatten)]
     verification: VerificationReport,
 }
@@ -55,6 +59,8 @@ pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result
             let traces = Traces::of(process);
             sides.push(SideReport {
                 process: ProcessReport::new(process),
+                exception: dump.exception.as_ref().map(ExceptionReport::from),
+                heap_failure: HeapFailureReport::of(process, &names),
                 verification: VerificationReport::new(
                     &verification,
                     &traces,

@@ -3,12 +3,13 @@
 mod text;
 
 use crate::{
-    json::{Address, ProcessReport},
-    text::shell_word,
+    json::{Address, ExceptionReport, HeapFailureReport, ProcessReport},
+    text::{noted, shell_word},
 };
 use ntheap::{
     dump::{self, Dump, Module},
     heap::{self, Heap, Heaps},
+    names::NameSource,
     process::{Process, global_flags},
     stats::HeapStatistics,
     time::UtcTime,
@@ -56,6 +57,13 @@ pub struct DumpInfo {
     pub threads: usize,
     /// Number of modules.
     pub modules: usize,
+    /// The exception that the dump was written for.
+    pub exception: Option<ExceptionReport>,
+    /// That exception in one line.
+    #[serde(skip)]
+    pub exception_text: Option<String>,
+    /// What of the file could not be read.
+    pub problems: Vec<String>,
 }
 
 impl InfoReport {
@@ -100,6 +108,9 @@ impl DumpInfo {
                 .and_then(|start| dump.timestamp.checked_sub(start)),
             threads: dump.threads.len(),
             modules: dump.modules.len(),
+            exception: dump.exception.as_ref().map(ExceptionReport::from),
+            exception_text: dump.exception.as_ref().map(noted::describe),
+            problems: dump.problems.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -116,6 +127,10 @@ pub struct SideInfo {
     pub heaps: Vec<HeapInfo>,
     /// Stacks of allocations.
     pub stacks: StackInfo,
+    /// What ntdll noted of a damaged heap.
+    pub heap_failure: Option<HeapFailureReport>,
+    /// What of the process is missing or in doubt, its lists of heaps above all.
+    pub problems: Vec<String>,
     /// What is missing, and how to have it next time.
     pub advice: Vec<Advice>,
 }
@@ -138,6 +153,8 @@ pub struct HeapInfo {
     pub heap: Address,
     /// Kind.
     pub kind: &'static str,
+    /// How it was found: `peb`, `ring`, `page-heap`, `scan`, `unlisted`.
+    pub source: &'static str,
     /// `MINIDUMP_TYPE`, of heaps `_HEAP.Flags`.
     pub flags: u32,
     /// What the heap is for, by its flags.
@@ -212,6 +229,7 @@ impl SideInfo {
         heaps: &Heaps<'_, '_>,
         statistics: &[HeapStatistics],
         traces: &Traces<'_, '_>,
+        names: &dyn NameSource,
     ) -> Self {
         let flags = global_flags(process.nt_global_flag.unwrap_or(0));
         let sum = |count: fn(&HeapStatistics) -> u64| statistics.iter().map(count).sum();
@@ -240,6 +258,8 @@ impl SideInfo {
                 .zip(statistics)
                 .map(|(heap, statistics)| heap_info(heap, statistics))
                 .collect(),
+            heap_failure: HeapFailureReport::of(process, names),
+            problems: process.problems.iter().map(ToString::to_string).collect(),
             advice: advice(process, heaps, &stacks),
             stacks,
         }
@@ -268,6 +288,7 @@ fn heap_info(heap: &Heap<'_, '_>, statistics: &HeapStatistics) -> HeapInfo {
     HeapInfo {
         heap: Address(heap.handle()),
         kind: heap.reference().kind.name(),
+        source: heap.reference().source.name(),
         flags,
         // Segment heaps have no such flags.
         class: (!matches!(heap, Heap::Segment(_)))

@@ -9,14 +9,25 @@ use super::{DumpInfo, HeapInfo, InfoReport, SideInfo};
 pub(super) fn write(info: &InfoReport, out: &mut dyn Write) -> fmt::Result {
     let mut sides = info.sides.iter();
     if let Some(side) = sides.next() {
+        missing(info.dump.problems.iter().chain(&side.problems), out)?;
         process(side, out)?;
         dump(&info.dump, out)?;
         details(side, out)?;
     }
     for side in sides {
         writeln!(out)?;
+        missing(side.problems.iter(), out)?;
         process(side, out)?;
         details(side, out)?;
+    }
+    Ok(())
+}
+
+/// What is missing comes first: everything below may be less than the process had.
+fn missing<'p>(problems: impl Iterator<Item = &'p String>, out: &mut dyn Write) -> fmt::Result {
+    for (index, problem) in problems.enumerate() {
+        let heading = if index == 0 { "MISSING" } else { "" };
+        row(out, heading, problem)?;
     }
     Ok(())
 }
@@ -55,6 +66,9 @@ fn dump(dump: &DumpInfo, out: &mut dyn Write) -> fmt::Result {
             "started",
             format_args!("{start}, {} before", duration(seconds)),
         )?;
+    }
+    if let Some(exception) = &dump.exception_text {
+        row(out, "exception", exception)?;
     }
     let mut names = dump.flag_names.join(" ");
     if names.is_empty() {
@@ -96,6 +110,20 @@ fn duration(seconds: u32) -> String {
 }
 
 fn details(side: &SideInfo, out: &mut dyn Write) -> fmt::Result {
+    if let Some(failure) = &side.heap_failure {
+        let name = failure.name.unwrap_or("a failure without a name");
+        row(
+            out,
+            "ntdll noted",
+            format_args!(
+                "heap {:x} damaged at {:x}: {} ({name})",
+                failure.heap.0, failure.address.0, failure.meaning
+            ),
+        )?;
+        for frame in &failure.frames {
+            writeln!(out, "    {frame}")?;
+        }
+    }
     match side.process.nt_global_flag {
         None => row(out, "NtGlobalFlag", "unknown")?,
         Some(flags) => row(out, "NtGlobalFlag", format_args!("{flags:#010x}"))?,
@@ -137,7 +165,12 @@ fn details(side: &SideInfo, out: &mut dyn Write) -> fmt::Result {
 /// Class, options and debug options of a heap, the latter marked.
 fn words(heap: &HeapInfo) -> String {
     let plain = heap.class.iter().chain(&heap.options);
-    let mut text = plain.copied().collect::<Vec<_>>().join(", ");
+    let found = match heap.source {
+        "unlisted" => Some("ntdll's own, on no list"),
+        "scan" => Some("found by searching memory"),
+        _ => None,
+    };
+    let mut text = plain.copied().chain(found).collect::<Vec<_>>().join(", ");
     if !heap.debug_options.is_empty() {
         let separator = if text.is_empty() { "" } else { "; " };
         text += &format!("{separator}debug: {}", heap.debug_options.join(", "));
