@@ -74,6 +74,7 @@ impl<'d, 'a, 's> DumpNames<'d, 'a, 's> {
             // Only the function that was called has a beginning to count from.
             displacement: if index == last { displacement } else { 0 },
             line: frame.file.map(|file| self.shown(file)).zip(frame.line),
+            nearest_export: false,
             inlined: frame.inlined,
         };
         resolution

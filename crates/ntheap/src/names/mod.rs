@@ -38,6 +38,9 @@ pub struct Name {
     pub line: Option<(String, u32)>,
     /// Whether the function was inlined into the next one of the same address.
     pub inlined: bool,
+    /// Whether the symbol is no more than the nearest export below the address, as images without a
+    /// PDB have it: the address can lie in another function, which is not exported.
+    pub nearest_export: bool,
 }
 
 impl Name {
@@ -62,6 +65,9 @@ impl fmt::Display for Name {
         }
         if self.displacement != 0 || self.symbol.is_none() {
             write!(f, "+{:#x}", self.displacement)?;
+        }
+        if self.nearest_export && self.displacement != 0 {
+            f.write_str(" (nearest export)")?;
         }
         Ok(())
     }
@@ -226,6 +232,7 @@ impl NameSource for ModuleNames<'_, '_> {
         let module = module.name().to_owned();
         Some(Name {
             module,
+            nearest_export: symbol.is_some(),
             symbol,
             displacement,
             ..Name::default()

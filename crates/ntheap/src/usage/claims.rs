@@ -7,7 +7,7 @@ use crate::{
     dump::{Dump, Region, RegionKind, RegionState},
     heap::{Heap, Heaps},
     layout::{Bitness, Layouts, PAGE},
-    process::{Process, ProcessOptions, native_peb, wow64_peb, wow64_tebs},
+    process::{Problem, Process, ProcessOptions, native_peb, wow64_peb, wow64_tebs},
     traces::Traces,
 };
 
@@ -172,12 +172,33 @@ impl Claims {
 
     fn heaps(&mut self, heaps: &Heaps<'_, '_>) {
         let process = heaps.process();
+        self.lost_heaps(process);
         for reference in process.all_heaps().chain(&process.normal_heaps) {
             match heaps.get(reference.handle) {
                 Ok(heap) => self.heap(process.dump, heap, reference.handle),
                 Err(_) => {
                     let heap = Heap::open(process, reference);
                     self.heap(process.dump, &heap, reference.handle);
+                }
+            }
+        }
+    }
+
+    /// Memory of heaps whose header is lost and which could not be walked: theirs all the same.
+    fn lost_heaps(&mut self, process: &Process<'_, '_>) {
+        let lost = process.problems.iter().filter_map(|problem| match problem {
+            Problem::NotAHeap { handle } => Some(*handle),
+            _ => None,
+        });
+        for handle in lost {
+            let of_heap = process.found.segments.iter();
+            let segments = of_heap.filter(|s| s.1 == handle).map(|s| s.0);
+            for address in std::iter::once(handle).chain(segments) {
+                let is_private = process.dump.region_at(address).is_some_and(|region| {
+                    region.kind == RegionKind::Private && region.allocation_base == address
+                });
+                if is_private {
+                    self.allocated(process.dump, address, PAGE, Owner::Heap(handle));
                 }
             }
         }

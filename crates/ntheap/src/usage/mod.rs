@@ -25,6 +25,7 @@ pub use change::{ClassChange, NewAllocation, UsageChange};
 use rustc_hash::FxHashMap;
 
 use crate::{
+    address_space::AddressSpace,
     dump::{Dump, Region, RegionKind, RegionState},
     heap::Heaps,
     printable::printable,
@@ -56,13 +57,15 @@ pub enum Class {
     Peb,
     /// The stack traces of allocations (`gflags +ust`).
     Traces,
+    /// Memory that the process had and the dump does not hold: nobody can say whose it was.
+    Missing,
     /// Nothing.
     Free,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 9] = [
+    pub const ALL: [Class; 10] = [
         Class::Heap,
         Class::Private,
         Class::Image,
@@ -71,6 +74,7 @@ impl Class {
         Class::Teb,
         Class::Peb,
         Class::Traces,
+        Class::Missing,
         Class::Free,
     ];
 
@@ -86,6 +90,7 @@ impl Class {
             Class::Teb => "teb",
             Class::Peb => "peb",
             Class::Traces => "traces",
+            Class::Missing => "missing",
             Class::Free => "free",
         }
     }
@@ -102,6 +107,7 @@ impl Class {
             Class::Teb => "TEBs",
             Class::Peb => "PEB",
             Class::Traces => "stack traces",
+            Class::Missing => "not in the dump",
             Class::Free => "free",
         }
     }
@@ -126,6 +132,8 @@ pub enum Owner {
     Mapped(u64),
     /// A `VirtualAlloc` outside all heaps, by the address that it begins at.
     Private(u64),
+    /// Nobody knows: memory that the dump does not hold, by the address that its allocation begins at.
+    Missing(u64),
     /// Nobody.
     Free,
 }
@@ -143,6 +151,7 @@ impl Owner {
             Owner::Image(_) => Class::Image,
             Owner::Mapped(_) => Class::Mapped,
             Owner::Private(_) => Class::Private,
+            Owner::Missing(_) => Class::Missing,
             Owner::Free => Class::Free,
         }
     }
@@ -151,7 +160,11 @@ impl Owner {
     #[must_use]
     pub const fn identity(self) -> Option<u64> {
         match self {
-            Owner::Heap(id) | Owner::Image(id) | Owner::Mapped(id) | Owner::Private(id) => Some(id),
+            Owner::Heap(id)
+            | Owner::Image(id)
+            | Owner::Mapped(id)
+            | Owner::Private(id)
+            | Owner::Missing(id) => Some(id),
             Owner::Stack(thread) | Owner::Teb(thread) => Some(thread as u64),
             Owner::Peb | Owner::Traces | Owner::Free => None,
         }
@@ -172,6 +185,7 @@ impl Owner {
             },
             Owner::Mapped(base) => format!("mapping {base:x}"),
             Owner::Private(base) => format!("VirtualAlloc {base:x}"),
+            Owner::Missing(base) => format!("not in the dump {base:x}"),
             Owner::Free => "free".to_owned(),
         }
     }
@@ -232,6 +246,18 @@ impl Total {
     }
 }
 
+/// Whether the process could read the region and the dump holds nothing of it: it was cut off, or never
+/// taken.
+fn is_missing(region: &Region, memory: &AddressSpace<'_>) -> bool {
+    /// `PAGE_NOACCESS` and `PAGE_GUARD`, which no dump holds.
+    const NO_ACCESS: u32 = 0x01;
+    const GUARD: u32 = 0x100;
+    region.state == RegionState::Commit
+        && region.protection & ACCESS != NO_ACCESS
+        && region.protection & GUARD == 0
+        && memory.held(region.base, region.size) == 0
+}
+
 /// The use of a process's address space.
 #[derive(Debug, Clone)]
 pub struct Usage {
@@ -261,14 +287,14 @@ impl Usage {
             described,
         };
         for region in &regions {
-            usage.split(region, &claims);
+            usage.split(region, &claims, process.memory());
         }
         usage
     }
 
     /// Gives the parts of a region to those who claim them, and the rest to whom its allocation
     /// belongs.
-    fn split(&mut self, region: &Region, claims: &Claims) {
+    fn split(&mut self, region: &Region, claims: &Claims, memory: &AddressSpace<'_>) {
         let mut push = |from: u64, to: u64, owner: Owner| {
             if to > from {
                 let region = Region {
@@ -288,7 +314,10 @@ impl Usage {
             RegionKind::Mapped => Owner::Mapped(region.allocation_base),
             RegionKind::Private | RegionKind::None => claims
                 .allocation(region.allocation_base)
-                .unwrap_or(Owner::Private(region.allocation_base)),
+                .unwrap_or_else(|| match is_missing(region, memory) {
+                    true => Owner::Missing(region.allocation_base),
+                    false => Owner::Private(region.allocation_base),
+                }),
         };
         let mut at = region.base;
         for &Claim { start, end, owner } in claims.within(region.base, region.end()) {

@@ -36,7 +36,7 @@ pub(crate) struct Score {
     pub(crate) untouched: u64,
     /// Those of them that were found, with their sizes.
     pub(crate) found: u64,
-    /// Blocks that never were.
+    /// Blocks that never were, and that the walk called certain.
     pub(crate) invented: u64,
     /// Cases that lost blocks, or whose memory is not all there, and did not say so.
     pub(crate) silent: u64,
@@ -116,6 +116,7 @@ pub(crate) fn judge(subject: &Subject, class: &Class, case: &Case) -> Score {
     score.invented = walk
         .blocks
         .iter()
+        .filter(|(_, held)| held.certain)
         .filter(|(key, held)| {
             subject
                 .blocks

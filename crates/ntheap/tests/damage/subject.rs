@@ -6,7 +6,7 @@ use std::{
 };
 
 use ntheap::{
-    blocks::{Block, CONTINUE, Finding, Flow, Visitor},
+    blocks::{Block, CONTINUE, Certainty, Finding, Flow, Visitor},
     dump::{Dump, DumpFile},
     heap::Heaps,
     process::{HeapKind, HeapSource, Process},
@@ -21,6 +21,8 @@ use crate::image::{Addresses, Image};
 pub(crate) struct Held {
     pub(crate) size: u64,
     pub(crate) extent: Addresses,
+    /// Whether the walk is certain of it.
+    pub(crate) certain: bool,
 }
 
 /// Busy blocks by heap and address.
@@ -40,6 +42,7 @@ impl Visitor for Walk {
             let held = Held {
                 size: block.size,
                 extent: start..end,
+                certain: block.certainty == Certainty::Certain,
             };
             self.blocks.insert((block.heap, block.address), held);
         }
