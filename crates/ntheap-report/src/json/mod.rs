@@ -11,8 +11,8 @@
 
 mod diff;
 mod leaks;
-mod owners;
 mod noted;
+mod owners;
 mod process;
 mod types;
 mod usage;
@@ -20,8 +20,8 @@ mod verify;
 
 pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
 pub use leaks::{DoubtReport, LeakBlock, LeakRecordReport, LeakSummary, LeaksReport, ReasonReport};
-pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};
 pub use noted::{ExceptionReport, HeapFailureReport};
+pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};
 pub use process::{HeapReport, ProcessReport};
 
 pub use types::{

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     address_space::AddressSpace,
-    dump::{Dump, RegionKind},
+    dump::{Dump, RegionKind, RegionState},
     heap::segment::header_proves_itself,
     layout::{Bitness, Layouts},
 };
@@ -21,6 +21,9 @@ const SHARED_GRANULARITY: u64 = 0x10_0000;
 const CLASS: u32 = 0xf000;
 /// Classes of heaps that the subsystem shares with every process.
 const SHARED_CLASSES: [u32; 2] = [0x7000, 0x8000];
+/// Regions that are larger hold no heap but the one that they begin with: what heaps share an allocation
+/// lies in segments of at most this size.
+const LARGEST_SHARED: u64 = 0x100_0000;
 /// More than a process can have of either.
 const MAX_FOUND: usize = 1 << 20;
 
@@ -66,27 +69,39 @@ impl Search<'_, '_> {
     }
 
     fn places(&self, extent: Extent) -> impl Iterator<Item = u64> + '_ {
-        let ranges = self.dump.memory.ranges().iter();
-        ranges
-            .flat_map(|range| {
-                let first = range
-                    .start
-                    .checked_next_multiple_of(ALLOCATION_GRANULARITY)
-                    .unwrap_or(u64::MAX);
-                (first..range.end()).step_by(ALLOCATION_GRANULARITY as usize)
-            })
+        // Reading a page here and there makes the system read much around each: of a dump with its
+        // regions described only the beginnings of these are looked at.
+        let regions = match extent {
+            Extent::Likely => &self.dump.regions[..],
+            Extent::Everywhere => &[],
+        };
+        let of_regions = regions.iter().flat_map(|region| {
+            let near = region.base..region.base.saturating_add(region.size.min(LARGEST_SHARED));
+            let inner = multiples(region.base.saturating_add(1)..near.end, SHARED_GRANULARITY);
+            let inner = inner.filter(|_| region.size <= LARGEST_SHARED);
+            std::iter::once(region.base).chain(inner)
+        });
+        let ranges = match regions.is_empty() {
+            true => self.dump.memory.ranges(),
+            false => &[],
+        };
+        let of_ranges = ranges.iter().flat_map(move |range| {
+            let end = match extent {
+                Extent::Likely if range.bytes.len() as u64 > LARGEST_SHARED => range.start + 1,
+                _ => range.end(),
+            };
+            multiples(range.start..end, ALLOCATION_GRANULARITY)
+        });
+        of_regions
+            .chain(of_ranges)
+            .filter(|address| address.is_multiple_of(ALLOCATION_GRANULARITY))
             .filter(move |&address| match self.dump.region_at(address) {
                 None => true,
-                Some(region) => match region.kind {
-                    // Heaps of a mapping belong to whoever made the section.
-                    RegionKind::Image | RegionKind::Mapped => false,
-                    RegionKind::Private | RegionKind::None => {
-                        let within = address.saturating_sub(region.allocation_base);
-                        extent == Extent::Everywhere
-                            || address == region.base
-                            || within % SHARED_GRANULARITY == 0
-                    }
-                },
+                // Heaps of a mapping belong to whoever made the section.
+                Some(region) => {
+                    region.state == RegionState::Commit
+                        && matches!(region.kind, RegionKind::Private | RegionKind::None)
+                }
             })
             .filter(|&address| Some(address) != self.shared_section)
     }
@@ -118,6 +133,12 @@ impl Search<'_, '_> {
             && owner.is_multiple_of(PAGE);
         (proved && Some(owner) != self.shared_section).then_some((address, owner))
     }
+}
+
+/// The multiples of `unit` within some addresses.
+fn multiples(within: std::ops::Range<u64>, unit: u64) -> impl Iterator<Item = u64> {
+    let first = within.start.checked_next_multiple_of(unit);
+    (first.unwrap_or(u64::MAX)..within.end).step_by(unit as usize)
 }
 
 const PAGE: u64 = 0x1000;

@@ -116,6 +116,8 @@ impl Sink for Emit<'_, '_, '_, '_> {
                 }
                 None => {
                     block.size = raw.usable.saturating_sub(taken);
+                    // As much as it can be: how much the program asked for is lost.
+                    block.certainty = block.certainty.max(Certainty::Probable);
                     let structure = "the unused byte count of a block";
                     let kind = FindingKind::MissingStructure { structure };
                     self.visitor.finding(heap.finding(raw.entry, 0, kind))?;
