@@ -15,12 +15,6 @@ pub(super) fn classes() -> Vec<Class> {
         floor: Some(FLOOR),
         damage,
     };
-    // Heaps whose header is lost are not found yet.
-    let open = |name, damage| Class {
-        name,
-        floor: None,
-        damage,
-    };
     vec![
         class("count of heaps zeroed", |subject, case| {
             let mut image = subject.image.clone();
@@ -68,8 +62,8 @@ pub(super) fn classes() -> Vec<Class> {
         class("private writable memory alone", private_alone),
         class("file cut at 99 %", |subject, case| cut(subject, 990, case)),
         class("file cut at 90 %", |subject, case| cut(subject, 900, case)),
-        open("file cut at 75 %", |subject, case| cut(subject, 750, case)),
-        open("file cut at 50 %", |subject, case| cut(subject, 500, case)),
+        class("file cut at 75 %", |subject, case| cut(subject, 750, case)),
+        class("file cut at 50 %", |subject, case| cut(subject, 500, case)),
         class("no system information", |subject, case| {
             case(whole(
                 subject.image.clone().without_stream(stream::SYSTEM_INFO),
