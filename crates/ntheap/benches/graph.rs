@@ -18,6 +18,7 @@ use ntheap::{
     graph::{Graph, Rules},
     heap::Heaps,
     process::Process,
+    types::Types,
 };
 use ntheap_synth as synth;
 
@@ -147,6 +148,9 @@ fn measure(path: &Path, threads: usize) -> Duration {
     row("classes", marking);
     let (dominating, dominators) = best(|| graph.dominators());
     row("dominators", dominating);
+    let (typing, types) = best(|| Types::of(&graph, None));
+    row("types", typing);
+    drop(types);
     row("leaks", building + marking);
     row("owners", building + dominating);
     let blocks = graph.index().len();

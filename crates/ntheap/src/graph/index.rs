@@ -335,7 +335,7 @@ impl Index {
 
     /// The block that `address` lies in, and where in it.
     #[inline]
-    pub(super) fn resolve(&self, address: u64) -> Option<Hit> {
+    pub(crate) fn resolve(&self, address: u64) -> Option<Hit> {
         let extent = self.extent(address)?;
         let distance = address.checked_sub(extent.base)?;
         let granule = distance >> self.granule_shift;
@@ -377,9 +377,9 @@ impl Index {
 
 /// A place in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hit {
-    pub(super) block: u32,
-    pub(super) offset: u64,
+pub(crate) struct Hit {
+    pub(crate) block: u32,
+    pub(crate) offset: u64,
 }
 
 #[cfg(test)]

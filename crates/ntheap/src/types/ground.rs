@@ -29,11 +29,17 @@ impl Blocks<'_> {
         self.0.block(number)
     }
 
+    /// Size of a block.
+    #[inline]
+    pub(super) fn size(self, number: u32) -> u64 {
+        self.0.size(number)
+    }
+
     /// The block that begins at `address`.
     #[inline]
     pub(super) fn at(self, address: u64) -> Option<u32> {
-        let number = self.0.find(address)?;
-        (self.0.block(number).0 == address).then_some(number)
+        let hit = self.0.resolve(address)?;
+        (hit.offset == 0).then_some(hit.block)
     }
 
     /// The first block that begins in `start..end`.
@@ -140,7 +146,7 @@ impl<'p, 'a> Ground<'p, 'a> {
         const LARGE: u64 = 4096;
         const ALIGNMENT: u64 = 32;
         if let Some(number) = self.blocks.at(data) {
-            return (self.blocks.block(number).1 == bytes).then_some(number);
+            return (self.blocks.size(number) == bytes).then_some(number);
         }
         if bytes < LARGE || !data.is_multiple_of(ALIGNMENT) {
             return None;
@@ -169,7 +175,7 @@ impl<'p, 'a> Ground<'p, 'a> {
     pub(super) fn proxy(&self, place: u64) -> Option<u32> {
         let proxy = self.word(place)?;
         let number = self.blocks.at(proxy)?;
-        let fits = self.blocks.block(number).1 == 2 * self.word && self.word(proxy)? == place;
+        let fits = self.blocks.size(number) == 2 * self.word && self.word(proxy)? == place;
         fits.then_some(number)
     }
 }

@@ -245,11 +245,37 @@ impl Prover<'_, '_, '_> {
         let size = ground.word(at + 16)?;
         let capacity = ground.word(at + 16 + ground.word)?;
         let bytes = capacity.checked_add(1)?.checked_mul(width)?;
-        let block = ground.holds(ground.word(at)?, bytes)?;
+        let text = ground.word(at)?;
+        let block = ground.holds(text, bytes)?;
+        if !proved.candidate.proxied && !self.is_text(proved, text, size.checked_mul(width)?) {
+            return None;
+        }
         proved.elements = size;
         proved.spare = capacity.checked_sub(size)?.checked_mul(width)?;
         proved.parts.push((block, Role::Text));
         Some(())
+    }
+
+    /// Whether what a string says is text. A count, and a number that is just the size of a block, are
+    /// too little to go by: bytes in strings are left out where no proxy proves the string.
+    fn is_text(&self, proved: &Proved, text: u64, bytes: u64) -> bool {
+        let known = self.rank(&proved.candidate) <= VARIABLE;
+        if bytes == 0 {
+            return known;
+        }
+        let Some(content) = self.ground.memory.slice(text, bytes) else {
+            return false;
+        };
+        match proved.candidate.kind {
+            ContainerKind::String => content
+                .iter()
+                .all(|&byte| matches!(byte, 9 | 10 | 13 | 0x20..) || known && byte != 0),
+            _ => {
+                let (units, _) = content.as_chunks::<2>();
+                let mut units = units.iter().map(|unit| u16::from_le_bytes(*unit));
+                units.all(|unit| matches!(unit, 9 | 10 | 13 | 0x20..) || known && unit != 0)
+            }
+        }
     }
 
     fn list(&mut self, proved: &mut Proved) -> Option<()> {

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::ContainerKind;
-use crate::types::ground::Ground;
+use crate::{address_space::Range, types::ground::Ground};
 
 /// A place that looks like a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,36 @@ pub(super) fn scan(ground: &Ground<'_, '_>) -> Vec<Candidate> {
     found
 }
 
+/// A pointer, where it lies.
+struct Place<'r> {
+    at: u64,
+    to: u64,
+    range: Range<'r>,
+    word: u64,
+}
+
+impl Place<'_> {
+    /// The word so many bytes behind the pointer.
+    #[inline]
+    fn behind(&self, bytes: u64) -> Option<u64> {
+        let from = (self.at - self.range.start + bytes) as usize;
+        self.range
+            .bytes
+            .get(from..from + self.word as usize)
+            .map(number)
+    }
+}
+
+/// A word of either width.
+#[inline]
+fn number(word: &[u8]) -> u64 {
+    match *word {
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => 0,
+    }
+}
+
 struct Scanner<'g, 'p, 'a> {
     ground: &'g Ground<'p, 'a>,
     low: u64,
@@ -95,31 +125,38 @@ impl Scanner<'_, '_, '_> {
             };
             let until = range.end().min(end);
             let bytes = &range.bytes[(at - range.start) as usize..(until - range.start) as usize];
-            let mut place = at;
+            let mut place = Place {
+                at,
+                to: 0,
+                range,
+                word: size,
+            };
             for word in bytes.chunks_exact(size as usize) {
-                let mut value = [0; 8];
-                value[..word.len()].copy_from_slice(word);
-                let value = u64::from_le_bytes(value);
-                if value.wrapping_sub(self.low) < self.high - self.low && value % size == 0 {
-                    self.place(place, value, whole, found);
+                place.to = number(word);
+                let inside = place.to.wrapping_sub(self.low) < self.high - self.low;
+                if inside && place.to.is_multiple_of(size) {
+                    self.place(&place, whole, found);
                 }
-                place += size;
+                place.at += size;
             }
             at = until.next_multiple_of(size).max(at + size);
         }
     }
 
-    /// Looks at the pointer `to` into the heaps at `at`.
-    fn place(&self, at: u64, to: u64, whole: Stretch, found: &mut Vec<Candidate>) {
+    /// Looks at a pointer into the heaps. What can be told from the words behind it alone comes
+    /// first, as nearly every pointer is none of a container's.
+    fn place(&self, place: &Place<'_>, whole: Stretch, found: &mut Vec<Candidate>) {
         let ground = self.ground;
-        let word = ground.word;
+        let (word, at, to) = (ground.word, place.at, place.to);
         let room = whole.end - at;
         let before = at - whole.start;
         if room < 2 * word {
             return;
         }
-        let number = ground.blocks.at(to);
-        let proxied = before >= word && ground.is_proxied(at - word);
+        let (Some(second), third) = (place.behind(word), place.behind(2 * word)) else {
+            return;
+        };
+        let is_proxied = || before >= word && ground.is_proxied(at - word);
         let mut add = |kind, front: u64| {
             found.push(Candidate {
                 kind,
@@ -128,26 +165,40 @@ impl Scanner<'_, '_, '_> {
                 proxied: front > 0,
             });
         };
-        let front = if proxied { word } else { 0 };
-        if room >= 3 * word && self.is_vector(at, to) {
-            add(ContainerKind::Vector, front);
-        } else if room >= 16 + 2 * word
-            && let Some(kind) = self.string(at, to)
+        let usual = || if is_proxied() { word } else { 0 };
+        if room >= 3 * word
+            && let Some(third) = third
+            && (to..=third).contains(&second)
+            && to < third
+            && ground.holds(to, third - to).is_some()
         {
-            add(kind, front);
+            add(ContainerKind::Vector, usual());
+        } else if room >= 16 + 2 * word
+            && let Some(kind) = self.string(place)
+        {
+            add(kind, usual());
         }
-        let Some(number) = number else { return };
-        let size = ground.blocks.block(number).1;
-        if self.is_tree(at, to, size) {
-            add(ContainerKind::Map, front);
-        } else if self.is_ring(at, to, size) {
-            if let Some(front) = self.hash(at, proxied, before, room) {
-                add(ContainerKind::UnorderedMap, front);
-            } else {
-                add(ContainerKind::List, front);
+        // A count that the blocks there are could make true.
+        if second < ground.blocks.len() as u64
+            && let Some(head) = ground.blocks.at(to)
+        {
+            let size = ground.blocks.size(head);
+            if self.is_tree(at, to, size) {
+                add(ContainerKind::Map, usual());
+            } else if self.is_ring(to, size) {
+                let proxied = is_proxied();
+                match self.hash(at, proxied, before, room) {
+                    Some(front) => add(ContainerKind::UnorderedMap, front),
+                    None => add(ContainerKind::List, usual()),
+                }
             }
         }
-        if room >= 5 * word && size == 2 * word && self.is_deque(at, to) {
+        if room >= 5 * word
+            && third.is_some_and(u64::is_power_of_two)
+            && ground.word(to) == Some(at)
+            && ground.proxy(at).is_some()
+            && self.is_deque(at)
+        {
             found.push(Candidate {
                 kind: ContainerKind::Deque,
                 owner: at,
@@ -157,20 +208,11 @@ impl Scanner<'_, '_, '_> {
         }
     }
 
-    fn is_vector(&self, at: u64, first: u64) -> bool {
-        let (Some(last), Some(end)) = (self.ground.nth(at, 1), self.ground.nth(at, 2)) else {
-            return false;
-        };
-        first <= last
-            && last <= end
-            && first < end
-            && self.ground.holds(first, end - first).is_some()
-    }
-
-    fn string(&self, at: u64, text: u64) -> Option<ContainerKind> {
+    fn string(&self, place: &Place<'_>) -> Option<ContainerKind> {
         let ground = self.ground;
-        let size = ground.word(at + 16)?;
-        let capacity = ground.word(at + 16 + ground.word)?;
+        let text = place.to;
+        let size = place.behind(16)?;
+        let capacity = place.behind(16 + ground.word)?;
         if size > capacity || !(8..=u64::MAX / 4).contains(&capacity) {
             return None;
         }
@@ -186,17 +228,10 @@ impl Scanner<'_, '_, '_> {
         is_wide.then_some(ContainerKind::WString)
     }
 
-    /// A count that the blocks there are could make true.
-    fn is_count(&self, at: u64) -> bool {
-        let count = self.ground.nth(at, 1);
-        count.is_some_and(|count| count < self.ground.blocks.len() as u64)
-    }
-
     fn is_tree(&self, at: u64, head: u64, size: u64) -> bool {
         let ground = self.ground;
         let word = ground.word;
         size >= 4 * word
-            && self.is_count(at)
             && ground.memory.u8(head + 3 * word) == Some(1)
             && ground.memory.u8(head + 3 * word + 1) == Some(1)
             && match ground.nth(at, 1) {
@@ -208,13 +243,13 @@ impl Scanner<'_, '_, '_> {
             }
     }
 
-    fn is_ring(&self, at: u64, head: u64, size: u64) -> bool {
+    fn is_ring(&self, head: u64, size: u64) -> bool {
         let ground = self.ground;
         let linked = || {
             let (next, previous) = (ground.word(head)?, ground.nth(head, 1)?);
             Some(ground.nth(next, 1)? == head && ground.word(previous)? == head)
         };
-        size >= 3 * ground.word && self.is_count(at) && linked() == Some(true)
+        size >= 3 * ground.word && linked() == Some(true)
     }
 
     /// How far in front of its list's head pointer at `at` an `unordered_map` begins, if it is one.
@@ -247,7 +282,7 @@ impl Scanner<'_, '_, '_> {
     }
 
     /// A deque keeps a proxy in the release library as well; behind it lies a table of its blocks.
-    fn is_deque(&self, at: u64, proxy: u64) -> bool {
+    fn is_deque(&self, at: u64) -> bool {
         let ground = self.ground;
         let fits = || {
             let (map, places) = (ground.nth(at, 1)?, ground.nth(at, 2)?);
@@ -255,8 +290,7 @@ impl Scanner<'_, '_, '_> {
             let bytes = places.checked_mul(ground.word)?;
             let most = places.checked_mul(16)?;
             Some(
-                ground.word(proxy)? == at
-                    && places.is_power_of_two()
+                places.is_power_of_two()
                     && count <= most
                     && first <= most.saturating_mul(2)
                     && ground.holds(map, bytes).is_some(),
