@@ -3,7 +3,11 @@
 use rustc_hash::FxHashSet;
 
 use super::{Check, Damage, nt::Checker};
-use crate::{address_space::ListEnd, heap::nt::NtHeap};
+use crate::{
+    address_space::ListEnd,
+    blocks::{Finding, FindingKind},
+    heap::nt::NtHeap,
+};
 
 /// XP and Server 2003: one list a block size in units, the first for all larger ones.
 const XP_LISTS: u64 = 128;
@@ -27,7 +31,18 @@ impl Checker<'_, '_, '_> {
             self.checked.free_list_entries += elements.len() as u64;
             if let ListEnd::Broken(at) = end {
                 sound = false;
-                self.broken_link(heap, head, elements.last().copied().unwrap_or(head), at);
+                if heap.is_absent_link(at) {
+                    self.missing.add(Finding {
+                        heap: heap.handle(),
+                        address: at,
+                        bytes: 0,
+                        kind: FindingKind::MissingStructure {
+                            structure: "free list",
+                        },
+                    });
+                } else {
+                    self.broken_link(heap, head, elements.last().copied().unwrap_or(head), at);
+                }
             }
             listed.extend(elements.iter().map(|at| at.wrapping_sub(heap.unit())));
         }
@@ -37,7 +52,12 @@ impl Checker<'_, '_, '_> {
         };
         let mut wrong: Vec<Damage> = Vec::new();
         for &entry in &listed {
-            if !is_free(entry) && !self.is_gap(entry) {
+            // A segment that is not in the dump was not walked.
+            let walked = heap
+                .segments
+                .iter()
+                .any(|segment| entry.wrapping_sub(segment.base) < segment.reserved);
+            if !is_free(entry) && !self.is_gap(entry) && (walked || self.missing.is_empty()) {
                 wrong.push(Damage::new(
                     heap.handle(),
                     entry,

@@ -10,6 +10,8 @@ pub(super) struct Depth {
     subsegment: u64,
     heap: u64,
     free: u64,
+    /// Slots that were met.
+    slots: u64,
 }
 
 impl Checker<'_, '_, '_> {
@@ -23,10 +25,12 @@ impl Checker<'_, '_, '_> {
                 subsegment: block.container,
                 heap: block.heap,
                 free: 0,
+                slots: 0,
             });
         }
         if let Some(depth) = &mut self.depth {
             depth.free += u64::from(block.state == State::Free);
+            depth.slots += 1;
         }
         let Some((expected, found)) = self.heap.and_then(|heap| heap.slot_code(block)) else {
             return;
@@ -55,6 +59,10 @@ impl Checker<'_, '_, '_> {
         let Some(recorded) = record.u16(layouts.subsegment.aggregate_exchg) else {
             return;
         };
+        // A container that is not in the dump as a whole can't be counted.
+        if record.u16(layouts.subsegment.block_count).map(u64::from) != Some(depth.slots) {
+            return;
+        }
         self.checked.depths += 1;
         if u64::from(recorded) != depth.free {
             let at = record.address(layouts.subsegment.aggregate_exchg);

@@ -55,7 +55,9 @@ impl<'c, 'p, 'a> Checker<'c, 'p, 'a> {
         self.finish_depth();
         self.free.sort_unstable();
         self.gaps.sort_unstable();
-        if let Some(heap) = self.heap {
+        if let Some(heap) = self.heap
+            && heap.has_header()
+        {
             self.check_free_lists(heap);
             self.check_total_free(heap);
         }
@@ -99,6 +101,12 @@ impl Visitor for Checker<'_, '_, '_> {
     fn block(&mut self, block: &Block) -> Flow {
         self.checked.blocks += 1;
         if self.heap.is_none() {
+            return CONTINUE;
+        }
+        if !block.certainty.is_certain() {
+            // Found by itself, so that the heap's own records of it can't be judged.
+            let (start, end) = block.extent();
+            self.gaps.push((start, end));
             return CONTINUE;
         }
         if block.kind == Kind::Lfh {

@@ -98,11 +98,12 @@ impl NtHeap<'_, '_> {
     ) -> Flow {
         let skipped = |reason| {
             let bytes = container.end.saturating_sub(container.user_blocks);
-            self.finding(
-                container.user_blocks,
-                bytes,
-                FindingKind::LfhContainer { reason },
-            )
+            let whole = self.memory.readable(container.user_blocks, bytes) == bytes;
+            let kind = match whole {
+                true => FindingKind::LfhContainer { reason },
+                false => FindingKind::Unreadable,
+            };
+            self.finding(container.user_blocks, bytes, kind)
         };
         let Some(first) = self.first_slot(window, container) else {
             return visitor.finding(skipped("the place of its first slot could not be proved"));

@@ -8,6 +8,7 @@
 //! * `lfh`: the containers of the low fragmentation heap, and `key`: its key;
 //! * `virtual_blocks`: blocks with a mapping of their own;
 //! * `lookaside`: XP's lists of cached blocks;
+//! * `stretch` and `resync`: what can't be proved, and the way back;
 //! * `recover`, `shape` and `rescue`: heaps, containers and slots whose headers are lost.
 
 mod entry;
@@ -21,6 +22,7 @@ mod rescue;
 mod resync;
 mod segments;
 mod shape;
+mod stretch;
 mod tags;
 mod virtual_blocks;
 mod walk;
@@ -67,6 +69,8 @@ pub struct NtHeap<'p, 'a> {
     offsets_key: Option<u32>,
     /// The regions of the process, empty where the dump does not describe them.
     regions: &'p [Region],
+    /// What every entry is marked with (XP from its second service pack on).
+    cookie: Option<u8>,
     /// What proves its blocks: its header, or the entries alone.
     certainty: Certainty,
     /// Virtual blocks that the heap's list does not lead to.
@@ -91,12 +95,14 @@ impl<'p, 'a> NtHeap<'p, 'a> {
             lfh_key: None,
             offsets_key: None,
             regions: &process.dump.regions,
+            cookie: None,
             certainty: Certainty::Certain,
             unlisted_virtual: FxHashSet::default(),
             findings: Vec::new(),
         };
         if heap.has_header() {
             heap.read_segments();
+            heap.cookie = heap.read_cookie();
             heap.check_codec();
             heap.read_virtual_blocks();
         } else {

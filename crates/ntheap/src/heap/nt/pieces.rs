@@ -125,7 +125,13 @@ impl NtHeap<'_, '_> {
     pub fn walk_entry(&self, segment: &Segment, at: u64, visitor: &mut dyn Visitor) -> Flow {
         let mut window = self.memory.window();
         match self.entry_at(&mut window, at, segment.end) {
-            Some(Some(entry)) => self.visit_entry(&mut window, segment, at, &entry, visitor),
+            Some(Some(entry)) => self.visit_entry(
+                &mut window,
+                (segment, self.certainty_in(segment)),
+                at,
+                &entry,
+                visitor,
+            ),
             _ => CONTINUE,
         }
     }

@@ -117,7 +117,7 @@ impl NtHeap<'_, '_> {
 
     /// Reports where a list ends that should go on: broken, or not in the dump from there on.
     pub(super) fn report_broken_list(&mut self, address: u64, list: &'static str) {
-        let kind = if self.is_absent(address) {
+        let kind = if self.is_absent_link(address) {
             FindingKind::MissingStructure { structure: list }
         } else {
             FindingKind::BrokenList { list }

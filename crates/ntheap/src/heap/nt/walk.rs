@@ -11,6 +11,7 @@ use super::{
     },
     header::FrontEndKind,
     lfh::Contents,
+    stretch::Stretch,
 };
 use crate::{
     address_space::Window,
@@ -56,6 +57,7 @@ impl NtHeap<'_, '_> {
         let mut at = segment.first_entry;
         // Size of the entry before in units; 0 behind a hole, unknown after corruption.
         let mut previous: Option<u16> = None;
+        let mut certainty = self.certainty_in(segment);
         while at < segment.end {
             while ranges.next_if(|range| range.end() <= at).is_some() {}
             let limit = match ranges.peek() {
@@ -63,6 +65,7 @@ impl NtHeap<'_, '_> {
                     self.span(at, range.end(), SpanKind::Uncommitted, visitor)?;
                     at = range.end();
                     previous = Some(0);
+                    certainty = self.certainty_in(segment);
                     continue;
                 }
                 Some(range) => range.start.min(segment.end),
@@ -79,22 +82,24 @@ impl NtHeap<'_, '_> {
                         let kind = FindingKind::PreviousSize { expected, found };
                         visitor.finding(self.finding(at, 0, kind))?;
                     }
-                    self.visit_entry(&mut window, segment, at, &entry, visitor)?;
+                    self.visit_entry(&mut window, (segment, certainty), at, &entry, visitor)?;
                     previous = Some(entry.size);
                     at += u64::from(entry.size) * self.unit();
                 }
                 other => {
-                    let next = self.resynchronise(&mut window, at + self.unit(), limit);
-                    let slots = self.rescue_slots(&mut window, at, next, visitor)?;
-                    let readable = other.is_some();
-                    for slot in &slots {
-                        self.skip(at, slot.entry, readable, visitor)?;
-                        visitor.block(slot)?;
-                        at = slot.entry + slot.block_size;
+                    let found = self.search_chain(&mut window, at + self.unit(), limit, limit);
+                    let stretch = Stretch {
+                        from: at,
+                        to: found.at,
+                        is_corrupt: other.is_some(),
+                    };
+                    self.visit_stretch(&mut window, stretch, visitor)?;
+                    certainty = self.certainty_in(segment);
+                    if !found.certain {
+                        certainty = certainty.max(Certainty::Chain);
                     }
-                    self.skip(at, next, readable, visitor)?;
                     previous = None;
-                    at = next;
+                    at = found.at;
                 }
             }
         }
@@ -110,39 +115,19 @@ impl NtHeap<'_, '_> {
         CONTINUE
     }
 
-    /// Reports a stretch without provable entries, its unreadable parts apart.
-    fn skip(&self, from: u64, to: u64, readable: bool, visitor: &mut dyn Visitor) -> Flow {
-        let mut at = from;
-        while at < to {
-            let held = self.memory.readable(at, to - at);
-            if held > 0 {
-                let raw = self
-                    .memory
-                    .u64(at + self.header.codec.header_offset())
-                    .unwrap_or(0);
-                self.span(at, at + held, SpanKind::Corrupt, visitor)?;
-                // A few readable bytes around an unreadable page are not a finding of their own.
-                if readable || at == from {
-                    visitor.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }))?;
-                }
-                at += held;
-            } else {
-                let next = self
-                    .memory
-                    .next_readable(at)
-                    .map_or(to, |next| next.min(to));
-                self.span(at, next, SpanKind::Unreadable, visitor)?;
-                visitor.finding(self.finding(at, next - at, FindingKind::Unreadable))?;
-                at = next;
-            }
+    /// What proves the entries of a segment.
+    pub(super) fn certainty_in(&self, segment: &Segment) -> Certainty {
+        if segment.lost_header {
+            self.certainty.max(Certainty::Chain)
+        } else {
+            self.certainty
         }
-        CONTINUE
     }
 
     pub(super) fn visit_entry(
         &self,
         window: &mut Window<'_, '_>,
-        segment: &Segment,
+        (segment, certainty): (&Segment, Certainty),
         at: u64,
         entry: &Entry,
         visitor: &mut dyn Visitor,
@@ -163,11 +148,7 @@ impl NtHeap<'_, '_> {
             flags: entry.flags,
             tag: self.tag(entry),
             trace: Trace::None,
-            certainty: if segment.lost_header {
-                self.certainty.max(Certainty::Chain)
-            } else {
-                self.certainty
-            },
+            certainty,
         };
         if entry.flags & BUSY == 0 {
             return visitor.block(&block);

@@ -6,7 +6,9 @@ use super::{Root, trace_at};
 use crate::{
     address_space::AddressSpace,
     blocks::{Block, Certainty, FindingKind, Kind, State, Trace},
+    dump::{Region, is_absent},
     layout::Layouts,
+    process::Process,
 };
 
 /// A block with pages of its own.
@@ -80,6 +82,8 @@ impl PageBlock {
 pub(super) struct Nodes<'s, 'a> {
     pub(super) memory: &'s AddressSpace<'a>,
     pub(super) layouts: &'s Layouts,
+    /// The regions of the process, empty where the dump does not describe them.
+    regions: &'s [Region],
     pub(super) root: Root,
     /// What is broken, and where.
     pub(super) problems: Vec<(u64, FindingKind)>,
@@ -87,10 +91,11 @@ pub(super) struct Nodes<'s, 'a> {
 }
 
 impl<'s, 'a> Nodes<'s, 'a> {
-    pub(super) fn new(memory: &'s AddressSpace<'a>, layouts: &'s Layouts, root: Root) -> Self {
+    pub(super) fn new(process: &'s Process<'_, 'a>, root: Root) -> Self {
         Nodes {
-            memory,
-            layouts,
+            memory: process.memory(),
+            layouts: &process.layouts,
+            regions: &process.dump.regions,
             root,
             problems: Vec::new(),
             seen: FxHashSet::default(),
@@ -113,7 +118,12 @@ impl<'s, 'a> Nodes<'s, 'a> {
     }
 
     fn broken(&mut self, at: u64, list: &'static str) {
-        self.problems.push((at, FindingKind::BrokenList { list }));
+        let kind = if is_absent(self.memory, self.regions, at) {
+            FindingKind::MissingStructure { structure: list }
+        } else {
+            FindingKind::BrokenList { list }
+        };
+        self.problems.push((at, kind));
     }
 
     fn list(&mut self, head: Option<u32>, name: &'static str, state: State) -> Vec<PageBlock> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     address_space::END,
-    blocks::{Certainty, FindingKind, Flow, Kind, State},
+    blocks::{Certainty, Flow, Kind, State},
     layout::PAGE,
 };
 
@@ -54,7 +54,7 @@ impl SegmentHeap<'_, '_> {
         let read = |at: Option<u64>| at.and_then(|at| self.memory.pointer(at, bitness));
         let (Some(root), Some(minimum)) = (read(Some(tree)), read(tree.checked_add(pointer)))
         else {
-            self.report(tree, FindingKind::BrokenList { list: TREE });
+            self.report_broken_list(tree, TREE);
             return;
         };
         let encoded = minimum & ENCODED != 0;
@@ -87,7 +87,7 @@ impl SegmentHeap<'_, '_> {
             pending.extend([decode(left, node), decode(right, node)]);
         }
         for node in broken {
-            self.report(node, FindingKind::BrokenList { list: TREE });
+            self.report_broken_list(node, TREE);
         }
         blocks.sort_by_key(|block| block.start);
         self.large_blocks = blocks;

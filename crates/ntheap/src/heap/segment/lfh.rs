@@ -122,13 +122,21 @@ impl SegmentHeap<'_, '_> {
             .zip(self.keys.lfh)
             .and_then(|(subsegment, key)| subsegment.slots(key, self.unit()));
         let (Some(subsegment), Some(slots)) = (subsegment, slots) else {
-            let reason = match (subsegment, self.keys.lfh) {
-                (None, _) => "its header is not in the dump or counts no slots",
-                (Some(_), None) => "the key of its offsets could not be proved",
-                (Some(_), Some(_)) => "its offsets are not those of slots in this range",
+            let kind = match (subsegment, self.keys.lfh) {
+                (None, _) => FindingKind::LfhContainer {
+                    reason: "its header is not in the dump or counts no slots",
+                },
+                (Some(_), None) => FindingKind::MissingStructure {
+                    structure: "the key of the offsets of the LFH subsegment",
+                },
+                (Some(_), Some(_)) => FindingKind::LfhContainer {
+                    reason: "its offsets are not those of slots in this range",
+                },
             };
             self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
-            let kind = FindingKind::LfhContainer { reason };
+            let structure = "_HEAP_LFH_SUBSEGMENT";
+            let header = self.layouts.segment_lfh_subsegment.struct_size.into();
+            let kind = self.missing_or(range.start, header, structure, kind);
             return sink.finding(self.finding(range.start, range.size, kind));
         };
         let first = range.start + slots.first;
@@ -181,9 +189,8 @@ impl SegmentHeap<'_, '_> {
             })?;
         }
         if missing > 0 {
-            let kind = FindingKind::LfhContainer {
-                reason: "its bitmap is not in the dump",
-            };
+            let structure = "the bitmap of an LFH subsegment";
+            let kind = FindingKind::MissingStructure { structure };
             let bytes = missing * slots.size;
             let first = subsegment.start + slots.first;
             self.span(first, first + bytes, SpanKind::Unreadable, sink)?;
@@ -264,7 +271,10 @@ impl SegmentHeap<'_, '_> {
         freed.dedup();
         if next != 0 || listed != count || freed.len() as u64 != listed {
             let list = "list of freed LFH slots";
-            sink.finding(self.finding(subsegment.start, 0, FindingKind::BrokenList { list }))?;
+            let slot = slots.first + next.saturating_sub(1) * slots.size;
+            let kind = FindingKind::BrokenList { list };
+            let kind = self.missing_or(subsegment.start + slot, slots.size, list, kind);
+            sink.finding(self.finding(subsegment.start, 0, kind))?;
         }
         ControlFlow::Continue(freed)
     }

@@ -106,6 +106,26 @@ impl SegmentHeap<'_, '_> {
     pub(super) fn recover_contexts(&mut self) {
         let header = self.memory.at(self.handle(), self.bitness());
         let signed = header.u32(self.layouts.segment_heap.signature) == Some(HEAP_SIGNATURE);
+        let expected = contexts(&self.layouts, self.handle()).unwrap_or_default();
+        let holds = |context: &Context| {
+            let record = self.memory.at(context.address, self.bitness());
+            let layout = &self.layouts.seg_context;
+            record.u8(layout.unit_shift) == Some(context.unit_shift)
+                && record.u8(layout.first_descriptor_index) == Some(context.first_descriptor)
+        };
+        let leads_nowhere = |context: &Context| {
+            let first = self.memory.pointer(context.list_head, self.bitness());
+            first.is_some_and(|first| self.is_absent(first))
+        };
+        // Only what the lists lead to is lost.
+        let constants = self.layouts.segment_heap.seg_contexts.is_some();
+        if signed
+            && (constants && expected.iter().all(holds)
+                || !constants && expected.iter().all(leads_nowhere))
+        {
+            self.contexts = expected;
+            return;
+        }
         let structure = "_SEGMENT_HEAP";
         let kind = if self.is_absent(self.handle()) {
             FindingKind::MissingStructure { structure }
@@ -119,7 +139,7 @@ impl SegmentHeap<'_, '_> {
         self.report(self.handle(), kind);
         self.certainty = Certainty::Chain;
         self.lost_header = !signed;
-        self.contexts = contexts(&self.layouts, self.handle()).unwrap_or_default();
+        self.contexts = expected;
     }
 
     /// Takes in the segments of a context that its list does not lead to.

@@ -233,6 +233,22 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         crate::dump::is_absent(self.memory, self.regions, address)
     }
 
+    /// What to report of a structure with this place and size: that it is not in the dump as a whole,
+    /// or else this.
+    fn missing_or(
+        &self,
+        address: u64,
+        size: u64,
+        structure: &'static str,
+        kind: FindingKind,
+    ) -> FindingKind {
+        if self.memory.readable(address, size) < size {
+            FindingKind::MissingStructure { structure }
+        } else {
+            kind
+        }
+    }
+
     /// Reports where a list ends that should go on: broken, or not in the dump from there on.
     fn report_broken_list(&mut self, address: u64, list: &'static str) {
         let kind = if self.is_absent(address) {

@@ -46,6 +46,8 @@ pub struct Range {
     pub(super) signed: bool,
     /// What proves it: its descriptor, or what begins at its first page.
     pub(super) certainty: Certainty,
+    /// Whether it is unknown because descriptors are not in the dump.
+    pub(super) absent: bool,
 }
 
 impl Range {
@@ -173,6 +175,7 @@ impl<'l> Descriptors<'l> {
             extra,
             signed: signature == TREE_SIGNATURE,
             certainty: Certainty::Certain,
+            absent: false,
         })
     }
 }
@@ -259,6 +262,7 @@ impl SegmentHeap<'_, '_> {
                     extra: false,
                     signed: false,
                     certainty: Certainty::Certain,
+                    absent: true,
                 });
             let range = match range.kind {
                 RangeKind::None => Range {
@@ -278,14 +282,20 @@ impl SegmentHeap<'_, '_> {
                     .unwrap_or(range),
                 _ => range,
             };
+            // Behind a range whose descriptor is lost nothing is known of its end.
+            let doubtful = ranges
+                .last()
+                .is_some_and(|last| last.absent || last.certainty == Certainty::Shape);
             let range = Range {
                 certainty: range.certainty.max(self.certainty),
+                absent: range.absent || range.kind == RangeKind::None && doubtful,
                 ..range
             };
             index += range.size >> context.unit_shift;
             match ranges.last_mut() {
                 Some(last) if last.kind == RangeKind::None && range.kind == RangeKind::None => {
                     last.size += range.size;
+                    last.absent |= range.absent;
                 }
                 _ => ranges.push(range),
             }
@@ -342,9 +352,12 @@ impl SegmentHeap<'_, '_> {
             RangeKind::Vs => self.walk_vs(range, sink),
             RangeKind::None => {
                 self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
-                let kind = FindingKind::BrokenStructure {
-                    structure: "_HEAP_PAGE_RANGE_DESCRIPTOR",
-                    reason: "no range begins here",
+                let structure = "_HEAP_PAGE_RANGE_DESCRIPTOR";
+                let kind = if range.absent {
+                    FindingKind::MissingStructure { structure }
+                } else {
+                    let reason = "no range begins here";
+                    FindingKind::BrokenStructure { structure, reason }
                 };
                 sink.finding(self.finding(range.start, range.size, kind))
             }

@@ -23,6 +23,7 @@ impl SegmentHeap<'_, '_> {
             extra: false,
             signed: false,
             certainty: Certainty::Shape,
+            absent: false,
         };
         if self.memory.readable(start, 1) == 0 {
             return None;

@@ -156,20 +156,22 @@ impl SegmentHeap<'_, '_> {
     pub(super) fn walk_vs<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
         let chunks = self.chunks(range).filter(|chunks| chunks.signed);
         let (Some(chunks), Some(key)) = (chunks, self.keys.vs) else {
-            let (structure, reason) = match (chunks, self.keys.vs) {
-                (Some(_), _) => (
-                    "VS subsegment",
-                    "the key of its headers could not be proved",
-                ),
-                (None, _) => ("_HEAP_VS_SUBSEGMENT", "its signature does not hold"),
+            let structure = "_HEAP_VS_SUBSEGMENT";
+            let reason = "its signature does not hold";
+            let kind = match chunks {
+                Some(_) => FindingKind::MissingStructure {
+                    structure: "the key of the headers in the VS subsegment",
+                },
+                None => FindingKind::BrokenStructure { structure, reason },
             };
+            let header = self.layouts.vs_subsegment.struct_size.into();
+            let kind = self.missing_or(range.start, header, structure, kind);
             // Without the subsegment's own header its chunks can still be found by their chain.
             if let Some(key) = self.keys.vs {
                 self.walk_chunks(range, range.start, range.end(), key, sink)?;
             } else {
                 self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
             }
-            let kind = FindingKind::BrokenStructure { structure, reason };
             return sink.finding(self.finding(range.start, range.size, kind));
         };
         self.span(range.start, chunks.start, SpanKind::ContainerHeader, sink)?;
@@ -283,22 +285,52 @@ impl SegmentHeap<'_, '_> {
                 continue;
             }
             if self.proved(window, key, at, end, None, PROOF) {
-                return at;
+                match self.block_around(window, key, at, end) {
+                    Some(behind) => at = behind,
+                    None => return at,
+                }
+                continue;
             }
             at += unit;
         }
         end
     }
 
+    /// What a free chunk holds can be the headers of former ones, chained as they were. They end at a
+    /// chunk that knows of a larger one in front of it: the address of that.
+    fn block_around(
+        &self,
+        window: &mut Window<'_, '_>,
+        key: u64,
+        first: u64,
+        end: u64,
+    ) -> Option<u64> {
+        let unit = self.unit();
+        let (mut at, mut previous) = (first, None);
+        while at < end {
+            let chunk = self.chunk(window, key, at, end)?;
+            if previous.is_some_and(|size| size != chunk.previous) {
+                return (u64::from(chunk.previous) * unit > at - first).then_some(at);
+            }
+            previous = Some(chunk.size);
+            at += u64::from(chunk.size) * unit;
+        }
+        None
+    }
+
     /// Reports a stretch without provable chunks, its unreadable parts apart.
     fn skip<S: Sink>(&self, from: u64, to: u64, sink: &mut S) -> Flow {
+        let is_whole = self.memory.readable(from, to - from) == to - from;
         let mut at = from;
         while at < to {
             let held = self.memory.readable(at, to - at);
             if held > 0 {
                 let raw = self.memory.u64(at).unwrap_or(0);
                 self.span(at, at + held, SpanKind::Corrupt, sink)?;
-                sink.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }))?;
+                // Behind a page that is not in the dump nothing shows where a chunk should begin.
+                if is_whole || at == from {
+                    sink.finding(self.finding(at, held, FindingKind::CorruptEntry { raw }))?;
+                }
                 at += held;
             } else {
                 let next = self.memory.next_readable(at).map_or(to, |n| n.min(to));

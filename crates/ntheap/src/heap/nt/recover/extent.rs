@@ -1,7 +1,7 @@
 //! Where a segment whose header is lost ends, and which parts of it are committed.
 
 use super::super::{NtHeap, Segment, UncommittedRange};
-use crate::dump::RegionState;
+use crate::dump::{Region, RegionState};
 
 const PAGE: u64 = 0x1000;
 /// What `VirtualAlloc` rounds addresses to.
@@ -46,7 +46,7 @@ impl NtHeap<'_, '_> {
             if !own || region.base != end {
                 break;
             }
-            if region.state == RegionState::Reserve {
+            if region.state == RegionState::Reserve && self.is_uncommitted_range(region) {
                 ranges.push(UncommittedRange {
                     start: region.base,
                     size: region.size,
@@ -85,6 +85,17 @@ impl NtHeap<'_, '_> {
         (end, ranges)
     }
 
+    /// Whether a reserved region is an uncommitted range of the heap, and not a part of a large free
+    /// block whose pages were given back: a range has its descriptor in front.
+    fn is_uncommitted_range(&self, region: &Region) -> bool {
+        let at = region.base;
+        let descriptor = u64::from(self.layouts.ucr_descriptor.struct_size);
+        let readable = at
+            .checked_sub(descriptor)
+            .is_some_and(|start| self.memory.readable(start, descriptor) == descriptor);
+        self.is_xp() || !readable || self.hole_behind(at) == Some(region.size)
+    }
+
     /// Size of the uncommitted range at `at` by the descriptor right in front of it.
     fn hole_behind(&self, at: u64) -> Option<u64> {
         let layout = &self.layouts.ucr_descriptor;
@@ -94,7 +105,9 @@ impl NtHeap<'_, '_> {
         let sound = descriptor.pointer(layout.address)? == at
             && size > 0
             && size.is_multiple_of(PAGE)
-            && at.checked_add(size).is_some();
+            && at.checked_add(size).is_some()
+            // One that is left over can name more than is uncommitted now.
+            && self.memory.next_readable(at).is_none_or(|next| next >= at + size);
         sound.then_some(size)
     }
 }

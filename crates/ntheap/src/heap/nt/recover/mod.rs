@@ -24,7 +24,7 @@ const TRIED_BYTES: u64 = 0x10000;
 
 impl NtHeap<'_, '_> {
     /// Whether the header at the handle is what it should be by its signature.
-    pub(super) fn has_header(&self) -> bool {
+    pub(crate) fn has_header(&self) -> bool {
         let header = self.memory.at(self.handle(), self.bitness());
         header.u32(self.layouts.heap.signature) == Some(HEAP_SIGNATURE)
     }
@@ -116,7 +116,11 @@ impl NtHeap<'_, '_> {
                 continue;
             }
             tried = true;
-            if self.resynchronise_until(&mut window, segment.first_entry, end, limit) < end {
+            if self
+                .search_chain(&mut window, segment.first_entry, end, limit)
+                .at
+                < end
+            {
                 return true;
             }
         }
@@ -139,6 +143,12 @@ impl NtHeap<'_, '_> {
             self.report(self.handle(), kind);
             self.certainty = Certainty::Chain;
         }
+    }
+
+    /// Whether a list entry at this address, or a part of it, is not in the dump.
+    pub(crate) fn is_absent_link(&self, address: u64) -> bool {
+        let last = address.checked_add(2 * self.bitness().pointer_size() - 1);
+        self.is_absent(address) || last.is_some_and(|last| self.is_absent(last))
     }
 
     /// Reports a structure that is not in the dump, or that is not what it should be.
