@@ -11,15 +11,32 @@ const LISTS: u64 = 128;
 /// A list's depth is a 16-bit number.
 const MAX_DEPTH: usize = 1 << 16;
 
-/// User addresses of all cached blocks, ascending.
+/// The blocks on a heap's lists.
+#[derive(Debug, Default)]
+pub(super) struct Cached {
+    /// User addresses, ascending.
+    pub(super) blocks: Vec<u64>,
+    /// The lists that are not in the dump as a whole: a bit for each size in units.
+    pub(super) lost_lists: u128,
+}
+
+impl Cached {
+    /// Whether a busy block of so many units may be on a list that is lost.
+    pub(super) fn may_hold(&self, units: u16) -> bool {
+        u64::from(units) < LISTS && self.lost_lists >> units & 1 != 0
+    }
+}
+
+/// All blocks on the lists of a heap.
 pub(super) fn cached_blocks(
     memory: &AddressSpace<'_>,
     layouts: &Layouts,
     header: &Header,
-) -> Vec<u64> {
+) -> Cached {
+    let mut lost_lists = 0;
     let mut cached = Vec::new();
     if header.front_end.kind != FrontEndKind::Lookaside || header.front_end.address == 0 {
-        return cached;
+        return Cached::default();
     }
     let layout = &layouts.lookaside;
     for index in 0..LISTS {
@@ -31,14 +48,24 @@ pub(super) fn cached_blocks(
             break;
         };
         let list = memory.at(list, layouts.bitness);
-        let mut next = list.pointer(layout.list_head).unwrap_or(0);
+        let first = list.pointer(layout.list_head);
+        let mut next = first.unwrap_or(0);
+        let mut whole = first.is_some();
         let mut seen = FxHashSet::default();
         while next != 0 && seen.len() < MAX_DEPTH && seen.insert(next) {
             cached.push(next);
-            next = memory.pointer(next, layouts.bitness).unwrap_or(0);
+            let after = memory.pointer(next, layouts.bitness);
+            whole &= after.is_some();
+            next = after.unwrap_or(0);
+        }
+        if !whole {
+            lost_lists |= 1 << index;
         }
     }
     cached.sort_unstable();
     cached.dedup();
-    cached
+    Cached {
+        blocks: cached,
+        lost_lists,
+    }
 }

@@ -38,6 +38,8 @@ pub use virtual_blocks::VirtualBlock;
 
 use rustc_hash::FxHashSet;
 
+use lookaside::Cached;
+
 use super::{Heap, LockState};
 use crate::{
     address_space::AddressSpace,
@@ -60,8 +62,8 @@ pub struct NtHeap<'p, 'a> {
     pub segments: Vec<Segment>,
     /// Its virtual blocks, in the order of their list.
     pub virtual_blocks: Vec<VirtualBlock>,
-    /// User addresses of blocks on lookaside lists, ascending (XP).
-    cached: Vec<u64>,
+    /// Blocks on lookaside lists (XP).
+    cached: Cached,
     /// The LFH key that the heap's containers imply.
     lfh_key: Option<u32>,
     /// What `EncodedOffsets` of its containers is combined with, besides their addresses (8.1 and
@@ -91,7 +93,7 @@ impl<'p, 'a> NtHeap<'p, 'a> {
             header: Header::read(memory, layouts, reference.handle),
             segments: Vec::new(),
             virtual_blocks: Vec::new(),
-            cached: Vec::new(),
+            cached: Cached::default(),
             lfh_key: None,
             offsets_key: None,
             regions: &process.dump.regions,
@@ -111,6 +113,9 @@ impl<'p, 'a> NtHeap<'p, 'a> {
         }
         if heap.is_xp() {
             heap.cached = lookaside::cached_blocks(memory, layouts, &heap.header);
+            if !heap.has_header() {
+                heap.cached.lost_lists = u128::MAX;
+            }
         }
         heap.infer_keys();
         heap

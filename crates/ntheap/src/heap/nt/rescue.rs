@@ -24,8 +24,8 @@ const PROOF: usize = 3;
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     at: u64,
-    /// Index in its container, as the header says (8 and later).
-    index: u16,
+    /// The eight bytes of its header.
+    raw: u64,
     busy: bool,
 }
 
@@ -65,11 +65,11 @@ impl NtHeap<'_, '_> {
         while at < to {
             match self.owner_by_code(window, at, key) {
                 Ok(Some(owner)) if !is_covered(at) => {
-                    let header = at + self.header.codec.header_offset();
+                    let raw = window.u64(at + self.header.codec.header_offset());
                     let slot = Slot {
                         at,
-                        index: window.u16(header + 4).unwrap_or(0),
-                        busy: window.u64(header).is_some_and(|raw| self.is_busy_slot(raw)),
+                        raw: raw.unwrap_or(0),
+                        busy: raw.is_some_and(|raw| self.is_busy_slot(raw)),
                     };
                     groups.entry(owner).or_default().push(slot);
                 }
@@ -227,9 +227,12 @@ impl NtHeap<'_, '_> {
         if self.layouts.user_data_header.busy_bitmap.is_none() {
             return all.then_some(smallest);
         }
+        // The header holds the index, on x64 a byte farther behind.
+        let shift = if self.unit() == 16 { 40 } else { 32 };
+        let index = |slot: &Slot| (slot.raw >> shift) as u16;
         let by_index = pairs().try_fold(None, |known: Option<u64>, (a, b)| {
-            let steps = u64::from(b.index.checked_sub(a.index).filter(|&steps| steps > 0)?);
-            let distance = b.at - a.at;
+            let steps = index(b).checked_sub(index(a)).filter(|&steps| steps > 0)?;
+            let (distance, steps) = (b.at - a.at, u64::from(steps));
             let stride = distance / steps;
             let agrees = distance.is_multiple_of(steps) && known.is_none_or(|k| k == stride);
             agrees.then_some(Some(stride))

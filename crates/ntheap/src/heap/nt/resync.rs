@@ -114,6 +114,39 @@ impl NtHeap<'_, '_> {
         Some((entry.size != 0 && end <= limit && codec.checksum_holds(&entry)).then_some(entry))
     }
 
+    /// Whether nothing speaks against an entry that a walk has come to. Without a checksum its size is
+    /// not believed if what would follow does not know of it, nor is an entry itself.
+    #[inline]
+    pub(super) fn is_entry(
+        &self,
+        window: &mut Window<'_, '_>,
+        at: u64,
+        entry: &Entry,
+        limit: u64,
+    ) -> bool {
+        self.header.codec.mask != 0 || self.successor_agrees(window, at, entry, limit)
+    }
+
+    fn successor_agrees(
+        &self,
+        window: &mut Window<'_, '_>,
+        at: u64,
+        entry: &Entry,
+        limit: u64,
+    ) -> bool {
+        let next = at + u64::from(entry.size) * self.unit();
+        if next == limit {
+            return true;
+        }
+        match self.entry_at(window, next, limit) {
+            None => true,
+            Some(None) => false,
+            Some(Some(behind)) => {
+                behind.previous_size == entry.size || self.chain_holds(window, next, &behind, limit)
+            }
+        }
+    }
+
     fn chain_holds(&self, window: &mut Window<'_, '_>, at: u64, first: &Entry, limit: u64) -> bool {
         let unit = self.unit();
         let mut last = *first;

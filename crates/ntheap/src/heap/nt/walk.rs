@@ -72,7 +72,8 @@ impl NtHeap<'_, '_> {
                 None => segment.end,
             };
             window.approach(at);
-            match self.entry_at(&mut window, at, limit) {
+            let entry = self.entry_at(&mut window, at, limit);
+            match entry.map(|entry| entry.filter(|e| self.is_entry(&mut window, at, e, limit))) {
                 Some(Some(entry)) => {
                     if let Some(previous) = previous
                         && previous != entry.previous_size
@@ -208,9 +209,11 @@ impl NtHeap<'_, '_> {
                 }
             }
         }
-        if self.cached.binary_search(&area.address).is_ok() {
+        if self.cached.blocks.binary_search(&area.address).is_ok() {
             block.state = State::Free;
             block.kind = Kind::Lookaside;
+        } else if self.cached.may_hold(entry.size) {
+            block.certainty = Certainty::Probable;
         }
         visitor.block(&block)
     }

@@ -254,7 +254,7 @@ impl<'p, 'a> PageHeap<'p, 'a> {
     /// What of page heap's bytes around a busy full block is not as page heap wrote it. Pages of
     /// freed blocks can't be accessed, so nothing can be said of them.
     fn damage(&self, block: &PageBlock) -> Option<&'static str> {
-        if block.state != State::Busy {
+        if block.state != State::Busy || !block.certainty.is_certain() {
             return None;
         }
         // Without an information in front the block begins its page: the guard page is in front.

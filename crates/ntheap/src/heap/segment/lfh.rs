@@ -155,7 +155,13 @@ impl SegmentHeap<'_, '_> {
     ) -> Flow {
         let mut window = self.memory.window();
         let mut map = self.memory.window();
-        let freed = self.freed_slots(subsegment, slots, sink)?;
+        let (freed, whole) = self.freed_slots(subsegment, slots, sink)?;
+        // A slot behind the break may be freed as well.
+        let in_use = if whole {
+            certainty
+        } else {
+            Certainty::Probable
+        };
         let mut missing = 0;
         for index in 0..subsegment.count {
             let at = subsegment.start + slots.first + index * slots.size;
@@ -185,7 +191,7 @@ impl SegmentHeap<'_, '_> {
                 kind: Kind::SegmentLfh,
                 internal: false,
                 unused,
-                certainty,
+                certainty: if busy { in_use } else { certainty },
             })?;
         }
         if missing > 0 {
@@ -236,7 +242,8 @@ impl SegmentHeap<'_, '_> {
         })
     }
 
-    /// The slots that the program freed but that are still marked busy, ascending (26100 and later).
+    /// The slots that the program freed but that are still marked busy, ascending (26100 and later);
+    /// and whether these are all.
     ///
     /// The subsegment's state has the number of the first, from 1, and their count; each slot begins
     /// with the number of the next.
@@ -245,10 +252,10 @@ impl SegmentHeap<'_, '_> {
         subsegment: &Subsegment,
         slots: Slots,
         sink: &mut S,
-    ) -> ControlFlow<(), Vec<u64>> {
+    ) -> ControlFlow<(), (Vec<u64>, bool)> {
         let mut freed = Vec::new();
         let Some(state) = self.layouts.segment_lfh_subsegment.state else {
-            return ControlFlow::Continue(freed);
+            return ControlFlow::Continue((freed, true));
         };
         let state = subsegment.start + u64::from(state);
         let read = |at: u64| self.memory.u16(at).map(u64::from);
@@ -269,14 +276,15 @@ impl SegmentHeap<'_, '_> {
         let listed = freed.len() as u64;
         freed.sort_unstable();
         freed.dedup();
-        if next != 0 || listed != count || freed.len() as u64 != listed {
+        let whole = next == 0 && listed == count && freed.len() as u64 == listed;
+        if !whole {
             let list = "list of freed LFH slots";
             let slot = slots.first + next.saturating_sub(1) * slots.size;
             let kind = FindingKind::BrokenList { list };
             let kind = self.missing_or(subsegment.start + slot, slots.size, list, kind);
             sink.finding(self.finding(subsegment.start, 0, kind))?;
         }
-        ControlFlow::Continue(freed)
+        ControlFlow::Continue((freed, whole))
     }
 }
 
