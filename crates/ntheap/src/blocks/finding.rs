@@ -32,6 +32,14 @@ pub enum FindingKind {
         /// The entry's eight bytes as they are in the dump.
         raw: u64,
     },
+    /// The header of an entry is not encoded, as while the heap changes it; what is behind it shows
+    /// where it ends.
+    HalfDone {
+        /// The entry's eight bytes as they are in the dump.
+        raw: u64,
+        /// Bytes of the entry.
+        size: u64,
+    },
     /// `PreviousSize` does not match the entry before.
     PreviousSize {
         /// Bytes that the entry before has.
@@ -106,7 +114,8 @@ impl FindingKind {
     pub fn loses_blocks(&self) -> bool {
         !matches!(
             self,
-            FindingKind::PreviousSize { .. }
+            FindingKind::HalfDone { .. }
+                | FindingKind::PreviousSize { .. }
                 | FindingKind::LfhBitmap { .. }
                 | FindingKind::PageHeapDamage { .. }
                 | FindingKind::Totals { .. }
@@ -135,6 +144,10 @@ impl fmt::Display for Finding {
                 f,
                 "no valid entry at {at:x} (raw {raw:016x}); {:#x} bytes skipped",
                 self.bytes
+            ),
+            FindingKind::HalfDone { raw, size } => write!(
+                f,
+                "entry {at:x} of {size:#x} bytes was being changed (raw {raw:016x})"
             ),
             FindingKind::PreviousSize { expected, found } => write!(
                 f,

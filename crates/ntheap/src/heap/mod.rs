@@ -32,6 +32,7 @@ mod heaps;
 mod index;
 mod lock;
 pub mod nt;
+mod operations;
 pub mod page;
 pub mod references;
 pub mod segment;
@@ -42,6 +43,7 @@ pub use flags::{class_name, debug_options, flag_words};
 pub use heaps::Heaps;
 pub use index::BlockIndex;
 pub use lock::LockState;
+pub use operations::Operation;
 
 use std::time::Instant;
 

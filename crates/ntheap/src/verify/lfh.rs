@@ -66,13 +66,17 @@ impl Checker<'_, '_, '_> {
         self.checked.depths += 1;
         if u64::from(recorded) != depth.free {
             let at = record.address(layouts.subsegment.aggregate_exchg);
-            self.damage(Damage::new(
+            let damage = Damage::new(
                 depth.heap,
                 at.unwrap_or(depth.subsegment),
                 Check::Depth,
                 format!("{} free slots, as the headers say", depth.free),
                 format!("{recorded}"),
-            ));
+            );
+            self.damage(Damage {
+                extent: u64::from(recorded).abs_diff(depth.free),
+                ..damage
+            });
         }
     }
 }

@@ -26,16 +26,18 @@ mod free_lists;
 mod lfh;
 mod neighbours;
 mod nt;
+mod unfinished;
 
 use std::fmt;
 
 use crate::{
     blocks::{Block, Finding, FindingKind},
-    heap::{Heap, Heaps},
+    heap::{Heap, Heaps, Operation},
     losses::Losses,
     process::Process,
 };
 use nt::Checker;
+pub use unfinished::Unfinished;
 
 /// Damages that are kept per heap: a wholly overwritten heap can have millions.
 pub const MAX_DAMAGES: usize = 1000;
@@ -46,6 +48,8 @@ pub const MAX_DAMAGES: usize = 1000;
 pub enum Check {
     /// The header of an entry: checksum and plausibility.
     Header,
+    /// The header of an entry that is not encoded, as while the heap changes it.
+    HalfDone,
     /// `PreviousSize`.
     PreviousSize,
     /// The unused bytes that an entry claims.
@@ -76,6 +80,7 @@ impl Check {
     pub const fn name(self) -> &'static str {
         match self {
             Check::Header => "header",
+            Check::HalfDone => "half-done",
             Check::PreviousSize => "previous-size",
             Check::UnusedBytes => "unused-bytes",
             Check::TailFill => "tail-fill",
@@ -104,6 +109,8 @@ pub struct Damage {
     pub expected: String,
     /// What is there.
     pub found: String,
+    /// How much is wrong, where that is a number: by how much a count differs.
+    pub(crate) extent: u64,
     /// The block that holds the address.
     pub block: Option<Block>,
     /// The block before that one (before the address, where no block holds it).
@@ -126,6 +133,7 @@ impl Damage {
             check,
             expected: expected.into(),
             found: found.into(),
+            extent: 0,
             block: None,
             before: None,
             after: None,
@@ -152,6 +160,11 @@ impl Damage {
                 Check::Header,
                 "the header of an entry".to_owned(),
                 format!("raw {raw:016x}, {:#x} bytes without entries", finding.bytes),
+            ),
+            FindingKind::HalfDone { raw, size } => (
+                Check::HalfDone,
+                format!("the encoded header of an entry of {size:#x} bytes"),
+                format!("raw {raw:016x}"),
             ),
             FindingKind::PreviousSize { expected, found } => (
                 Check::PreviousSize,
@@ -206,13 +219,12 @@ impl Damage {
                 format!("{accounted:#x}"),
             ),
         };
-        Some(Damage::new(
-            finding.heap,
-            finding.address,
-            check,
-            expected,
-            found,
-        ))
+        let extent = match finding.kind {
+            FindingKind::LfhBitmap { slots } => slots.into(),
+            _ => 0,
+        };
+        let damage = Damage::new(finding.heap, finding.address, check, expected, found);
+        Some(Damage { extent, ..damage })
     }
 }
 
@@ -277,6 +289,8 @@ pub struct Verification {
     pub damages: Vec<Damage>,
     /// How much was checked.
     pub checked: Checked,
+    /// What contradicts itself because a thread was in the middle of changing it.
+    pub unfinished: Vec<Unfinished>,
     /// What could not be checked because the dump does not hold it.
     pub missing: Losses,
 }
@@ -287,17 +301,23 @@ pub fn verify(heaps: &Heaps<'_, '_>) -> Verification {
     let process = heaps.process();
     let mut result = Verification::default();
     for heap in heaps {
-        verify_heap(process, heap, &mut result);
+        let operations = heaps.operations_on(heap);
+        verify_heap(process, heap, &operations, &mut result);
         if let Heap::Page(page) = heap
             && let Some(normal) = page.normal()
         {
-            verify_heap(process, normal, &mut result);
+            verify_heap(process, normal, &operations, &mut result);
         }
     }
     result
 }
 
-fn verify_heap(process: &Process<'_, '_>, heap: &Heap<'_, '_>, result: &mut Verification) {
+fn verify_heap(
+    process: &Process<'_, '_>,
+    heap: &Heap<'_, '_>,
+    operations: &[Operation],
+    result: &mut Verification,
+) {
     let nt = match heap {
         Heap::Nt(heap) => Some(&**heap),
         _ => None,
@@ -313,6 +333,9 @@ fn verify_heap(process: &Process<'_, '_>, heap: &Heap<'_, '_>, result: &mut Veri
         let same = |known: &Damage| known.address == damage.address && known.check == damage.check;
         !result.damages.iter().any(same)
     });
+    result
+        .unfinished
+        .extend(unfinished::take(&mut damages, operations));
     if !damages.is_empty() {
         neighbours::find(heap, &mut damages);
     }

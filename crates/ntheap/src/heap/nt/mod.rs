@@ -12,6 +12,7 @@
 //! * `recover`, `shape` and `rescue`: heaps, containers and slots whose headers are lost.
 
 mod entry;
+mod half_done;
 mod header;
 mod key;
 mod lfh;

@@ -88,6 +88,12 @@ impl NtHeap<'_, '_> {
                     at += u64::from(entry.size) * self.unit();
                 }
                 other => {
+                    if let Some(size) = self.half_done(&mut window, at, limit) {
+                        self.visit_half_done(&mut window, (segment, at, size), visitor)?;
+                        previous = None;
+                        at += size;
+                        continue;
+                    }
                     let found = self.search_chain(&mut window, at + self.unit(), limit, limit);
                     let stretch = Stretch {
                         from: at,
