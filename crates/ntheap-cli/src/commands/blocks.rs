@@ -213,13 +213,17 @@ impl Writer<'_, '_, '_, '_> {
             self.output.text(|out| {
                 writeln!(
                     out,
-                    "{:0width$x}  {:0width$x} {:>10x} {:>10x}  {:5}  {:9}  {trace}",
+                    "{:0width$x}  {:0width$x} {:>10x} {:>10x}  {:5}  {:9}  {trace}{}",
                     block.heap,
                     block.address,
                     block.size,
                     block.block_size,
                     block.state.name(),
                     block.kind.name(),
+                    match block.certainty.is_certain() {
+                        true => String::new(),
+                        false => format!("  {}", block.certainty.name()),
+                    },
                 )
             })?;
             if self.selection.stack {

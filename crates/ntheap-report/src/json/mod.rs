@@ -105,6 +105,9 @@ pub struct BlockReport {
     pub kind: &'static str,
     /// `_HEAP_ENTRY.Flags`.
     pub flags: u8,
+    /// What proves the block, where the heap's own structures do not lead to it; else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<&'static str>,
     /// Whether the heap took the block for itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
@@ -191,6 +194,7 @@ impl BlockReport {
             state: block.state.name(),
             kind: block.kind.name(),
             flags: block.flags,
+            certainty: (!block.certainty.is_certain()).then(|| block.certainty.name()),
             internal: block.internal,
             tag: (block.tag != 0).then_some(block.tag),
             tag_name: None,

@@ -8,7 +8,7 @@ use ntheap::{
     layout::Bitness,
     names::{NameSource, unnamed},
     traces::Traces,
-    verify::{Damage, Verification},
+    verify::{Damage, Unfinished, Verification},
 };
 
 /// A damage.
@@ -36,6 +36,56 @@ pub struct DamageReport {
     pub suspect_frames: Vec<String>,
 }
 
+/// A thread at work on a heap.
+#[derive(Debug, Clone, Serialize)]
+pub struct OperationReport {
+    /// Identifier of the thread.
+    pub thread: u32,
+    /// Whether it holds the heap's lock.
+    pub holds_lock: bool,
+    /// Its instruction pointer, or null where the dump lacks it.
+    pub instruction_pointer: Option<Address>,
+}
+
+/// Something that a thread was in the middle of changing.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnfinishedReport {
+    /// Handle of the heap.
+    pub heap: Address,
+    /// Where.
+    pub address: Address,
+    /// What was checked: `half-done`, `previous-size`, `depth`, ...
+    pub check: &'static str,
+    /// What would be there else.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+    /// The threads that were at work on the heap: the owner of its lock first.
+    pub threads: Vec<OperationReport>,
+}
+
+impl From<&Unfinished> for UnfinishedReport {
+    fn from(unfinished: &Unfinished) -> Self {
+        let damage = &unfinished.damage;
+        UnfinishedReport {
+            heap: Address(damage.heap),
+            address: Address(damage.address),
+            check: damage.check.name(),
+            expected: damage.expected.clone(),
+            found: damage.found.clone(),
+            threads: unfinished
+                .threads
+                .iter()
+                .map(|operation| OperationReport {
+                    thread: operation.thread,
+                    holds_lock: operation.holds_lock,
+                    instruction_pointer: operation.instruction_pointer.map(Address),
+                })
+                .collect(),
+        }
+    }
+}
+
 /// The result of a verification.
 #[derive(Debug, Clone, Serialize)]
 pub struct VerificationReport {
@@ -55,6 +105,8 @@ pub struct VerificationReport {
     pub free_fills: u64,
     /// What is wrong.
     pub damages: Vec<DamageReport>,
+    /// What contradicts itself because a thread was in the middle of changing it.
+    pub unfinished: Vec<UnfinishedReport>,
     /// What could not be checked because the dump does not hold it.
     pub missing: Vec<FindingReport>,
 }
@@ -107,6 +159,7 @@ impl VerificationReport {
                     suspect_frames: frames(damage),
                 })
                 .collect(),
+            unfinished: verification.unfinished.iter().map(Into::into).collect(),
             missing: verification
                 .missing
                 .findings()

@@ -9,7 +9,7 @@ use ntheap::{
     names::{NameSource, unnamed},
     process::Process,
     traces::Traces,
-    verify::{Damage, Verification},
+    verify::{Damage, Unfinished, Verification},
 };
 
 /// Writes the report: each damage, then what was checked.
@@ -42,6 +42,20 @@ pub fn write(
     if !verification.damages.is_empty() {
         writeln!(out)?;
     }
+    for unfinished in &verification.unfinished {
+        let damage = &unfinished.damage;
+        writeln!(
+            out,
+            "heap {:x}: {} at {:x}: an operation that was not finished; {}",
+            damage.heap,
+            damage.check.name(),
+            damage.address,
+            at_work(unfinished),
+        )?;
+    }
+    if !verification.unfinished.is_empty() {
+        writeln!(out)?;
+    }
     let checked = &verification.checked;
     let count = verification.damages.len();
     match count {
@@ -63,6 +77,22 @@ pub fn write(
         }
     }
     Ok(())
+}
+
+/// The threads that were at work on the heap.
+fn at_work(unfinished: &Unfinished) -> String {
+    let threads: Vec<String> = unfinished
+        .threads
+        .iter()
+        .map(|operation| match operation.holds_lock {
+            true => format!("thread {:#x} holds the heap's lock", operation.thread),
+            false => format!(
+                "thread {:#x} is inside ntdll with this heap",
+                operation.thread
+            ),
+        })
+        .collect();
+    threads.join(", ")
 }
 
 fn describe(block: &Block) -> String {

@@ -44,6 +44,12 @@ impl Process<'_, '_> {
         }
     }
 
+    /// Whether there are so few heaps that memory may be searched for the parts of each.
+    pub(crate) fn may_search(&self) -> bool {
+        const MANY: usize = 512;
+        self.heaps.len() + self.normal_heaps.len() <= MANY
+    }
+
     /// What a heap is by its segments and entries.
     fn lost_kind(&self, handle: u64) -> Option<HeapKind> {
         const ALLOCATION_GRANULARITY: u64 = 0x10000;

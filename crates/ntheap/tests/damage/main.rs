@@ -2,6 +2,7 @@
 //! result says that it is not all.
 //!
 //! * `image`: editing a minidump;
+//! * `parts`: where the headers of heaps lie;
 //! * `subject`: the dumps, and what is in them while they are whole;
 //! * `score`: damage, and what is found behind it;
 //! * `classes`: the classes of damage.
@@ -11,6 +12,7 @@
 
 mod classes;
 mod image;
+mod parts;
 mod score;
 mod subject;
 

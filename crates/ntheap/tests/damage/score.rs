@@ -116,7 +116,7 @@ pub(crate) fn judge(subject: &Subject, class: &Class, case: &Case) -> Score {
     score.invented = walk
         .blocks
         .iter()
-        .filter(|(_, held)| held.certain)
+        .filter(|(_, held)| held.certain && !touched(&held.extent))
         .filter(|(key, held)| {
             subject
                 .blocks

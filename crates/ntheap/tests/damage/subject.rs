@@ -9,12 +9,15 @@ use ntheap::{
     blocks::{Block, CONTINUE, Certainty, Finding, Flow, Visitor},
     dump::{Dump, DumpFile},
     heap::Heaps,
-    process::{HeapKind, HeapSource, Process},
+    process::{HeapKind, Process},
 };
 
 use ntheap_synth::oracle::{oracle, workspace};
 
-use crate::image::{Addresses, Image};
+use crate::{
+    image::{Addresses, Image},
+    parts::Parts,
+};
 
 /// A block of the program: its size, and the memory that is its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +90,8 @@ pub(crate) struct Subject {
     pub(crate) modules: Vec<(String, Addresses)>,
     /// Private memory that is readable and writable.
     pub(crate) private: Vec<Addresses>,
-    /// The heaps that Windows lists: kind and handle.
-    #[allow(dead_code, reason = "for the classes that damage headers")]
-    pub(crate) heaps: Vec<(HeapKind, u64)>,
+    /// Where the headers of its heaps lie.
+    pub(crate) parts: Parts,
 }
 
 impl Subject {
@@ -136,12 +138,7 @@ impl Subject {
                 })
                 .map(|region| region.base..region.end())
                 .collect(),
-            heaps: process
-                .heaps
-                .iter()
-                .filter(|heap| heap.source != HeapSource::Scan)
-                .map(|heap| (heap.kind, heap.handle))
-                .collect(),
+            parts: Parts::of(&process),
             image: Image::new(file.bytes().to_vec()),
         }
     }

@@ -38,7 +38,8 @@ impl NtHeap<'_, '_> {
         }
         let behind = self.entry_at(window, found.at, limit)??;
         let known = u64::from(behind.previous_size) * self.unit();
-        (whole > size && known == whole).then_some(whole)
+        // Its predecessor is the whole as it was, or the rest that has no header yet.
+        (whole > size && (known == whole || size + known == whole)).then_some(whole)
     }
 
     /// Reports such an entry: whether it is in use can't be told.

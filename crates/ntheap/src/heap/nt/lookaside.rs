@@ -50,7 +50,9 @@ pub(super) fn cached_blocks(
         let list = memory.at(list, layouts.bitness);
         let first = list.pointer(layout.list_head);
         let mut next = first.unwrap_or(0);
-        let mut whole = first.is_some();
+        // A record of zeroes is none: each has a largest depth at least.
+        let record = memory.slice(list.base, layout.struct_size.into());
+        let mut whole = record.is_some_and(|record| record.iter().any(|&byte| byte != 0));
         let mut seen = FxHashSet::default();
         while next != 0 && seen.len() < MAX_DEPTH && seen.insert(next) {
             cached.push(next);

@@ -76,6 +76,10 @@ pub struct NtHeap<'p, 'a> {
     cookie: Option<u8>,
     /// What proves its blocks: its header, or the entries alone.
     certainty: Certainty,
+    /// Segments that a search through memory found, with the heaps that they name as their owners.
+    owned_segments: &'p [(u64, u64)],
+    /// Whether the process has so few heaps that memory may be searched for each.
+    may_search: bool,
     /// Virtual blocks that the heap's list does not lead to.
     unlisted_virtual: FxHashSet<u64>,
     findings: Vec<Finding>,
@@ -100,6 +104,8 @@ impl<'p, 'a> NtHeap<'p, 'a> {
             regions: &process.dump.regions,
             cookie: None,
             certainty: Certainty::Certain,
+            owned_segments: &process.found.segments,
+            may_search: process.may_search(),
             unlisted_virtual: FxHashSet::default(),
             findings: Vec::new(),
         };

@@ -6,7 +6,7 @@
 
 use super::{
     NtHeap,
-    entry::{BUSY, Entry, UNUSED_LFH, UNUSED_MARKER, UNUSED_OWN},
+    entry::{Entry, UNUSED_LFH, UNUSED_MARKER, UNUSED_OWN, flags::BUSY},
 };
 use crate::address_space::Window;
 

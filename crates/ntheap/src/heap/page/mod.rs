@@ -111,7 +111,7 @@ impl<'p, 'a> PageHeap<'p, 'a> {
             heap.findings.push(heap.finding(address, 0, kind));
         }
         let counted = heap.root.busy_blocks == heap.busy.len() as u64;
-        if lost.is_some() || !counted || !heap.findings.is_empty() {
+        if process.may_search() && (lost.is_some() || !counted || !heap.findings.is_empty()) {
             heap.search_blocks();
         }
         if lost.is_none() {

@@ -144,6 +144,9 @@ impl SegmentHeap<'_, '_> {
 
     /// Takes in the segments of a context that its list does not lead to.
     pub(super) fn adopt_segments(&mut self, index: usize, context: &Context) {
+        if !self.may_search {
+            return;
+        }
         let own = u64::from(self.layouts.page_segment.list_entry.unwrap_or(0));
         let size = context.segment_size();
         let key = self.majority_key();

@@ -90,6 +90,8 @@ pub struct SegmentHeap<'p, 'a> {
     pub prefix: Prefix,
     /// The regions of the process, empty where the dump does not describe them.
     regions: &'p [Region],
+    /// Whether the process has so few heaps that memory may be searched for each.
+    may_search: bool,
     /// What proves its blocks: its own structures from the header on, or what is left of them.
     certainty: Certainty,
     /// Whether its header is lost, so that nothing is known of its totals and large blocks.
@@ -141,6 +143,7 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
             keys: Keys::default(),
             prefix: Prefix::None,
             regions: &process.dump.regions,
+            may_search: process.may_search(),
             certainty: Certainty::Certain,
             lost_header: false,
             findings: Vec::new(),

@@ -1,10 +1,13 @@
 //! The classes of damage, one module a level.
 
+mod heaps;
 mod process;
 
 use crate::score::Class;
 
 /// All classes, in the order of the table.
 pub(crate) fn all() -> Vec<Class> {
-    process::classes()
+    let mut classes = process::classes();
+    classes.extend(heaps::classes());
+    classes
 }

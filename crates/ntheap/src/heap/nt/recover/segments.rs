@@ -12,27 +12,12 @@ use crate::dump::{RegionKind, RegionState};
 const MAX_FOUND: usize = 1 << 16;
 
 impl NtHeap<'_, '_> {
-    /// Headers of segments that name this heap as their owner, found where allocations can begin.
+    /// Headers of segments that name this heap as their owner.
     pub(super) fn signed_segments(&self, known: &FxHashSet<u64>) -> Vec<u64> {
-        let layout = &self.layouts.segment;
-        let signature = if self.is_xp() {
-            layout.signature
-        } else {
-            layout.segment_signature
-        };
-        let ranges = self.memory.ranges().iter();
-        ranges
-            .flat_map(|range| {
-                let first = range.start.checked_next_multiple_of(GRANULARITY);
-                (first.unwrap_or(u64::MAX)..range.end()).step_by(GRANULARITY as usize)
-            })
-            .filter(|&at| {
-                let header = self.memory.at(at, self.bitness());
-                header.u32(signature) == Some(SEGMENT_SIGNATURE)
-                    && header.pointer(layout.heap) == Some(self.handle())
-                    && header.pointer(layout.base_address) == Some(at)
-                    && !known.contains(&at)
-            })
+        self.owned_segments
+            .iter()
+            .filter(|&&(header, owner)| owner == self.handle() && !known.contains(&header))
+            .map(|&(header, _)| header)
             .take(MAX_FOUND)
             .collect()
     }
@@ -59,7 +44,7 @@ impl NtHeap<'_, '_> {
     /// Takes in allocations that nothing claims and in which entries chain under the heap's key.
     pub(super) fn adopt_unclaimed_segments(&mut self) {
         // Without a key any heap's entries would do.
-        if self.header.codec.mask == 0 {
+        if self.header.codec.mask == 0 || !self.may_search {
             return;
         }
         let layout = &self.layouts.segment;

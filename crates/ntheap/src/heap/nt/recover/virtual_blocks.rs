@@ -17,6 +17,9 @@ impl NtHeap<'_, '_> {
         let Some(head) = self.layouts.heap.virtual_allocd_blocks else {
             return;
         };
+        if !self.may_search {
+            return;
+        }
         let head = self.handle() + u64::from(head);
         let known: FxHashSet<u64> = self.virtual_blocks.iter().map(|b| b.element).collect();
         let found: Vec<VirtualBlock> = self
