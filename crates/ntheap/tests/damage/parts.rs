@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     heap::{Heap, Heaps},
-    process::Process,
+    process::{HeapSource, Process},
 };
 
 /// Where the headers of a process's heaps lie.
@@ -98,6 +98,8 @@ impl Parts {
                         .records
                         .extend(page.busy.iter().map(|block| block.node));
                 }
+                // The heap that ntdll keeps for itself is on no list: nothing knows of it without its header.
+                Heap::Segment(heap) if heap.reference.source == HeapSource::Unlisted => {}
                 Heap::Segment(heap) => {
                     parts.segment_heaps.push(heap.handle());
                     let segments = heap.segments.iter().map(|segment| segment.base);

@@ -112,6 +112,16 @@ impl NtHeap<'_, '_> {
         if fitting < container.count {
             visitor.finding(skipped("its slots do not fit into its block"))?;
         }
+        if container.certainty == Certainty::Shape {
+            let kind = if self.is_absent(container.subsegment) {
+                let structure = "_HEAP_SUBSEGMENT";
+                FindingKind::MissingStructure { structure }
+            } else {
+                let reason = "its subsegment is wrong; its slots were found by its own header";
+                FindingKind::LfhContainer { reason }
+            };
+            visitor.finding(self.finding(container.user_blocks, 0, kind))?;
+        }
         let bitmap = self.busy_bitmap(container);
         let mut disagreeing = 0;
         for index in 0..container.count.min(fitting) {

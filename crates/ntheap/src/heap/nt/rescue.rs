@@ -227,18 +227,26 @@ impl NtHeap<'_, '_> {
         if self.layouts.user_data_header.busy_bitmap.is_none() {
             return all.then_some(smallest);
         }
-        // The header holds the index, on x64 a byte farther behind.
-        let shift = if self.unit() == 16 { 40 } else { 32 };
-        let index = |slot: &Slot| (slot.raw >> shift) as u16;
-        let by_index = pairs().try_fold(None, |known: Option<u64>, (a, b)| {
-            let steps = index(b).checked_sub(index(a)).filter(|&steps| steps > 0)?;
-            let (distance, steps) = (b.at - a.at, u64::from(steps));
-            let stride = distance / steps;
-            let agrees = distance.is_multiple_of(steps) && known.is_none_or(|k| k == stride);
-            agrees.then_some(Some(stride))
-        });
-        by_index
-            .flatten()
-            .filter(|stride| stride.is_multiple_of(self.unit()))
+        // The header holds the index, from 8.1 on a byte farther behind.
+        [40, 32]
+            .into_iter()
+            .filter_map(|shift| stride_by_index(slots, shift))
+            .find(|stride| stride.is_multiple_of(self.unit()))
     }
+}
+
+/// The distance between slots whose headers hold their indexes in the bits from `shift` on, if all
+/// agree.
+fn stride_by_index(slots: &[Slot], shift: u32) -> Option<u64> {
+    let index = |slot: &Slot| (slot.raw >> shift) as u16;
+    let mut pairs = slots
+        .windows(2)
+        .filter_map(|pair| Some((pair.first()?, pair.last()?)));
+    pairs.try_fold(None, |known: Option<u64>, (a, b)| {
+        let steps = index(b).checked_sub(index(a)).filter(|&steps| steps > 0)?;
+        let (distance, steps) = (b.at - a.at, u64::from(steps));
+        let stride = distance / steps;
+        let agrees = distance.is_multiple_of(steps) && known.is_none_or(|k| k == stride);
+        agrees.then_some(Some(stride))
+    })?
 }

@@ -34,6 +34,31 @@ impl NtHeap<'_, '_> {
         self.skip(&stretch, at, stretch.to, visitor)
     }
 
+    /// Reports the slots in use that prove themselves in a block of the heap's own which is no sound
+    /// container.
+    pub(super) fn visit_lost_slots(
+        &self,
+        window: &mut Window<'_, '_>,
+        start: u64,
+        end: u64,
+        visitor: &mut dyn Visitor,
+    ) -> Flow {
+        let slots = self.rescue_slots(window, start, end, visitor)?;
+        if slots.is_empty() {
+            return CONTINUE;
+        }
+        let size = end.saturating_sub(start);
+        let kind = if self.memory.readable(start, size) < size {
+            let structure = "_HEAP_USERDATA_HEADER";
+            FindingKind::MissingStructure { structure }
+        } else {
+            let reason = "its header is wrong; its slots were found by their own";
+            FindingKind::LfhContainer { reason }
+        };
+        visitor.finding(self.finding(start, 0, kind))?;
+        slots.iter().try_for_each(|slot| visitor.block(slot))
+    }
+
     /// Reports a part of a stretch, what is not in the dump apart.
     fn skip(&self, stretch: &Stretch, from: u64, to: u64, visitor: &mut dyn Visitor) -> Flow {
         let size = stretch.to - stretch.from;

@@ -199,15 +199,12 @@ impl NtHeap<'_, '_> {
         if may_hold_slots {
             match self.lfh_container(window, area.address, at + size) {
                 Contents::Other if xp => {}
-                Contents::Other => {
-                    // A container whose own header is lost, or a table.
+                // A container whose own header is lost, one without a subsegment, or a table.
+                contents @ (Contents::Other | Contents::Idle) => {
+                    block.internal |= contents == Contents::Idle;
                     visitor.block(&block)?;
-                    return self
-                        .rescue_slots(window, area.address, at + size, visitor)?
-                        .iter()
-                        .try_for_each(|slot| visitor.block(slot));
+                    return self.visit_lost_slots(window, area.address, at + size, visitor);
                 }
-                Contents::Idle => block.internal = true,
                 Contents::Live(container) => {
                     block.internal = true;
                     visitor.block(&block)?;

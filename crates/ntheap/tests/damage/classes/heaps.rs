@@ -164,10 +164,11 @@ fn zeroed(subject: &Subject, places: &[u64], case: &mut dyn FnMut(Case)) {
 
 fn overwrite(subject: &Subject, at: u64, bytes: &[u8], case: &mut dyn FnMut(Case)) {
     let mut image = subject.image.clone();
+    let gone = at..at + bytes.len() as u64;
     if image.put(at, bytes) {
         case(Case {
             bytes: image.bytes().to_vec(),
-            touched: vec![at..at + bytes.len() as u64],
+            touched: vec![gone],
         });
     }
 }
