@@ -39,6 +39,10 @@ const STORED_SHARE: (usize, usize) = (9, 10);
 
 /// Blocks of one heap, and heaps, that are looked at for a prefix that stores nothing.
 const UNIT_SAMPLE: usize = 1 << 16;
+/// So many blocks that hold less than a prefix takes prove that there is none, or fewer among few: one
+/// may be corrupt.
+const SMALL_ENOUGH: usize = 3;
+const SMALL_SHARE: usize = 100;
 const MAX_HEAPS: usize = 64;
 /// With fewer blocks than this, none of which tells, the name of the program decides.
 const FEW: usize = 64;
@@ -91,7 +95,7 @@ pub(super) fn detect(heap: &SegmentHeap<'_, '_>, facts: &SegmentFacts) -> Prefix
 /// What the process puts in front of its blocks, from all its segment heaps.
 pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, common: &Common) -> Prefix {
     let (mut with, mut seen) = (0, 0);
-    let (mut smallest, mut counted) = (u64::MAX, 0);
+    let (mut small, mut counted) = (0, 0);
     let mut prefix = Prefix::None;
     for reference in process
         .heaps
@@ -108,14 +112,17 @@ pub(super) fn of_process<'p, 'a>(process: &'p Process<'_, 'a>, common: &Common) 
                 break;
             }
         } else {
-            let (size, of) = unit_sample(&heap);
-            (smallest, counted) = (smallest.min(size), counted + of);
+            let (more, of) = unit_sample(&heap);
+            (small, counted) = (small + more, counted + of);
             // A block that holds less than a prefix takes has none.
-            if smallest < heap.unit() {
+            if small >= SMALL_ENOUGH {
                 return Prefix::None;
             }
             prefix = Prefix::Unit;
         }
+    }
+    if small > 0 && small * SMALL_SHARE >= counted {
+        return Prefix::None;
     }
     let exempt = prefix == Prefix::Unit
         && counted < FEW
@@ -172,11 +179,11 @@ fn enough(seen: bool) -> Flow {
     if seen { Flow::Break(()) } else { CONTINUE }
 }
 
-/// The smallest number of bytes in use of a heap's blocks, and how many were looked at.
-fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (u64, usize) {
+/// Blocks of a heap that hold less than a prefix takes, and how many were looked at.
+fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
     struct Sample {
         unit: u64,
-        smallest: u64,
+        small: usize,
         seen: usize,
     }
     impl Sink for Sample {
@@ -187,20 +194,20 @@ fn unit_sample(heap: &SegmentHeap<'_, '_>) -> (u64, usize) {
             {
                 self.seen += 1;
                 // A corrupt count says nothing.
-                let used = raw.usable.checked_sub(unused).unwrap_or(self.smallest);
-                self.smallest = self.smallest.min(used);
+                let used = raw.usable.checked_sub(unused);
+                self.small += usize::from(used.is_some_and(|used| used < self.unit));
             }
-            enough(self.seen >= UNIT_SAMPLE || self.smallest < self.unit)
+            enough(self.seen >= UNIT_SAMPLE || self.small >= SMALL_ENOUGH)
         }
     }
     let mut sample = Sample {
         unit: heap.unit(),
-        smallest: u64::MAX,
+        small: 0,
         seen: 0,
     };
     let _ = heap
         .segments
         .iter()
         .try_for_each(|segment| heap.walk_segment(segment, &mut sample));
-    (sample.smallest, sample.seen)
+    (sample.small, sample.seen)
 }
