@@ -165,7 +165,9 @@ impl<'g, 'a> Types<'g, 'a> {
         };
         let containers = containers::find(&ground, &rtti, names, &module_name, &mut table);
         text::judge(&ground, &mut table);
-        objects::lines(&ground, &mut table);
+        if graph.debug_blocks() > 0 {
+            objects::lines(&ground, &mut table);
+        }
         Types {
             ground,
             table,

@@ -4,7 +4,11 @@
 use rayon::prelude::*;
 
 use super::ContainerKind;
-use crate::{address_space::Range, types::ground::Ground};
+use crate::{
+    address_space::{Range, Window},
+    layout::Bitness,
+    types::ground::Ground,
+};
 
 /// A place that looks like a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +118,7 @@ struct Scanner<'g, 'p, 'a> {
 impl Scanner<'_, '_, '_> {
     fn words(&self, start: u64, end: u64, whole: Stretch, found: &mut Vec<Candidate>) {
         let size = self.ground.word;
+        let mut heads = self.ground.memory.window();
         let mut at = start.next_multiple_of(size);
         while at < end {
             let Some(range) = self.ground.memory.range_of(at) else {
@@ -133,9 +138,8 @@ impl Scanner<'_, '_, '_> {
             };
             for word in bytes.chunks_exact(size as usize) {
                 place.to = number(word);
-                let inside = place.to.wrapping_sub(self.low) < self.high - self.low;
-                if inside && place.to.is_multiple_of(size) {
-                    self.place(&place, whole, found);
+                if self.is_pointer(place.to) {
+                    self.place(&place, whole, &mut heads, found);
                 }
                 place.at += size;
             }
@@ -143,9 +147,22 @@ impl Scanner<'_, '_, '_> {
         }
     }
 
+    /// Whether a value may be the address of a block.
+    #[inline]
+    fn is_pointer(&self, value: u64) -> bool {
+        let inside = value.wrapping_sub(self.low) < self.high - self.low;
+        inside && value & (self.ground.word - 1) == 0
+    }
+
     /// Looks at a pointer into the heaps. What can be told from the words behind it alone comes
     /// first, as nearly every pointer is none of a container's.
-    fn place(&self, place: &Place<'_>, whole: Stretch, found: &mut Vec<Candidate>) {
+    fn place(
+        &self,
+        place: &Place<'_>,
+        whole: Stretch,
+        heads: &mut Window<'_, '_>,
+        found: &mut Vec<Candidate>,
+    ) {
         let ground = self.ground;
         let (word, at, to) = (ground.word, place.at, place.to);
         let room = whole.end - at;
@@ -178,8 +195,13 @@ impl Scanner<'_, '_, '_> {
         {
             add(kind, usual());
         }
-        // A count that the blocks there are could make true.
+        // A count that the blocks there are could make true, and a head that leads on.
+        let mut first = || match ground.bitness {
+            Bitness::X86 => heads.u32(to).map(u64::from),
+            Bitness::X64 => heads.u64(to),
+        };
         if second < ground.blocks.len() as u64
+            && first().is_some_and(|first| self.is_pointer(first))
             && let Some(head) = ground.blocks.at(to)
         {
             let size = ground.blocks.size(head);
