@@ -70,7 +70,7 @@ fn generated(mebibytes: u64) -> Vec<u8> {
     let pointer = |random: &mut Random| {
         let (address, size) = blocks[random.next() as usize % blocks.len()];
         match random.next() % 10 {
-            0 if size > 8 => address + (random.next() % size & !7),
+            0 if size > 8 => address + ((random.next() % size) & !7),
             _ => address,
         }
     };
