@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
             assert!(dominators.above(block).count() <= blocks as usize);
         }
     }
-    let types = Types::of(&heaps, None);
+    let types = Types::of(&graph, None);
     let totals = types.totals();
     let counted: u64 = totals.iter().map(|total| total.blocks).sum();
     assert!(counted <= types.blocks().count() as u64);

@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use ntheap::{
     diff::{self, Grouping, Snapshot},
     dump::{Dump, Module},
+    graph::Graph,
     heap::Heaps,
     names::{ModuleNames, NameSource},
     process::Process,
@@ -82,13 +83,14 @@ fuzz_target!(|input: &[u8]| {
     let _ = text::verify::write(&process, &verification, &names, &mut out);
     let _ = text::plain::summary(&text::plain::overview(&heaps), &mut out);
 
-    let types = Types::of(&heaps, Some(&names));
+    let graph = Graph::of(&heaps);
+    let types = Types::of(&graph, Some(&names));
     let options = TypesOptions {
         base: None,
         contents: true,
         texts: 10,
     };
-    let report = TypesReport::new(&types, &options);
+    let report = TypesReport::new(&types, &types.retained(&graph.dominators()), &options);
     json(&report);
     let _ = text::types::write(
         &report,
