@@ -66,7 +66,13 @@ fuzz_target!(|input: &[u8]| {
 
     json(&SideSummary::new(&heaps, None));
     json(&ProcessReport::new(&process));
-    json(&SideInfo::new(&process, &heaps, &statistics, &traces));
+    json(&SideInfo::new(
+        &process,
+        &heaps,
+        &statistics,
+        &traces,
+        &names,
+    ));
     for heap in &statistics {
         json(&HeapSizes::new(heap, Order::Total, 20));
     }
