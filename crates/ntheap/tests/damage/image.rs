@@ -75,6 +75,11 @@ impl Image {
             .map(|entry| (entry, u32_at(&self.bytes, entry + 8) as usize))
     }
 
+    /// Offset of a stream in the file.
+    pub(crate) fn stream_offset(&self, kind: u32) -> Option<usize> {
+        self.stream(kind).map(|(_, offset)| offset)
+    }
+
     /// Whether the dump has this stream.
     pub(crate) fn has_stream(&self, kind: u32) -> bool {
         self.stream(kind).is_some()

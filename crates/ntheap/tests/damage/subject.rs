@@ -86,6 +86,10 @@ pub(crate) struct Subject {
     pub(crate) process_heap: u64,
     /// The array of heaps.
     pub(crate) array: Addresses,
+    /// Size of a pointer in bytes.
+    pub(crate) pointer_size: usize,
+    /// The records of the ring of heaps (24H2), as the headers of the heaps point to them.
+    pub(crate) ring: Vec<u64>,
     /// Images of modules.
     pub(crate) modules: Vec<(String, Addresses)>,
     /// Private memory that is readable and writable.
@@ -124,6 +128,8 @@ impl Subject {
             tebs: dump.threads.iter().map(|thread| thread.teb).collect(),
             count_of_heaps: at(layout.number_of_heaps),
             process_heap: at(layout.process_heap),
+            pointer_size: process.bitness.pointer_size() as usize,
+            ring: ring(&process),
             array: array..array + count * process.bitness.pointer_size(),
             modules: dump
                 .modules
@@ -152,6 +158,36 @@ impl Subject {
             .filter(|pages| !self.pebs.iter().any(|peb| pages.contains(peb)))
             .collect()
     }
+}
+
+/// The records that the headers of heaps point to: links, then the heap's handle.
+fn ring(process: &Process<'_, '_>) -> Vec<u64> {
+    const HEADER: u64 = 0x400;
+    let (memory, bitness) = (process.memory(), process.bitness);
+    let size = bitness.pointer_size();
+    // A segment's links are followed by the heap's address as well.
+    let of_segment = process
+        .layouts
+        .segment
+        .segment_list_entry
+        .map_or(0, u64::from);
+    let heaps = process.heaps.iter();
+    heaps
+        .filter(|heap| heap.source == HeapSource::Ring)
+        .filter_map(|heap| {
+            let fields = (0..HEADER).step_by(size as usize);
+            let mut records = fields.filter_map(|at| memory.pointer(heap.handle + at, bitness));
+            records.find(|&record| {
+                if record % crate::image::PAGE == of_segment {
+                    return false;
+                }
+                let handle = record.checked_add(2 * size);
+                let link = memory.pointer(record, bitness);
+                handle.and_then(|at| memory.pointer(at, bitness)) == Some(heap.handle)
+                    && link.is_some_and(|link| memory.pointer(link + size, bitness) == Some(record))
+            })
+        })
+        .collect()
 }
 
 /// Folder and file of a dump: `19041.662-small/snap1`, `19041.662-small.snap1`.

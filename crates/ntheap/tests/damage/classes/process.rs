@@ -107,6 +107,33 @@ pub(super) fn classes() -> Vec<Class> {
             let pebs = subject.pebs.iter().map(|&peb| pages(&(peb..peb + 1)));
             case(without(subject, pebs.chain(subject.teb_pages()).collect()));
         }),
+        class(
+            "links of a record in the ring of heaps overwritten",
+            |subject, case| {
+                for &record in &subject.ring {
+                    let mut image = subject.image.clone();
+                    let links = vec![0x77; 2 * subject.pointer_size];
+                    assert!(image.put(record, &links));
+                    case(whole(image));
+                }
+            },
+        ),
+        class(
+            "name and PDB of a module out of the file",
+            |subject, case| {
+                const NAME: usize = 0x14;
+                const CODE_VIEW: usize = 0x50;
+                let list = subject.image.stream_offset(stream::MODULE_LIST);
+                let list = list.expect("a list of modules") + 4;
+                for index in 0..subject.modules.len() {
+                    let mut image = subject.image.clone();
+                    for field in [NAME, CODE_VIEW] {
+                        image.put_at(list + index * 0x6c + field, &[0xff; 4]);
+                    }
+                    case(whole(image));
+                }
+            },
+        ),
         class("memory list's size wrong", |subject, case| {
             for size in [0, 16, 40] {
                 let mut image = subject.image.clone();
