@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct Exec {
     /// The dump
     dump: PathBuf,
-    /// Commands, each one argument: '!heap -s'
+    /// Commands, each one argument: '!heap -s'; several in one: '!heap -s;lm'
     #[arg(required = true, value_name = "COMMAND")]
     commands: Vec<String>,
 }

@@ -2,18 +2,20 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, line};
 use crate::words::{self, Detail, ReportOptions, SummaryOptions};
 use ntheap::{
+    dump::Module,
     layout::Bitness,
+    names::matches_pattern,
     stats::{self, Order},
     traces::Traces,
 };
 
 /// The commands, as a user types them.
 pub const COMMANDS: &[&str] = &[
-    "!address", "!heap", ".effmach", ".lines", "da", "db", "dd", "dp", "dps", "dq", "dt", "du",
-    "dw", "lm", "ln", "x",
+    "!address", "!heap", ".echo", ".effmach", ".lines", "?", "da", "db", "dc", "dd", "dds", "dp",
+    "dps", "dq", "dqs", "dt", "du", "dw", "lm", "ln", "x",
 ];
 
 impl Session<'_, '_> {
@@ -22,22 +24,20 @@ impl Session<'_, '_> {
         command: &str,
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
-        let mut words = command.split_whitespace();
-        let name = words.next().unwrap_or_default();
-        let arguments: Vec<&str> = words.collect();
-        match name.to_ascii_lowercase().as_str() {
-            "!heap"
-                if arguments
-                    .first()
-                    .is_some_and(|w| w.eq_ignore_ascii_case("-i")) =>
-            {
-                self.detail(&arguments[1..], out)
+        let (name, rest) = line::name(command);
+        let arguments: Vec<&str> = rest.split_whitespace().collect();
+        match name.as_str() {
+            "!heap" => {
+                let words = line::heap_words(rest);
+                match words.first() {
+                    Some(word) if word.eq_ignore_ascii_case("-i") => self.detail(&words[1..], out),
+                    _ => self.heap(&words, out),
+                }
             }
-            "!heap" => self.heap(&arguments, out),
             "!address" => self.address(&arguments, out),
-            "lm" => Ok(words::modules(self.process, self.names, out)?),
+            "lm" => self.modules(&arguments, out),
             "ln" => {
-                let address = self.value(&arguments.join(" "))?;
+                let address = self.value(rest)?;
                 let lines = self.lines;
                 Ok(words::nearest(
                     self.process,
@@ -48,6 +48,8 @@ impl Session<'_, '_> {
                 )?)
             }
             "x" => self.search(&arguments, out),
+            "?" => self.number(rest, out),
+            ".echo" => Ok(writeln!(out, "{}", rest.trim_matches('"'))?),
             ".lines" => {
                 self.lines = !self.lines;
                 let state = if self.lines { "" } else { "not " };
@@ -58,12 +60,54 @@ impl Session<'_, '_> {
             }
             "dt" => self.dt(&arguments, out),
             ".effmach" => self.machine(&arguments, out),
-            "da" | "db" | "dd" | "dp" | "dps" | "dq" | "du" | "dw" => {
-                self.memory(name, &arguments, out)
+            "da" | "db" | "dc" | "dd" | "dds" | "dp" | "dps" | "dq" | "dqs" | "du" | "dw" => {
+                self.memory(&name, &arguments, out)
             }
-            _ => Err(CommandError::Unknown {
-                typed: name.to_owned(),
-                nearest: nearest(name, COMMANDS),
+            letters if letters.starts_with("lm") => {
+                let letters = std::iter::once(&letters[2..]);
+                let words: Vec<&str> = letters.chain(arguments.iter().copied()).collect();
+                self.modules(&words, out)
+            }
+            known if line::HARMLESS.contains(&known) => Ok(()),
+            _ => Err(match line::refusal(&name) {
+                Some(reason) => CommandError::Unavailable { reason },
+                None => CommandError::Unknown {
+                    nearest: nearest(&name, COMMANDS),
+                    typed: name,
+                },
+            }),
+        }
+    }
+
+    /// `? EXPRESSION`.
+    fn number(&self, text: &str, out: &mut dyn Write) -> Result<(), CommandError> {
+        let value = self.value(text)?;
+        let shown = words::back_quoted(value, self.process.bitness);
+        Ok(match self.process.bitness {
+            Bitness::X64 => writeln!(out, "Evaluate expression: {} = {shown}", value as i64)?,
+            Bitness::X86 => writeln!(out, "Evaluate expression: {} = {shown}", value as i32)?,
+        })
+    }
+
+    /// `lm`, `lm m PATTERN` and `lm a ADDRESS`, the letters also behind `lm` at once.
+    fn modules(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
+        let operand = |text: &&str| self.value(text);
+        match operands {
+            [] => Ok(words::modules(self.process, self.names, &|_| true, out)?),
+            [option, pattern] if option.eq_ignore_ascii_case("m") => {
+                let pattern = pattern.to_ascii_lowercase();
+                let matches = |name: &str| matches_pattern(&pattern, &name.to_ascii_lowercase());
+                let wanted = |module: &Module| matches(module.name());
+                Ok(words::modules(self.process, self.names, &wanted, out)?)
+            }
+            [option, address] if option.eq_ignore_ascii_case("a") => {
+                let address = operand(address)?;
+                let wanted = |module: &Module| (module.base..module.end()).contains(&address);
+                Ok(words::modules(self.process, self.names, &wanted, out)?)
+            }
+            _ => Err(CommandError::Operand {
+                text: operands.join(" "),
+                reason: "lm takes nothing, m PATTERN or a ADDRESS",
             }),
         }
     }
@@ -157,6 +201,17 @@ impl Session<'_, '_> {
             return Ok(words::list(self.heaps, out)?);
         };
         match option.to_ascii_lowercase().as_str() {
+            "-?" => Ok(out.write_str(line::HEAP_USAGE)?),
+            _ if rest.contains(&"-?") => Ok(out.write_str(line::HEAP_USAGE)?),
+            // A heap alone, or 0 for all.
+            heap if !heap.starts_with('-') => {
+                let only = self.heap_operand(Some(option))?;
+                Ok(words::headers(self.heaps, only, Detail::default(), out)?)
+            }
+            "-triage" if !rest.is_empty() => Err(CommandError::Operand {
+                text: rest.join(" "),
+                reason: "-triage looks into all heaps and takes no operand",
+            }),
             "-h" => self.headers(Detail::ENTRIES, rest, out),
             "-a" => self.headers(Detail::ALL, rest, out),
             "-m" => self.headers(Detail::SEGMENTS, rest, out),

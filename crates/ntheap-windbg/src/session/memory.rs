@@ -61,7 +61,10 @@ impl Session<'_, '_> {
             "dd" => (Display::Numbers(4), 4, 32),
             "dq" => (Display::Numbers(8), 8, 16),
             "dp" => (Display::Numbers(pointer as u8), pointer, 128 / pointer),
-            "dps" => (Display::Symbols, pointer, 128 / pointer),
+            "dc" => (Display::Characters, 4, 32),
+            "dps" => (Display::Symbols(pointer), pointer, 128 / pointer),
+            "dds" => (Display::Symbols(4), 4, 32),
+            "dqs" => (Display::Symbols(8), 8, 16),
             "da" => (Display::Ascii, 1, MOST),
             _ => (Display::Unicode, 2, MOST),
         };

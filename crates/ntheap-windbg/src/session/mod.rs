@@ -6,6 +6,7 @@
 mod command;
 mod detail;
 mod dt;
+mod line;
 mod memory;
 mod parse;
 
@@ -142,26 +143,31 @@ impl<'p, 'a> Session<'p, 'a> {
         self.process
     }
 
-    /// Carries out a command. Of one that looks into heaps it returns what of them could not be
-    /// read: what the debugger would print is as incomplete as that.
+    /// Carries out the commands of a line, which semicolons part; `q` ends it. Of one that looks into
+    /// heaps it returns what of them could not be read: what the debugger would print is as
+    /// incomplete as that.
     ///
     /// # Errors
-    /// [`CommandError`].
+    /// [`CommandError`], that of the first command that is wrong; as in the debugger, the others do
+    /// not wait for it to be right.
     pub fn execute(
         &mut self,
-        command: &str,
+        line: &str,
         out: &mut dyn Write,
     ) -> Result<Option<&'p Losses>, CommandError> {
-        let command = command.trim();
-        self.dispatch(command, out)?;
-        Ok(reads_heaps(command).then(|| self.heaps.losses()))
+        let mut result = Ok(());
+        let mut read = false;
+        for command in line::commands(line) {
+            let (name, _) = line::name(command);
+            if matches!(name.as_str(), "q" | "qq" | "qd") {
+                break;
+            }
+            match self.dispatch(command, out) {
+                Err(CommandError::Output) => return Err(CommandError::Output),
+                carried_out => result = result.and(carried_out),
+            }
+            read |= matches!(name.as_str(), "!heap" | "!address");
+        }
+        result.map(|()| read.then(|| self.heaps.losses()))
     }
-}
-
-/// Whether what a command prints comes out of heaps.
-fn reads_heaps(command: &str) -> bool {
-    let name = command.split_whitespace().next().unwrap_or_default();
-    ["!heap", "!address"]
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
 }

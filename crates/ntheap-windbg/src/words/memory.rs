@@ -1,4 +1,4 @@
-//! `db`, `dw`, `dd`, `dq`, `dp`, `dps`, `da` and `du`: memory.
+//! `db`, `dw`, `dd`, `dc`, `dq`, `dp`, `dps`, `dds`, `dqs`, `da` and `du`: memory.
 
 use std::fmt::{self, Write};
 
@@ -12,8 +12,10 @@ pub(crate) enum Display {
     Bytes,
     /// Numbers of so many bytes: 2, 4 or 8.
     Numbers(u8),
-    /// Pointers, one a line, with the symbols that they point to.
-    Symbols,
+    /// Numbers of 4 bytes, and characters.
+    Characters,
+    /// Pointers of so many bytes, one a line, with the symbols that they point to.
+    Symbols(u64),
     /// A string of single bytes.
     Ascii,
     /// A string of 16-bit characters.
@@ -45,12 +47,16 @@ pub(crate) fn display(
             1
         }
         Display::Numbers(size) => {
-            numbers(process, address, size.into(), count, out)?;
+            numbers(process, address, size.into(), count, false, out)?;
             u64::from(size)
         }
-        Display::Symbols => {
-            symbols(process, names, address, count, out)?;
-            process.bitness.pointer_size()
+        Display::Characters => {
+            numbers(process, address, 4, count, true, out)?;
+            4
+        }
+        Display::Symbols(size) => {
+            symbols(process, names, (address, size), count, out)?;
+            size
         }
         Display::Ascii => return string(process, address, count, 1, out),
         Display::Unicode => return string(process, address, count, 2, out),
@@ -77,16 +83,27 @@ fn bytes(process: &Process<'_, '_>, address: u64, count: u64, out: &mut dyn Writ
                 None => out.write_str("??")?,
             }
         }
-        out.write_str("  ")?;
-        for index in 0..row {
-            let shown = byte(index).map_or('?', |byte| match byte {
-                0x20..=0x7e => char::from(byte),
-                _ => '.',
-            });
-            out.write_char(shown)?;
-        }
+        characters(process, address.wrapping_add(at), row, out)?;
         writeln!(out)?;
         at += row;
+    }
+    Ok(())
+}
+
+/// The characters of a row, behind its numbers.
+fn characters(
+    process: &Process<'_, '_>,
+    address: u64,
+    count: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    out.write_str("  ")?;
+    for index in 0..count {
+        let byte = process.memory().u8(address.wrapping_add(index));
+        out.write_char(byte.map_or('?', |byte| match byte {
+            0x20..=0x7e => char::from(byte),
+            _ => '.',
+        }))?;
     }
     Ok(())
 }
@@ -96,6 +113,7 @@ fn numbers(
     address: u64,
     size: u64,
     count: u64,
+    with_characters: bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let memory = process.memory();
@@ -116,6 +134,14 @@ fn numbers(
         };
         write!(out, " {}", text.unwrap_or_else(unread))?;
         if index % in_row == in_row - 1 || index + 1 == count {
+            if with_characters {
+                // A row that is not full keeps its characters in their column.
+                let shown = index % in_row + 1;
+                let blank = (in_row - shown) * (1 + 2 * size);
+                write!(out, "{:1$}", "", blank as usize)?;
+                let row = at.wrapping_sub((shown - 1) * size);
+                characters(process, row, shown * size, out)?;
+            }
             writeln!(out)?;
         }
     }
@@ -125,19 +151,22 @@ fn numbers(
 fn symbols(
     process: &Process<'_, '_>,
     names: &dyn NameSource,
-    address: u64,
+    (address, size): (u64, u64),
     count: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let bitness = process.bitness;
+    let width = match size {
+        4 => Bitness::X86,
+        _ => Bitness::X64,
+    };
     for index in 0..count {
-        let at = address.wrapping_add(index.wrapping_mul(bitness.pointer_size()));
-        write!(out, "{}  ", back_quoted(at, bitness))?;
-        let Some(value) = process.memory().pointer(at, bitness) else {
-            writeln!(out, "{}", missing(bitness))?;
+        let at = address.wrapping_add(index.wrapping_mul(size));
+        write!(out, "{}  ", back_quoted(at, process.bitness))?;
+        let Some(value) = process.memory().pointer(at, width) else {
+            writeln!(out, "{}", missing(width))?;
             continue;
         };
-        write!(out, "{}", back_quoted(value, bitness))?;
+        write!(out, "{}", back_quoted(value, width))?;
         if let Some(name) = names.name(value) {
             write!(out, " {}", name.module)?;
             if let Some(symbol) = &name.symbol {

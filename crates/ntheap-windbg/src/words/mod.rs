@@ -36,7 +36,7 @@ pub use filter::filter;
 pub(crate) use header::{Detail, headers};
 pub(crate) use list::list;
 pub(crate) use memory::{Display, display};
-pub(crate) use modules::{modules, nearest, search};
+pub(crate) use modules::{back_quoted, modules, nearest, search};
 pub(crate) use p::{address as block_at, blocks, overview};
 pub(crate) use report::{ReportOptions, report};
 pub(crate) use segment_block::segment_block;

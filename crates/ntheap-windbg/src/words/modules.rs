@@ -13,20 +13,22 @@ use ntheap::{
 /// Pointers to imported functions are data.
 const IMPORT: &str = "_imp_";
 
-/// `lm`: the modules, and what there is of their symbols.
+/// `lm`: the modules that are wanted, and what there is of their symbols.
 ///
 /// # Errors
 /// Those of `out`.
 pub(crate) fn modules(
     process: &Process<'_, '_>,
     symbols: &dyn NameSource,
+    wanted: &dyn Fn(&Module) -> bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
     // An address takes as much as the back quote between its halves adds to it.
     let width = back_quoted(0, process.bitness).len();
     let (start, end) = (width + 1, width + 3);
     writeln!(out, "{:start$}{:end$}module name", "start", "end")?;
-    let mut modules: Vec<_> = process.dump.modules.iter().collect();
+    let modules = process.dump.modules.iter();
+    let mut modules: Vec<_> = modules.filter(|module| wanted(module)).collect();
     modules.sort_by_key(|module| module.base);
     for module in modules {
         let state = symbols.symbol_state(module);
@@ -158,7 +160,7 @@ fn parameters(symbols: &dyn NameSource, symbol: &NamedAddress, out: &mut dyn Wri
 }
 
 /// An address with a back quote between its halves.
-pub(super) fn back_quoted(address: u64, bitness: Bitness) -> String {
+pub(crate) fn back_quoted(address: u64, bitness: Bitness) -> String {
     match bitness {
         Bitness::X86 => format!("{address:08x}"),
         Bitness::X64 => format!("{:08x}`{:08x}", address >> 32, address as u32),

@@ -1,0 +1,118 @@
+//! Lines as people type them: several commands, modules in front of names, options in any order.
+
+use ntheap::{
+    dump::{Dump, DumpFile},
+    heap::Heaps,
+    names::ModuleNames,
+    process::Process,
+};
+use ntheap_synth::oracle::testdata_dumps;
+use ntheap_windbg::{CommandError, Session};
+
+/// Calls `test` with what prints a line over the first sample dump.
+fn with_session(test: impl FnOnce(&mut dyn FnMut(&str) -> Result<String, CommandError>, u64)) {
+    let path = testdata_dumps().into_iter().next().expect("a sample dump");
+    let file = DumpFile::open(&path).expect("the dump opens");
+    let dump = Dump::parse(file.bytes()).expect("the dump parses");
+    let process = Process::of(&dump).expect("the dump has heaps");
+    let heaps = Heaps::listed(&process);
+    let names = ModuleNames::new(&dump);
+    let handle = process.heaps[0].handle;
+    let mut session = Session::new(&heaps, &names);
+    let mut print = |line: &str| {
+        let mut text = String::new();
+        session.execute(line, &mut text).map(|_| text)
+    };
+    test(&mut print, handle);
+}
+
+#[test]
+fn lines_of_several_commands_print_what_each_prints() {
+    with_session(|print, _| {
+        let both = format!("{}{}", print("!heap -s").unwrap(), print("lm").unwrap());
+        assert_eq!(print("!heap -s;lm").unwrap(), both);
+        assert_eq!(
+            print(" .logopen a.txt; !HEAP -S ;; lm; q; !heap").unwrap(),
+            both
+        );
+        assert_eq!(print("* !heap").unwrap(), "");
+        assert_eq!(print(".echo \"one; two\"").unwrap(), "one; two\n");
+    });
+}
+
+#[test]
+fn a_wrong_command_does_not_keep_the_others_from_being_carried_out() {
+    with_session(|print, _| {
+        let mut session_error = None;
+        for line in ["!nothing;lm", "lm;!nothing", "k;lm"] {
+            session_error = print(line).err();
+            assert!(session_error.is_some(), "{line}");
+        }
+        assert!(matches!(
+            session_error,
+            Some(CommandError::Unavailable { .. })
+        ));
+    });
+}
+
+#[test]
+fn names_and_options_are_read_as_the_debugger_reads_them() {
+    with_session(|print, handle| {
+        let same = [
+            ("!ext.heap -s".to_owned(), "!heap -s".to_owned()),
+            ("!Exts.Heap -p".to_owned(), "!heap -p".to_owned()),
+            (
+                format!("!heap {handle:x} -a"),
+                format!("!heap -a {handle:x}"),
+            ),
+            (format!("!heap {handle:x}"), format!("!heap -k {handle:x}")),
+            ("!heap 1".to_owned(), format!("!heap -k {handle:x}")),
+            ("!heap 0".to_owned(), "!heap -h".to_owned()),
+            (
+                format!("!heap -v -x {handle:x}"),
+                format!("!heap -x -v {handle:x}"),
+            ),
+        ];
+        for (typed, meant) in same {
+            assert_eq!(print(&typed), print(&meant), "{typed}");
+        }
+        assert!(print("!heap -?").unwrap().contains("!heap -stat"));
+        assert_eq!(print("!heap -s -?"), print("!heap -?"));
+    });
+}
+
+#[test]
+fn operands_are_never_passed_over() {
+    with_session(|print, handle| {
+        assert!(print(&format!("!heap -triage {handle:x}")).is_err());
+        assert!(print("lm f").is_err());
+        assert!(print("lmvm ntdll").is_err());
+        assert!(print(&format!("dD {handle:x}")).is_err());
+        let one = print("lm m NTDLL").unwrap();
+        assert_eq!(one.lines().count(), 2, "{one}");
+        assert_eq!(print("lmm nt?ll").unwrap(), one);
+    });
+}
+
+#[test]
+fn numbers_and_memory_are_shown() {
+    with_session(|print, handle| {
+        let number = print("?0n10+6").unwrap();
+        assert!(
+            number.starts_with("Evaluate expression: 16 = 00000000"),
+            "{number}"
+        );
+        let characters = print(&format!("dc {handle:x} L5")).unwrap();
+        let rows: Vec<&str> = characters.lines().collect();
+        let columns: Vec<usize> = rows.iter().map(|row| row.trim_end().len()).collect();
+        assert_eq!(rows.len(), 2, "{characters}");
+        assert_eq!(columns[0], columns[1] + 12, "{characters}");
+        assert_eq!(
+            print(&format!("dds {handle:x} L2"))
+                .unwrap()
+                .lines()
+                .count(),
+            2
+        );
+    });
+}
