@@ -83,10 +83,12 @@ impl Session<'_, '_> {
     fn number(&self, text: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         let value = self.value(text)?;
         let shown = words::back_quoted(value, self.process.bitness);
-        Ok(match self.process.bitness {
-            Bitness::X64 => writeln!(out, "Evaluate expression: {} = {shown}", value as i64)?,
-            Bitness::X86 => writeln!(out, "Evaluate expression: {} = {shown}", value as i32)?,
-        })
+        // As a signed number of the process's pointers.
+        let signed = match self.process.bitness {
+            Bitness::X64 => value as i64,
+            Bitness::X86 => i64::from(value as i32),
+        };
+        Ok(writeln!(out, "Evaluate expression: {signed} = {shown}")?)
     }
 
     /// `lm`, `lm m PATTERN` and `lm a ADDRESS`, the letters also behind `lm` at once.

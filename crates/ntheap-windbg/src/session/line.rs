@@ -78,7 +78,7 @@ pub(super) fn heap_words(text: &str) -> Vec<&str> {
     // `-v` only adds to what another option says.
     let adds = |word: &&str| word.eq_ignore_ascii_case("-v");
     let wanted = words.iter().position(|word| is_option(word) && !adds(word));
-    let wanted = wanted.or_else(|| words.iter().position(|word| is_option(word)));
+    let wanted = wanted.or_else(|| words.iter().position(is_option));
     if let Some(at) = wanted {
         let front: Vec<&str> = words.drain(..at).collect();
         // In front of further options, behind the one that was wanted.
