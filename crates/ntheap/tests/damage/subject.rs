@@ -9,7 +9,7 @@ use ntheap::{
     blocks::{Block, CONTINUE, Certainty, Finding, Flow, Visitor},
     dump::{Dump, DumpFile},
     heap::Heaps,
-    process::{HeapKind, Process},
+    process::{HeapKind, HeapSource, Process},
 };
 
 use ntheap_synth::oracle::{oracle, workspace};
