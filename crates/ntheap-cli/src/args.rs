@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Compare two dumps: which heap grew, by which blocks
+    /// Compare two dumps or more: which heap grew, by which blocks, and what leaks
     Diff(commands::diff::Diff),
     /// The heaps with their totals (!heap -s)
     Summary(commands::summary::Summary),
@@ -43,7 +43,11 @@ pub(crate) enum Command {
     Owners(commands::owners::Owners),
     /// What the blocks are: classes, containers, text; with two dumps, what grew
     Types(commands::types::Types),
-    /// Stacks for flame graphs and pprof
+    /// The comparison as one HTML file: verdict, tables, flame graph, address space
+    Report(commands::report::Report),
+    /// Files for other viewers: DevTools, heaptrack, Eclipse MAT, speedscope, pprof, flame graphs
+    Export(commands::export::Export),
+    /// Stacks for flame graphs and pprof (export --as collapsed and pprof)
     Stacks(commands::stacks::Stacks),
     /// Logs and comparisons in umdh's forms
     #[command(subcommand)]

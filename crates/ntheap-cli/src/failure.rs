@@ -91,6 +91,8 @@ pub(crate) enum Status {
     Complete,
     /// Something could not be read; it was said on stderr.
     Partial,
+    /// More growth than the caller allows.
+    Grown,
 }
 
 impl Status {
@@ -106,11 +108,13 @@ impl Status {
         match self {
             Status::Complete => ExitCode::SUCCESS,
             Status::Partial => ExitCode::from(1),
+            Status::Grown => ExitCode::from(3),
         }
     }
 
     pub(crate) fn and(self, other: Status) -> Status {
         match (self, other) {
+            (Status::Grown, _) | (_, Status::Grown) => Status::Grown,
             (Status::Complete, Status::Complete) => Status::Complete,
             _ => Status::Partial,
         }

@@ -14,6 +14,7 @@ mod numbers;
 mod options;
 mod output;
 mod pager;
+mod patterns;
 mod privacy;
 mod symbols;
 
@@ -65,6 +66,8 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Filter(args) => commands::filter::run(args, common, &mut output),
         Command::Blocks(args) => commands::blocks::run(args, common, &mut output),
         Command::Info(args) => commands::info::run(args, common, &mut output),
+        Command::Report(args) => commands::report::run(args, common, &mut output),
+        Command::Export(args) => commands::export::run(args, common, &mut output),
         Command::Stacks(args) => commands::stacks::run(args, common, &mut output),
         Command::Umdh(args) => commands::umdh::run(args, common, &mut output),
         Command::Block(args) => commands::block::run(args, common, &mut output),

@@ -16,25 +16,46 @@ pub(crate) fn parse(text: &str, hex: bool) -> Result<u64, Failure> {
     u64::from_str_radix(&plain, radix).map_err(|_| invalid())
 }
 
+/// A number of bytes, with a unit if wanted: `4096`, `0x1000`, `64k`, `10MiB`, `1.5G`; all units are
+/// binary.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, Failure> {
+    let invalid = || {
+        Failure::Usage(format!(
+            "'{text}' is not a number of bytes (4096, 64k, 10MiB)"
+        ))
+    };
+    if text.len() > 2 && strip_prefix(text, "0x").is_some() {
+        return parse(text, false);
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit
+        .strip_suffix("ib")
+        .or(unit.strip_suffix('b'))
+        .unwrap_or(&unit);
+    let shift = match unit {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(invalid()),
+    };
+    let number = number.replace('_', "");
+    match number.parse::<u64>() {
+        Ok(whole) => whole.checked_mul(1 << shift).ok_or_else(invalid),
+        Err(_) => match number.parse::<f64>() {
+            Ok(part) if part.is_finite() => Ok((part * (1u64 << shift) as f64) as u64),
+            _ => Err(invalid()),
+        },
+    }
+}
+
 /// An address: always hexadecimal, with or without `0x`, also as the debugger writes it
 /// (`0000021a`b6d00000`).
 pub(crate) fn parse_address(text: &str) -> Result<u64, Failure> {
     parse(text, true).map_err(|_| Failure::Usage(format!("'{text}' is not an address")))
-}
-
-/// A number of bytes: decimal or with `0x`, or with K, M, G or T behind it, powers of 1024.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, Failure> {
-    let shift = |unit: char| {
-        "KMGT"
-            .find(unit.to_ascii_uppercase())
-            .map(|at| 10 * (at + 1))
-    };
-    let (number, shift) = match text.chars().last().and_then(shift) {
-        Some(shift) if !text.starts_with("0x") => (&text[..text.len() - 1], shift),
-        _ => (text, 0),
-    };
-    let bytes = parse(number, false)?.checked_mul(1 << shift);
-    bytes.ok_or_else(|| Failure::Usage(format!("'{text}' is too large")))
 }
 
 fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
@@ -46,6 +67,23 @@ fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("0x10", 16),
+            ("64k", 65_536),
+            ("10MiB", 10 << 20),
+            ("1.5 GB", 3 << 29),
+        ] {
+            assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "k", "1x", "1.2.3", "99999999999999999999T"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn radix_follows_prefix_and_option() {

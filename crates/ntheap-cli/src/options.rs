@@ -54,6 +54,8 @@ pub(crate) enum Format {
     Json,
     /// One JSON record a line (`blocks` and `filter`).
     Jsonl,
+    /// A table for spreadsheets (`diff` and `stat`).
+    Csv,
 }
 
 /// A side of a process.

@@ -4,8 +4,9 @@
 //!   own, its text: [`info`], [`summary`], [`stat`], [`block`], [`symbol`];
 //! * [`json`]: what reports have in common, and those on a comparison, a verification and the address
 //!   space, whose words are in [`text`];
+//! * [`csv`]: tables for spreadsheets;
 //! * [`umdh`]: umdh's logs and comparisons, read and written;
-//! * [`profile`]: collapsed stacks and pprof profiles.
+//! * [`export`]: files for other people's viewers; [`profile`]: collapsed stacks and pprof profiles.
 //!
 //! ```no_run
 //! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, usage::Usage};
@@ -24,6 +25,9 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod csv;
+pub mod export;
+pub mod html;
 pub mod info;
 pub mod json;
 pub mod profile;

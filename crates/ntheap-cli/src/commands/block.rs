@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Block, common: &Common, output: &mut Output) -> Result<
                     None => Ok(()),
                 }
             })?,
-            Format::Json | Format::Jsonl => {
+            Format::Json | Format::Jsonl | Format::Csv => {
                 let found = describer.address(address, block.as_ref(), pointers.as_ref());
                 report.addresses.push(found);
             }

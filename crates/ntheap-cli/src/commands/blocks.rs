@@ -100,6 +100,7 @@ pub(crate) fn write_blocks(
     selection: &Selection,
     output: &mut Output,
 ) -> Result<Status, Failure> {
+    super::no_table(common)?;
     let format = common.format.unwrap_or(Format::Text);
     let mut status = Status::Complete;
     if format == Format::Json {

@@ -37,10 +37,10 @@ pub(super) fn run(
                 Format::Text => {
                     output.text(|out| stacks.write_text(process.bitness, &names, out))?
                 }
-                Format::Json | Format::Jsonl if input.has_symbols() => {
+                Format::Json | Format::Jsonl | Format::Csv if input.has_symbols() => {
                     report.heaps.push(stacks.named(process.bitness, &names));
                 }
-                Format::Json | Format::Jsonl => report.heaps.push(stacks),
+                Format::Json | Format::Jsonl | Format::Csv => report.heaps.push(stacks),
             }
         }
         Ok(stats::losses(&statistics))

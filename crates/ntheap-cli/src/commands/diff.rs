@@ -1,44 +1,82 @@
-//! `ntheap diff`: what grew between two dumps.
+//! `ntheap diff`: what grew between two dumps, or through a series of them.
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ntheap::{
-    diff::{self, Grouping, Snapshot},
+    diff::{self, Comparison, Grouping, Judgement, Snapshot},
+    dump::Dump,
     heap::Heaps,
     names::NameSource,
+    process::Process,
 };
 use ntheap_report::{
-    json::{DiffReport, Naming},
+    csv,
+    json::{DiffReport, JudgementReport, Naming, document},
     text::comparison::{self, Options, Show},
 };
-use std::path::PathBuf;
 
-use super::document_format;
 use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     numbers,
     options::{Common, Format},
     output::{Output, Working},
-    symbols,
+    patterns, symbols,
 };
-use ntheap_report::json::document;
+
+const EXAMPLES: &str = "\
+Examples:
+  ntheap diff before.dmp after.dmp --symbols 'srv*C:\\symbols*https://msdl.microsoft.com/download/symbols'
+  ntheap diff 'nightly/app-*.dmp' --fail-if-growth 10MiB/h";
 
 /// `ntheap diff`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Diff {
-    /// The older dump
-    before: PathBuf,
-    /// The newer dump
-    after: PathBuf,
+    /// The dumps: the older and the newer, or any number of a series, which are put in the order of
+    /// their times; a name may be a pattern
+    #[arg(required = true, value_name = "DUMP")]
+    pub(crate) dumps: Vec<PathBuf>,
     /// What to count blocks by [default: size, and stacks under each size where there are any]
-    #[arg(long, value_enum)]
-    group_by: Option<DiffGroup>,
+    #[arg(short = 'g', long, value_enum)]
+    pub(crate) group_by: Option<DiffGroup>,
     /// Groups to show of each heap
-    #[arg(long, value_name = "N", default_value = "10")]
-    top: String,
+    #[arg(short = 'n', long, value_name = "N", default_value = "10")]
+    pub(crate) top: String,
     /// Leave out groups that grew by fewer bytes
     #[arg(long, value_name = "BYTES", default_value = "1")]
-    min_growth: String,
+    pub(crate) min_growth: String,
+    #[command(flatten)]
+    pub(crate) judging: Judging,
+    /// End with status 3 if the heaps grew by more: bytes, or bytes an hour (10MiB/h)
+    #[arg(long, value_name = "BYTES[/h]")]
+    pub(crate) fail_if_growth: Option<String>,
+}
+
+/// How suspects are found.
+#[derive(Debug, Args)]
+pub(crate) struct Judging {
+    /// Show the runtimes' functions and the program's allocation wrappers in suspects, too
+    #[arg(long)]
+    pub(crate) keep_frames: bool,
+    /// Take stacks whose first N functions are the same for one [default: found by itself]
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<usize>,
+    /// Don't look up which new blocks are lost, who holds them and what they are
+    #[arg(long)]
+    pub(crate) no_owners: bool,
+}
+
+impl Judging {
+    pub(crate) fn options(&self) -> diff::Options {
+        diff::Options {
+            keep_frames: self.keep_frames,
+            depth: self.depth,
+            look_up: !self.no_owners,
+            ..diff::Options::default()
+        }
+    }
 }
 
 /// What `diff` counts by.
@@ -56,9 +94,14 @@ pub(crate) enum DiffGroup {
 }
 
 pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<Status, Failure> {
-    let format = document_format(common)?;
+    let format = common.format.unwrap_or(Format::Text);
+    if format == Format::Jsonl {
+        super::document_format(common)?;
+    }
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
     let min_growth = numbers::parse(&args.min_growth, common.hex)?;
+    let limit = args.fail_if_growth.as_deref().map(Limit::parse);
+    let limit = limit.transpose()?;
     let (by, show) = match args.group_by {
         None => ((true, true), Show::Sizes),
         Some(DiffGroup::Size) => ((true, false), Show::Sizes),
@@ -70,69 +113,166 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         size: by.0,
         stack: by.1,
     };
-
-    let inputs = [
-        Input::open(&args.before, common)?,
-        Input::open(&args.after, common)?,
-    ];
-    let dumps = [inputs[0].parse()?, inputs[1].parse()?];
-    let processes = [
-        inputs[0].process(&dumps[0], common)?,
-        inputs[1].process(&dumps[1], common)?,
-    ];
-    let mut status = Status::Complete;
-    let snapshot = |index: usize| -> Result<Snapshot<'_, '_>, Failure> {
-        let (input, process) = (&inputs[index], &processes[index]);
-        let heaps = match heaps(input, process, common) {
-            Ok(heaps) => heaps,
-            // A heap that was asked for may be new or gone.
-            Err(_) if is_in_either(&inputs, &processes, common) => Heaps::only(process, |_| false),
-            Err(failure) => return Err(failure),
-        };
-        Ok(Snapshot::of_heaps(heaps))
-    };
+    let inputs = open(&args.dumps, common)?;
+    let dumps: Vec<Dump<'_>> = inputs.iter().map(Input::parse).collect::<Result<_, _>>()?;
+    let order = in_order(&dumps);
+    let inputs: Vec<&Input> = order.iter().map(|&place| &inputs[place]).collect();
+    let dumps: Vec<&Dump<'_>> = order.iter().map(|&place| &dumps[place]).collect();
+    let processes = processes(&inputs, &dumps, common)?;
+    let snapshots = snapshots(&inputs, &processes, common)?;
+    let all: Vec<&Snapshot<'_, '_>> = snapshots.iter().collect();
     let working = Working::on("comparing heaps");
-    let comparison = diff::compare(&snapshot(0)?, &snapshot(1)?, by);
+    let comparison = diff::compare_series(&all, by).ok_or_else(too_few)?;
+    let (input, dump, last) = match (&inputs[..], &dumps[..], &all[..]) {
+        ([.., input], [.., dump], [.., last]) => (*input, *dump, *last),
+        _ => return Err(too_few()),
+    };
+    let names = input.names(dump);
+    let judgement = comparison.judge(last, &names, &args.judging.options());
     drop(working);
-    for warning in &comparison.warnings {
-        say!("warning: {warning}");
-    }
-    for (input, losses) in inputs.iter().zip(&comparison.losses) {
-        status = status.and(input.report(losses));
-    }
-    let names = inputs[1].names(&dumps[1]);
+    let status = report(&inputs, &comparison);
     match format {
         Format::Text => {
             let options = Options {
-                names: [inputs[0].shown_path(), inputs[1].shown_path()],
+                names: inputs.iter().map(|input| input.shown_path()).collect(),
                 show,
                 top,
                 min_growth,
             };
+            let ends = [&processes[0], &processes[processes.len() - 1]];
             output.text(|out| {
-                comparison::write(&comparison, &processes.each_ref(), &options, &names, out)
+                comparison::write(&comparison, &judgement, &ends, &options, &names, out)
             })?;
         }
+        Format::Csv => output.text(|out| csv::write_comparison(&comparison, &names, out))?,
         Format::Json | Format::Jsonl => {
             let top = if show == Show::Heaps { 0 } else { top };
             let naming = Naming {
-                names: inputs[1].has_symbols().then_some(&names as &dyn NameSource),
-                bitness: processes[1].bitness,
+                names: input.has_symbols().then_some(&names as &dyn NameSource),
+                bitness: last.process().bitness,
+                times: &comparison
+                    .moments
+                    .iter()
+                    .map(|m| m.timestamp)
+                    .collect::<Vec<_>>(),
                 nested: show != Show::Groups,
             };
+            let words = JudgementReport::new(&judgement, dump, &names);
             output.json(&document(
                 "diff",
-                DiffReport::new(&comparison, top, &naming),
+                DiffReport::new(&comparison, words, top, &naming),
             ))?;
         }
     }
-    Ok(status.and(symbols::report(&dumps[1], inputs[1].symbols())))
+    let status = status.and(symbols::report(dump, input.symbols()));
+    match limit {
+        Some(limit) if limit.is_exceeded(&comparison, &judgement) => Ok(Status::Grown),
+        _ => Ok(status),
+    }
 }
 
-fn is_in_either(
-    inputs: &[Input; 2],
-    processes: &[ntheap::process::Process<'_, '_>; 2],
+fn too_few() -> Failure {
+    Failure::Usage("a comparison needs two dumps at least".to_owned())
+}
+
+/// Opens the dumps that the arguments name.
+pub(crate) fn open(paths: &[PathBuf], common: &Common) -> Result<Vec<Input>, Failure> {
+    let paths = patterns::expand(paths)?;
+    if paths.len() < 2 {
+        return Err(too_few());
+    }
+    paths.iter().map(|path| Input::open(path, common)).collect()
+}
+
+/// The order of the dumps by their times; two stay as they were named.
+pub(crate) fn in_order(dumps: &[Dump<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..dumps.len()).collect();
+    if dumps.len() > 2 {
+        order.sort_by_key(|&place| dumps[place].timestamp);
+    }
+    order
+}
+
+pub(crate) fn processes<'d, 'a>(
+    inputs: &[&Input],
+    dumps: &[&'d Dump<'a>],
     common: &Common,
-) -> bool {
-    (0..2).any(|index| heaps(&inputs[index], &processes[index], common).is_ok())
+) -> Result<Vec<Process<'d, 'a>>, Failure> {
+    let pairs = inputs.iter().zip(dumps);
+    pairs
+        .map(|(input, dump)| input.process(dump, common))
+        .collect()
+}
+
+pub(crate) fn snapshots<'p, 'a>(
+    inputs: &[&Input],
+    processes: &'p [Process<'p, 'a>],
+    common: &Common,
+) -> Result<Vec<Snapshot<'p, 'a>>, Failure> {
+    let opened: Vec<_> = inputs
+        .iter()
+        .zip(processes)
+        .map(|(input, process)| heaps(input, process, common))
+        .collect();
+    // A heap that was asked for may be new or gone.
+    let is_anywhere = opened.iter().any(Result::is_ok);
+    opened
+        .into_iter()
+        .zip(processes)
+        .map(|(heaps, process)| match heaps {
+            Ok(heaps) => Ok(Snapshot::of_heaps(heaps)),
+            Err(_) if is_anywhere => Ok(Snapshot::of_heaps(Heaps::only(process, |_| false))),
+            Err(failure) => Err(failure),
+        })
+        .collect()
+}
+
+/// Says what makes the comparison doubtful and what could not be read.
+pub(crate) fn report(inputs: &[&Input], comparison: &Comparison) -> Status {
+    for warning in &comparison.warnings {
+        say!("warning: {warning}");
+    }
+    let ends = inputs.first().into_iter().chain(inputs.last());
+    ends.zip(&comparison.losses)
+        .fold(Status::Complete, |status, (input, losses)| {
+            status.and(input.report(losses))
+        })
+}
+
+/// The growth from which on the exit status is another.
+struct Limit {
+    bytes: u64,
+    hourly: bool,
+}
+
+impl Limit {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let (number, hourly) = match text.strip_suffix("/h") {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        Ok(Limit {
+            bytes: numbers::parse_bytes(number)?,
+            hourly,
+        })
+    }
+
+    /// Whether the heaps grew by more, or what grew outside them did.
+    fn is_exceeded(&self, comparison: &Comparison, judgement: &Judgement) -> bool {
+        let outside = judgement
+            .outside
+            .as_ref()
+            .map_or(0, |outside| outside.bytes);
+        let grown = comparison.total.bytes().max(outside);
+        if grown <= 0 {
+            return false;
+        }
+        let grown = u128::from(grown.unsigned_abs());
+        match (self.hourly, u128::try_from(comparison.seconds)) {
+            (false, _) => grown > u128::from(self.bytes),
+            // Without time between the dumps every growth is too fast.
+            (true, Ok(0) | Err(_)) => true,
+            (true, Ok(seconds)) => grown * 3600 > u128::from(self.bytes) * seconds,
+        }
+    }
 }

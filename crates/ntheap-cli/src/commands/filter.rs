@@ -51,6 +51,7 @@ pub(crate) fn run(args: &Filter, common: &Common, output: &mut Output) -> Result
     }
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
+    super::no_table(common)?;
     let format = common.format.unwrap_or(Format::Text);
     if format != Format::Text {
         let selection = Selection {

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Info, common: &Common, output: &mut Output) -> Result<S
     })?;
     match format {
         Format::Text => output.text(|out| info.write_text(out))?,
-        Format::Json | Format::Jsonl => output.json(&document("info", info))?,
+        Format::Json | Format::Jsonl | Format::Csv => output.json(&document("info", info))?,
     }
     Ok(status)
 }

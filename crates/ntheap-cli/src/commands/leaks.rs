@@ -140,6 +140,7 @@ impl Wanted {
 }
 
 pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    super::no_table(common)?;
     let wanted = Wanted::of(args, common)?;
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;

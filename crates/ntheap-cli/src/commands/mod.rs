@@ -6,10 +6,12 @@ pub(crate) mod blocks;
 mod by_stack;
 pub(crate) mod diff;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod info;
 pub(crate) mod leaks;
 pub(crate) mod owners;
+pub(crate) mod report;
 pub(crate) mod shell;
 pub(crate) mod stacks;
 pub(crate) mod stat;
@@ -28,8 +30,19 @@ use crate::{
     options::{Common, Format},
 };
 
+/// Refuses `--format csv` for a command that prints no one table.
+fn no_table(common: &Common) -> Result<(), Failure> {
+    match common.format {
+        Some(Format::Csv) => Err(Failure::Usage(
+            "--format csv is for diff and stat; use json here".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The form of output of a command that has no record form.
 fn document_format(common: &Common) -> Result<Format, Failure> {
+    no_table(common)?;
     match common.format {
         Some(Format::Jsonl) => Err(Failure::Usage(
             "--format jsonl is for lists (blocks, filter, leaks, types); use json here".to_owned(),

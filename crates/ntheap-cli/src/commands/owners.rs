@@ -51,6 +51,7 @@ pub(crate) struct Owners {
 }
 
 pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    super::no_table(common)?;
     let format = document_format(common)?;
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
     let rules: Rules = args

@@ -184,13 +184,16 @@ impl State<'_, '_, '_> {
             writeln!(out, "warning: {warning}")?;
         }
         let options = Options {
-            names: [before, after].map(|input| input.shown_path()),
+            names: [before, after].map(|input| input.shown_path()).into(),
             show: Show::Sizes,
             top: TOP,
             min_growth: 1,
         };
+        let judging = diff::Options::default();
+        let judgement = comparison.judge(&snapshots[1], &self.names[1], &judging);
         Ok(comparison::write(
             &comparison,
+            &judgement,
             &processes,
             &options,
             &self.names[1],

@@ -49,7 +49,7 @@ pub(crate) struct Stacks {
 
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
+pub(crate) enum Form {
     /// `outermost;...;innermost N` lines; of two dumps `... BEFORE AFTER`
     Collapsed,
     /// pprof's gzipped protocol buffer; of two dumps what was gained
@@ -58,7 +58,7 @@ enum Form {
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum By {
+pub(crate) enum By {
     /// Requested bytes
     Bytes,
     /// Number of blocks
@@ -66,21 +66,32 @@ enum By {
 }
 
 pub(crate) fn run(args: &Stacks, common: &Common, output: &mut Output) -> Result<Status, Failure> {
+    let named = [Some(&args.dump), args.after.as_ref()].into_iter();
+    let paths: Vec<PathBuf> = named.flatten().cloned().collect();
+    let file = args.output.as_deref();
+    write(&paths, args.form, args.by, file, common, output)
+}
+
+/// Writes the stacks of a dump, or of the older and the newer of two.
+pub(crate) fn write(
+    paths: &[PathBuf],
+    form: Form,
+    by: By,
+    file: Option<&Path>,
+    common: &Common,
+    output: &mut Output,
+) -> Result<Status, Failure> {
     if !matches!(common.format, None | Some(Format::Text)) {
         return Err(Failure::Usage(
             "stacks has forms of its own (--as); for JSON use stat --group-by stack".to_owned(),
         ));
     }
-    if args.form == Form::Pprof && args.output.is_none() && io::stdout().is_terminal() {
+    if form == Form::Pprof && file.is_none() && io::stdout().is_terminal() {
         return Err(Failure::Usage(
             "a pprof profile is no text for a terminal: -o FILE.pb.gz".to_owned(),
         ));
     }
-    let paths: Vec<&Path> = [Some(&args.dump), args.after.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-        .collect();
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let open = |path: &&Path| Input::open(path, common);
     let inputs: Vec<Input> = paths.iter().map(open).collect::<Result<_, _>>()?;
     let dumps: Vec<Dump<'_>> = inputs.iter().map(Input::parse).collect::<Result<_, _>>()?;
@@ -101,7 +112,7 @@ pub(crate) fn run(args: &Stacks, common: &Common, output: &mut Output) -> Result
         })?;
         status = status.and(counted);
     }
-    let by = match args.by {
+    let by = match by {
         By::Bytes => profile::By::Bytes,
         By::Blocks => profile::By::Blocks,
     };
@@ -109,8 +120,8 @@ pub(crate) fn run(args: &Stacks, common: &Common, output: &mut Output) -> Result
         1 => Columns::After,
         _ => Columns::BeforeAndAfter,
     };
-    write_to(args.output.as_deref(), &paths, output, |out| {
-        match args.form {
+    write_to(file, &paths, output, |out| {
+        match form {
             Form::Collapsed => profile::write_collapsed(samples, by, columns, out)?,
             Form::Pprof => profile::write_pprof(samples, &options(&inputs, &dumps, by), out)?,
         }

@@ -1,9 +1,9 @@
 //! `ntheap stat`: `!heap -stat -h`.
 
 use clap::{Args, ValueEnum};
-use ntheap::stats::{self, Order};
+use ntheap::stats::{self, HeapStatistics, Order};
 use ntheap_windbg as windbg;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::{by_stack, document_format};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     output::{Output, Working},
 };
 use ntheap_report::{
+    csv::Row,
     json::document,
     stat::{HeapSizes, StatReport},
 };
@@ -45,14 +46,29 @@ pub(crate) enum StatGroup {
 }
 
 pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<Status, Failure> {
-    let format = document_format(common)?;
+    let format = match common.format {
+        Some(Format::Csv) => Format::Csv,
+        _ => document_format(common)?,
+    };
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
     let order = match args.group_by {
         StatGroup::Total => Order::Total,
         StatGroup::Size => Order::Size,
         StatGroup::Count => Order::Blocks,
-        StatGroup::Stack => return by_stack::run(args, common, format, top, output),
+        StatGroup::Stack => {
+            let format = document_format(common)?;
+            return by_stack::run(args, common, format, top, output);
+        }
     };
+    if format == Format::Csv {
+        output.text(|out| {
+            let titles = ["heap", "size", "blocks", "bytes"];
+            let row = titles
+                .iter()
+                .fold(Row::new(out), |row, title| row.text(title));
+            row.end()
+        })?;
+    }
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let mut report = StatReport { heaps: Vec::new() };
@@ -69,6 +85,11 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
                 }
                 _ => windbg::all_block_sizes(&statistics, bitness, order, top, out),
             })?,
+            Format::Csv => output.text(|out| {
+                statistics
+                    .iter()
+                    .try_for_each(|heap| csv_rows(heap, order, top, out))
+            })?,
             Format::Json | Format::Jsonl => {
                 report.heaps.extend(
                     statistics
@@ -79,8 +100,25 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
         }
         Ok(stats::losses(&statistics))
     })?;
-    if format != Format::Text {
+    if matches!(format, Format::Json | Format::Jsonl) {
         output.json(&document("stat", report))?;
     }
     Ok(status)
+}
+
+fn csv_rows(
+    heap: &HeapStatistics,
+    order: Order,
+    top: usize,
+    out: &mut dyn fmt::Write,
+) -> fmt::Result {
+    for (size, count) in heap.sizes.rows(order).into_iter().take(top) {
+        Row::new(out)
+            .address(heap.handle)
+            .number(size)
+            .number(count.blocks)
+            .number(count.bytes)
+            .end()?;
+    }
+    Ok(())
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Summary, common: &Common, output: &mut Output) -> Resul
                     Ok(())
                 })?;
             }
-            Format::Json | Format::Jsonl => {
+            Format::Json | Format::Jsonl | Format::Csv => {
                 report.sides.push(SideSummary::new(heaps, other));
             }
         }

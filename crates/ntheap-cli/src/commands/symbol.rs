@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Symbol, common: &Common, output: &mut Output) -> Result
             // No PDB: the export or the offset is what is known.
             (Format::Text, Some(name)) => output.text(|out| writeln!(out, "{name}"))?,
             (Format::Text, None) => {}
-            (Format::Json | Format::Jsonl, _) => report.addresses.push(named),
+            (Format::Json | Format::Jsonl | Format::Csv, _) => report.addresses.push(named),
         }
     }
     let status = status.and(symbols::report(&dump, input.symbols()));

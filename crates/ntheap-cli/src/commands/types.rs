@@ -57,6 +57,7 @@ const TEXTS: usize = 100;
 
 pub(crate) fn run(args: &Types, common: &Common, output: &mut Output) -> Result<Status, Failure> {
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
+    super::no_table(common)?;
     let format = common.format.unwrap_or(Format::Text);
     let show = Show { args, format, top };
     let input = Input::open(&args.dump, common)?;
@@ -163,7 +164,7 @@ impl Show<'_> {
                 output.text(|out| text::types::write(report, &options, out))
             }
             Format::Json => output.json(&document("types", report)),
-            Format::Jsonl => report
+            Format::Jsonl | Format::Csv => report
                 .types
                 .iter()
                 .try_for_each(|row| output.json_line(row)),
@@ -184,7 +185,9 @@ impl Show<'_> {
                 let containers = containers.to_vec();
                 output.json(&document("types", Containers { containers }))
             }
-            Format::Jsonl => containers.iter().try_for_each(|row| output.json_line(row)),
+            Format::Jsonl | Format::Csv => {
+                containers.iter().try_for_each(|row| output.json_line(row))
+            }
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Address, CountReport, FindingReport, UsageChangeReport};
+use super::{
+    Address, CountReport, FindingReport, JudgementReport, SeriesReport, UsageChangeReport,
+};
 use crate::text::stacks::frame_texts;
 use ntheap::{
-    diff::{Change, Comparison, Culprit, GroupChange, HeapChange, HeapStatus},
+    diff::{Change, Comparison, Course, Culprit, GroupChange, HeapChange, HeapStatus},
     layout::Bitness,
     losses::Losses,
     names::NameSource,
@@ -51,6 +53,13 @@ pub struct GroupReport {
     /// What changed.
     #[serde(flatten)]
     pub change: ChangeReport,
+    /// In each dump of a series of more than two, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<CountReport>,
+    /// How steadily it grew in a series: 1 for a straight line; left out of two dumps, and where it
+    /// did not grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steadiness: Option<f64>,
     /// Of a size: its stacks, in order of growth; left out when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stacks: Vec<GroupReport>,
@@ -72,6 +81,11 @@ impl GroupReport {
                 .as_deref()
                 .and_then(|stack| naming.frames(stack)),
             change: group.change.into(),
+            counts: match group.counts.len() {
+                ..=2 => Vec::new(),
+                _ => group.counts.iter().map(|&count| count.into()).collect(),
+            },
+            steadiness: Course::of(naming.times, &group.counts).steadiness,
         }
     }
 }
@@ -85,7 +99,7 @@ pub struct HeapDiffReport {
     pub kind: &'static str,
     /// `_HEAP.Flags`.
     pub flags: u32,
-    /// `survived`, `new` or `gone`.
+    /// `survived`, `new` or `gone`; in a series also `between`: neither in the first nor in the last.
     pub status: &'static str,
     /// What the program holds.
     #[serde(flatten)]
@@ -112,6 +126,8 @@ pub struct Naming<'n> {
     pub names: Option<&'n dyn NameSource>,
     /// Width of the process.
     pub bitness: Bitness,
+    /// Times of the dumps of a series, for how steadily groups grew; else empty.
+    pub times: &'n [u32],
     /// Whether stacks are listed under sizes, instead of each group by itself.
     pub nested: bool,
 }
@@ -167,6 +183,7 @@ impl HeapDiffReport {
                 HeapStatus::Survived => "survived",
                 HeapStatus::New => "new",
                 HeapStatus::Gone => "gone",
+                HeapStatus::Between => "between",
             },
             change: heap.busy.into(),
             new_blocks: heap.blocks.new.into(),
@@ -230,6 +247,10 @@ pub struct DiffReport {
     pub culprit: Option<CulpritReport>,
     /// Seconds between the dumps.
     pub seconds: i64,
+    /// What grew, why it is suspect, and how sure that is.
+    pub judgement: JudgementReport,
+    /// The dumps that were compared.
+    pub series: SeriesReport,
     /// What makes the comparison doubtful.
     pub warnings: Vec<String>,
     /// What became of the address space.
@@ -243,9 +264,16 @@ pub struct DiffReport {
 impl DiffReport {
     /// The report of a comparison with the `top` groups of each heap.
     #[must_use]
-    pub fn new(comparison: &Comparison, top: usize, naming: &Naming<'_>) -> Self {
+    pub fn new(
+        comparison: &Comparison,
+        judgement: JudgementReport,
+        top: usize,
+        naming: &Naming<'_>,
+    ) -> Self {
         let verdict = comparison.verdict();
         DiffReport {
+            judgement,
+            series: SeriesReport::new(comparison),
             verdict: verdict.to_string(),
             identical: comparison.identical,
             complete: comparison.is_complete(),

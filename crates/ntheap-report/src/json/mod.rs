@@ -10,6 +10,7 @@
 //! ```
 
 mod diff;
+mod judgement;
 mod leaks;
 mod noted;
 mod owners;
@@ -19,6 +20,10 @@ mod usage;
 mod verify;
 
 pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
+pub use judgement::{
+    FragmentationReport, HolderReport, JudgementReport, LostReport, MomentReport, OutsideReport,
+    RegionOwnerReport, SeriesReport, SizeReport, SuspectReport,
+};
 pub use leaks::{DoubtReport, LeakBlock, LeakRecordReport, LeakSummary, LeaksReport, ReasonReport};
 pub use noted::{ExceptionReport, HeapFailureReport};
 pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};

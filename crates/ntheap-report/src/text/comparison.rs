@@ -2,9 +2,14 @@
 
 use std::fmt::{self, Write};
 
-use crate::text::stacks::{essence, write_stack};
+use crate::text::{
+    stacks::{essence_without, write_stack},
+    verdict,
+};
 use ntheap::{
-    diff::{BlockChanges, Change, Comparison, HeapChange, HeapStatus, Verdict, human_bytes},
+    diff::{
+        BlockChanges, Change, Comparison, HeapChange, HeapStatus, Judgement, Verdict, human_bytes,
+    },
     layout::Bitness,
     losses::Losses,
     names::NameSource,
@@ -16,8 +21,8 @@ use ntheap::{
 /// How to print.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What to call the two dumps.
-    pub names: [String; 2],
+    /// What to call the dumps, the oldest first.
+    pub names: Vec<String>,
     /// What to print of each heap.
     pub show: Show,
     /// Groups per heap.
@@ -43,14 +48,16 @@ pub enum Show {
 /// Those of `out`.
 pub fn write(
     comparison: &Comparison,
+    judgement: &Judgement,
     processes: &[&Process<'_, '_>; 2],
     options: &Options,
     names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let verdict = comparison.verdict();
+    verdict::write(judgement, processes[1].dump, names, out)?;
     writeln!(out, "{verdict}")?;
-    culprit(&verdict, names, out)?;
+    culprit(&verdict, judgement, names, out)?;
     certainty(comparison, out)?;
     writeln!(out)?;
     header(comparison, processes, options, out)?;
@@ -58,6 +65,10 @@ pub fn write(
     address_space(comparison, out)?;
     writeln!(out)?;
     heaps(comparison, out)?;
+    if comparison.moments.len() > 2 {
+        writeln!(out)?;
+        verdict::write_series(comparison, options.top, out)?;
+    }
     if options.show != Show::Heaps {
         // Where nothing grew, the row above says enough.
         let grew = |heap: &&HeapChange| heap.groups.iter().any(|group| group.change.bytes() > 0);
@@ -136,7 +147,11 @@ fn header(
 ) -> fmt::Result {
     for (index, label) in ["before", "after "].into_iter().enumerate() {
         let process = processes[index];
-        write!(out, "{label}  {}", options.names[index])?;
+        let name = match index {
+            0 => options.names.first(),
+            _ => options.names.last(),
+        };
+        write!(out, "{label}  {}", name.map_or("", String::as_str))?;
         if let Some(pid) = process.dump.process_id {
             write!(out, "  pid {pid}")?;
         }
@@ -255,6 +270,7 @@ fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
             HeapStatus::Survived => {}
             HeapStatus::New => write!(out, "  new")?,
             HeapStatus::Gone => write!(out, "  gone")?,
+            HeapStatus::Between => write!(out, "  came and went")?,
         }
         if !heap.losses.iter().all(Losses::walks_complete) {
             write!(out, "  not all read")?;
@@ -267,11 +283,17 @@ fn heaps(comparison: &Comparison, out: &mut dyn Write) -> fmt::Result {
 }
 
 /// The stack that most of the growth comes from, in a few words.
-fn culprit(verdict: &Verdict<'_>, names: &dyn NameSource, out: &mut dyn Write) -> fmt::Result {
+fn culprit(
+    verdict: &Verdict<'_>,
+    judgement: &Judgement,
+    names: &dyn NameSource,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let wrappers = &judgement.wrappers;
     let (Some(heap), Some(culprit)) = (verdict.heap, &verdict.culprit) else {
         return Ok(());
     };
-    if let Some(frames) = essence(&culprit.stack, names) {
+    if let Some(frames) = essence_without(&culprit.stack, names, wrappers) {
         let (bytes, blocks) = (culprit.bytes, culprit.blocks);
         writeln!(
             out,
@@ -288,7 +310,7 @@ fn culprit(verdict: &Verdict<'_>, names: &dyn NameSource, out: &mut dyn Write) -
             .key
             .stack
             .as_deref()
-            .and_then(|stack| essence(stack, names))
+            .and_then(|stack| essence_without(stack, names, wrappers))
     {
         let blocks = group.change.blocks();
         writeln!(

@@ -9,6 +9,7 @@ pub mod owners;
 pub mod plain;
 pub mod stacks;
 pub mod types;
+pub mod verdict;
 pub mod verify;
 
 mod shell;

@@ -1,10 +1,13 @@
 //! Stacks as text.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use ntheap::{
     layout::Bitness,
-    names::{Name, NameSource, is_allocator, unnamed},
+    names::{Name, NameSource, is_allocator, is_runtime_function, unnamed},
 };
 
 /// Writes a stack, one frame a line, innermost first, with inlined functions and source lines.
@@ -33,6 +36,15 @@ pub fn write_stack(
     Ok(())
 }
 
+/// A function without the place inside it: `module!symbol`, or `module+0x1a` where only that is known.
+#[must_use]
+pub fn function_name(name: &Name) -> String {
+    match &name.symbol {
+        Some(symbol) => format!("{}!{symbol}", name.module),
+        None => name.to_string(),
+    }
+}
+
 /// A frame in one line: name, mark of an inlined call, source line.
 #[must_use]
 pub fn describe(name: &Name) -> String {
@@ -59,20 +71,31 @@ pub fn frame_texts(stack: &[u64], bitness: Bitness, names: &dyn NameSource) -> V
     stack.iter().flat_map(frame).collect()
 }
 
-/// The frames that tell what a stack is about, in a few words: the first ones outside the system's
+/// The frames that tell what a stack is about, in a few words: the first ones outside the runtimes'
 /// allocators, innermost first, parted by ` < `.
 #[must_use]
 pub fn essence(stack: &[u64], names: &dyn NameSource) -> Option<String> {
+    essence_without(stack, names, &[])
+}
+
+/// As [`essence`], without the program's own `wrappers` as well.
+#[must_use]
+pub fn essence_without(
+    stack: &[u64],
+    names: &dyn NameSource,
+    wrappers: &[Arc<str>],
+) -> Option<String> {
     const FRAMES: usize = 3;
     let mut frames: Vec<String> = Vec::new();
     for name in stack.iter().flat_map(|&frame| names.frames(frame)) {
-        if frames.is_empty() && is_allocator(&name.module) {
+        let text = function_name(&name);
+        let passes_on = is_allocator(&name.module)
+            || name.symbol.as_deref().is_some_and(is_runtime_function)
+            || wrappers.iter().any(|wrapper| **wrapper == *text);
+        if frames.is_empty() && passes_on {
             continue;
         }
-        frames.push(match &name.symbol {
-            Some(symbol) => format!("{}!{symbol}", name.module),
-            None => name.to_string(),
-        });
+        frames.push(text);
         if frames.len() == FRAMES {
             break;
         }

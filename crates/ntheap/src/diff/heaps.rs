@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::{Change, Grouping, Snapshot, snapshot::key};
 use crate::{
-    blocks::{Block, CONTINUE, Finding, Flow, Span, Trace, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Span, State, Trace, Visitor},
     heap::Heap,
     losses::Losses,
     process::HeapKind,
@@ -24,8 +24,10 @@ pub enum HeapStatus {
     Survived,
     /// Only in the second.
     New,
-    /// Only in the first.
+    /// Only in the first (of a series: in the first, and not in the last).
     Gone,
+    /// Of a series: neither in the first nor in the last.
+    Between,
 }
 
 /// What blocks are counted by.
@@ -42,8 +44,52 @@ pub struct GroupKey {
 pub struct GroupChange {
     /// What the blocks have in common.
     pub key: GroupKey,
-    /// Requested bytes and blocks.
+    /// Requested bytes and blocks, in the first dump and in the last.
     pub change: Change,
+    /// Requested bytes and blocks in each dump, the oldest first.
+    pub counts: Vec<Count>,
+}
+
+impl GroupChange {
+    fn new(key: GroupKey, counts: Vec<Count>) -> Self {
+        GroupChange {
+            key,
+            change: Change::of(&counts),
+            counts,
+        }
+    }
+}
+
+/// What is free in a heap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FreeBlocks {
+    /// Free blocks, by what they could hold.
+    pub all: Count,
+    /// The largest of them.
+    pub largest: u64,
+}
+
+impl FreeBlocks {
+    fn add(&mut self, size: u64) {
+        self.all.add(size);
+        self.largest = self.largest.max(size);
+    }
+
+    fn merge(&mut self, other: FreeBlocks) {
+        self.all.merge(other.all);
+        self.largest = self.largest.max(other.largest);
+    }
+}
+
+/// A block that is in the last dump and not in the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewBlock {
+    /// Address that the program has.
+    pub address: u64,
+    /// Requested size.
+    pub size: u64,
+    /// Position of its group in [`HeapChange::groups`].
+    pub group: u32,
 }
 
 /// Blocks by address.
@@ -70,12 +116,22 @@ pub struct HeapChange {
     pub index: usize,
     /// Whether it is in both dumps.
     pub status: HeapStatus,
-    /// Requested bytes and blocks that the program holds.
+    /// Requested bytes and blocks that the program holds, in the first dump and in the last.
     pub busy: Change,
+    /// The same in each dump, the oldest first.
+    pub counts: Vec<Count>,
     /// By group, in order of growth.
     pub groups: Vec<GroupChange>,
-    /// By address.
+    /// By address, between the first dump and the last.
     pub blocks: BlockChanges,
+    /// Blocks that are in every dump.
+    pub survivors: Count,
+    /// The blocks that are in the last dump alone, by address.
+    pub new_blocks: Vec<NewBlock>,
+    /// What is free in it, in the first dump and in the last.
+    pub free: [FreeBlocks; 2],
+    /// Bytes that it has committed, in the first dump and in the last, as the regions tell.
+    pub committed: [u64; 2],
     /// What of the first dump's heap and of the second's could not be read or proved.
     pub losses: [Losses; 2],
 }
@@ -84,12 +140,13 @@ impl HeapChange {
     /// The groups with stacks joined, so that only sizes are told apart, in order of growth.
     #[must_use]
     pub fn by_size(&self) -> Vec<GroupChange> {
-        let mut sizes: FxHashMap<Option<u64>, Change> = FxHashMap::default();
+        let mut sizes: FxHashMap<Option<u64>, Vec<Count>> = FxHashMap::default();
         for group in &self.groups {
-            sizes.entry(group.key.size).or_default().merge(group.change);
+            let counts = sizes.entry(group.key.size).or_default();
+            merge_counts(counts, &group.counts);
         }
         let key = |size| GroupKey { size, stack: None };
-        sorted(sizes.into_iter().map(|(size, change)| (key(size), change)))
+        sorted(sizes.into_iter().map(|(size, counts)| (key(size), counts)))
     }
 
     /// The groups of each size, in order of growth: the stacks of all sizes in one pass.
@@ -119,10 +176,20 @@ impl HeapChange {
     }
 }
 
+/// Adds the counts of each dump to others.
+pub(super) fn merge_counts(into: &mut Vec<Count>, counts: &[Count]) {
+    if into.len() < counts.len() {
+        into.resize(counts.len(), Count::default());
+    }
+    for (sum, count) in into.iter_mut().zip(counts) {
+        sum.merge(*count);
+    }
+}
+
 /// Changes in order of growth.
-fn sorted(changes: impl Iterator<Item = (GroupKey, Change)>) -> Vec<GroupChange> {
-    let mut groups: Vec<GroupChange> = changes
-        .map(|(key, change)| GroupChange { key, change })
+fn sorted(groups: impl Iterator<Item = (GroupKey, Vec<Count>)>) -> Vec<GroupChange> {
+    let mut groups: Vec<GroupChange> = groups
+        .map(|(key, counts)| GroupChange::new(key, counts))
         .collect();
     groups.sort_unstable_by(|a, b| {
         let order = |group: &GroupChange| (group.change.bytes(), group.change.blocks());
@@ -131,34 +198,36 @@ fn sorted(changes: impl Iterator<Item = (GroupKey, Change)>) -> Vec<GroupChange>
     groups
 }
 
-/// Compares heap by heap; only one pair of heaps has its blocks in memory at a time.
+/// A heap through all dumps: for each the heap, where it is there.
+type Chain<'s, 'p, 'a> = Vec<Option<&'s Heap<'p, 'a>>>;
+
+/// Compares heap by heap, the oldest dump first; only one heap has its blocks in memory at a time.
 #[must_use]
-pub fn compare_heaps(
-    before: &Snapshot<'_, '_>,
-    after: &Snapshot<'_, '_>,
-    by: Grouping,
-) -> Vec<HeapChange> {
-    let mut matched = FxHashSet::default();
-    let mut changes = Vec::new();
-    for new in &after.heaps {
-        let old = before.heaps.iter().find(|old| is_same_heap(old, new));
-        if let Some(old) = old {
-            matched.insert(old.handle());
+pub fn compare_heaps(snapshots: &[&Snapshot<'_, '_>], by: Grouping) -> Vec<HeapChange> {
+    let mut chains: Vec<Chain<'_, '_, '_>> = Vec::new();
+    for (moment, snapshot) in snapshots.iter().enumerate() {
+        for heap in &snapshot.heaps {
+            let continues = |chain: &&mut Chain<'_, '_, '_>| {
+                let last = moment.checked_sub(1).and_then(|last| chain[last]);
+                chain.len() == moment && last.is_some_and(|old| is_same_heap(old, heap))
+            };
+            match chains.iter_mut().find(continues) {
+                Some(chain) => chain.push(Some(heap)),
+                None => {
+                    let mut chain = vec![None; moment];
+                    chain.push(Some(heap));
+                    chains.push(chain);
+                }
+            }
         }
-        changes.push(compare_pair(
-            old.map(|old| (before, old)),
-            Some((after, new)),
-            by,
-        ));
+        for chain in &mut chains {
+            chain.resize(moment + 1, None);
+        }
     }
-    for old in before
-        .heaps
-        .iter()
-        .filter(|old| !matched.contains(&old.handle()))
-    {
-        changes.push(compare_pair(Some((before, old)), None, by));
-    }
-    changes
+    let chains = chains.into_iter();
+    chains
+        .map(|chain| compare_chain(&chain, snapshots, by))
+        .collect()
 }
 
 /// The same address and flags can still be another heap, created where the first one was: then its
@@ -174,57 +243,123 @@ fn is_same_heap(old: &Heap<'_, '_>, new: &Heap<'_, '_>) -> bool {
         && (old_key != 0 || b.index <= a.index)
 }
 
-type Side<'s, 'p, 'a> = (&'s Snapshot<'p, 'a>, &'s Heap<'p, 'a>);
-
-fn compare_pair(
-    before: Option<Side<'_, '_, '_>>,
-    after: Option<Side<'_, '_, '_>>,
+fn compare_chain(
+    chain: &Chain<'_, '_, '_>,
+    snapshots: &[&Snapshot<'_, '_>],
     by: Grouping,
 ) -> HeapChange {
-    let reference = after.or(before).map(|(_, heap)| *heap.reference());
-    let flags = after.or(before).map_or(0, |(_, heap)| heap.flags());
-    let collect = |side: Option<Side<'_, '_, '_>>| {
-        side.map(|(snapshot, heap)| collect(heap, &snapshot.traces, by))
-            .unwrap_or_default()
-    };
-    let (old, new) = (collect(before), collect(after));
-    let blocks = compare_blocks(&old.blocks, &new.blocks);
-
-    let mut groups: FxHashMap<GroupKey, Change> = FxHashMap::default();
-    for (key, count) in old.groups {
-        groups.entry(key).or_default().before = count;
+    let mut groups: FxHashMap<GroupKey, Vec<Count>> = FxHashMap::default();
+    let mut counts = vec![Count::default(); chain.len()];
+    let mut losses = [Losses::default(), Losses::default()];
+    let mut free = [FreeBlocks::default(); 2];
+    let mut oldest: Vec<Held> = Vec::new();
+    let mut survivors: Vec<Held> = Vec::new();
+    let mut newest = Collected::default();
+    let last = chain.len().saturating_sub(1);
+    for (moment, (heap, snapshot)) in chain.iter().zip(snapshots).enumerate() {
+        let mut collected = match heap {
+            Some(heap) => collect(heap, &snapshot.traces, by),
+            None => Collected::default(),
+        };
+        counts[moment] = collected.busy;
+        for (key, count) in std::mem::take(&mut collected.groups) {
+            let group = groups.entry(key);
+            let group = group.or_insert_with(|| vec![Count::default(); chain.len()]);
+            group[moment] = count;
+        }
+        // What a dump between the two lost is said with the last one.
+        losses[usize::from(moment != 0)].merge(std::mem::take(&mut collected.losses));
+        if moment == 0 {
+            free[0] = collected.free;
+            oldest = collected.blocks.clone();
+            survivors = std::mem::take(&mut collected.blocks);
+        } else {
+            keep_common(&mut survivors, &collected.blocks);
+        }
+        if moment == last {
+            free[1] = collected.free;
+            if moment == 0 {
+                collected.blocks.clone_from(&oldest);
+            }
+            newest = collected;
+        }
     }
-    for (key, count) in new.groups {
-        groups.entry(key).or_default().after = count;
-    }
+    let mut blocks = BlockChanges::default();
+    let mut fresh: Vec<Held> = Vec::new();
+    compare_blocks(&oldest, &newest.blocks, &mut blocks, &mut fresh);
     let groups = sorted(groups.into_iter());
+    let mut survivor_count = Count::default();
+    survivors.iter().for_each(|held| survivor_count.add(held.1));
+    let first = chain.first().copied().flatten();
+    let newer = chain.last().copied().flatten();
+    let any = newer.or_else(|| chain.iter().rev().copied().flatten().next());
+    let reference = any.map(|heap| *heap.reference());
     HeapChange {
         handle: reference.map_or(0, |heap| heap.handle),
         kind: reference.map_or(HeapKind::Nt, |heap| heap.kind),
-        flags,
+        flags: any.map_or(0, Heap::flags),
         index: reference.map_or(0, |heap| heap.index),
-        status: match (before, after) {
+        status: match (first, newer) {
             (Some(_), Some(_)) => HeapStatus::Survived,
-            (None, _) => HeapStatus::New,
-            (_, None) => HeapStatus::Gone,
+            (None, Some(_)) => HeapStatus::New,
+            (Some(_), None) => HeapStatus::Gone,
+            (None, None) => HeapStatus::Between,
         },
-        busy: Change {
-            before: old.busy,
-            after: new.busy,
-        },
+        busy: Change::of(&counts),
+        counts,
+        new_blocks: new_blocks(&fresh, &newest.keys, &groups, by),
         groups,
         blocks,
-        losses: [old.losses, new.losses],
+        survivors: survivor_count,
+        free,
+        committed: [0; 2],
+        losses,
     }
+}
+
+/// The new blocks with the places of their groups.
+fn new_blocks(
+    fresh: &[Held],
+    keys: &FxHashMap<(u64, u32), GroupKey>,
+    groups: &[GroupChange],
+    by: Grouping,
+) -> Vec<NewBlock> {
+    let places: FxHashMap<&GroupKey, u32> =
+        groups.iter().map(|group| &group.key).zip(0..).collect();
+    let place = |&(address, size, hash): &Held| {
+        let hash = if by.stack { hash } else { 0 };
+        let group = keys.get(&(size, hash)).and_then(|key| places.get(key))?;
+        Some(NewBlock {
+            address,
+            size,
+            group: *group,
+        })
+    };
+    fresh.iter().filter_map(place).collect()
+}
+
+/// A block: address, size, hash of the trace.
+type Held = (u64, u64, u32);
+
+/// Leaves of a sorted list what is in another, too.
+fn keep_common(kept: &mut Vec<Held>, other: &[Held]) {
+    let mut other = other.iter().peekable();
+    kept.retain(|block| {
+        while other.next_if(|next| *next < block).is_some() {}
+        other.next_if_eq(&block).is_some()
+    });
 }
 
 /// The blocks of one heap, as far as they matter to the comparison.
 #[derive(Default)]
 struct Collected {
     busy: Count,
-    /// (address, size, hash of the trace), by ascending address.
-    blocks: Vec<(u64, u64, u32)>,
+    free: FreeBlocks,
+    /// By ascending address.
+    blocks: Vec<Held>,
     groups: FxHashMap<GroupKey, Count>,
+    /// The group of each size and hash of a trace.
+    keys: FxHashMap<(u64, u32), GroupKey>,
     losses: Losses,
 }
 
@@ -233,13 +368,18 @@ struct Collected {
 struct Collector {
     by: Option<Grouping>,
     busy: Count,
-    blocks: Vec<(u64, u64, u32)>,
+    free: FreeBlocks,
+    blocks: Vec<Held>,
+    /// By size and trace, however they are grouped later: the new blocks are looked up by both.
     groups: FxHashMap<(u64, Trace), Count>,
     losses: Losses,
 }
 
 impl Visitor for Collector {
     fn block(&mut self, block: &Block) -> Flow {
+        if block.state == State::Free {
+            self.free.add(block.size);
+        }
         if !block.is_user_block() {
             return CONTINUE;
         }
@@ -250,12 +390,9 @@ impl Visitor for Collector {
         self.busy.add(block.size);
         self.blocks
             .push((block.address, block.size, hash(block.trace)));
-        let size = if by.size { block.size } else { 0 };
         let trace = if by.stack { block.trace } else { Trace::None };
-        self.groups
-            .entry((size, trace))
-            .or_default()
-            .add(block.size);
+        let group = self.groups.entry((block.size, trace)).or_default();
+        group.add(block.size);
         CONTINUE
     }
 
@@ -277,6 +414,7 @@ fn hash(trace: Trace) -> u32 {
 fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collected {
     let merge = |mut a: Collector, b: Collector| {
         a.busy.merge(b.busy);
+        a.free.merge(b.free);
         a.blocks.extend(b.blocks);
         for (key, count) in b.groups {
             a.groups.entry(key).or_default().merge(count);
@@ -294,6 +432,7 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
     // Each distinct trace is decoded once; different records can hold the same frames.
     let mut stacks: FxHashMap<Trace, Arc<[u64]>> = FxHashMap::default();
     let mut groups: FxHashMap<GroupKey, Count> = FxHashMap::default();
+    let mut keys: FxHashMap<(u64, u32), GroupKey> = FxHashMap::default();
     for ((size, trace), count) in walked.groups {
         let stack = by.stack.then(|| {
             let read = || traces.frames(trace).unwrap_or_default().into();
@@ -303,19 +442,22 @@ fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collec
             size: by.size.then_some(size),
             stack,
         };
+        let hash = if by.stack { hash(trace) } else { 0 };
+        keys.insert((size, hash), key.clone());
         groups.entry(key).or_default().merge(count);
     }
     Collected {
         busy: walked.busy,
+        free: walked.free,
         blocks: walked.blocks,
         groups,
+        keys,
         losses: walked.losses,
     }
 }
 
-/// Merges two lists that are sorted by address.
-fn compare_blocks(old: &[(u64, u64, u32)], new: &[(u64, u64, u32)]) -> BlockChanges {
-    let mut changes = BlockChanges::default();
+/// Merges two lists that are sorted by address, and gathers what is in the second alone.
+fn compare_blocks(old: &[Held], new: &[Held], changes: &mut BlockChanges, fresh: &mut Vec<Held>) {
     let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
     loop {
         match (old.peek(), new.peek()) {
@@ -332,11 +474,12 @@ fn compare_blocks(old: &[(u64, u64, u32)], new: &[(u64, u64, u32)]) -> BlockChan
                 changes.gone.add(a.1);
                 old.next();
             }
-            (_, Some(b)) => {
+            (_, Some(&&b)) => {
                 changes.new.add(b.1);
+                fresh.push(b);
                 new.next();
             }
-            (None, None) => return changes,
+            (None, None) => return,
         }
     }
 }
@@ -345,6 +488,13 @@ fn compare_blocks(old: &[(u64, u64, u32)], new: &[(u64, u64, u32)]) -> BlockChan
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn compare_blocks(old: &[Held], new: &[Held]) -> BlockChanges {
+        let (mut changes, mut fresh) = (BlockChanges::default(), Vec::new());
+        super::compare_blocks(old, new, &mut changes, &mut fresh);
+        assert_eq!(fresh.len() as u64, changes.new.blocks);
+        changes
+    }
 
     fn blocks() -> impl Strategy<Value = Vec<(u64, u64, u32)>> {
         proptest::collection::btree_map(0..40u64, (1..4u64, 0..2u32), 0..30).prop_map(|map| {
@@ -355,6 +505,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_common_is_what_both_have(a in blocks(), b in blocks()) {
+            let mut kept = a.clone();
+            keep_common(&mut kept, &b);
+            let both: Vec<Held> = a.into_iter().filter(|block| b.contains(block)).collect();
+            prop_assert_eq!(kept, both);
+        }
+
         #[test]
         fn the_reversed_comparison_exchanges_new_and_gone(a in blocks(), b in blocks()) {
             let (forth, back) = (compare_blocks(&a, &b), compare_blocks(&b, &a));

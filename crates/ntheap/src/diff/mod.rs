@@ -4,6 +4,8 @@
 //!   was destroyed and created again at its old address is gone and new.
 //! * Blocks are counted by requested size, by stack, or both.
 //! * Native blocks do not move: a block with the same address, size and trace in both dumps survived.
+//! * [`compare_series`] takes any number of dumps: each group then has a [`Course`].
+//! * [`Comparison::judge`] says which growth is suspect, and why.
 //!
 //! ```no_run
 //! use ntheap::{diff::{self, Snapshot}, dump::{Dump, DumpFile}, process::Process};
@@ -19,20 +21,33 @@
 //! # }
 //! ```
 
+mod candidates;
+mod evidence;
 mod heaps;
+mod series;
 mod snapshot;
+mod suspects;
 mod verdict;
 
-pub use heaps::{BlockChanges, GroupChange, GroupKey, HeapChange, HeapStatus, compare_heaps};
+pub use evidence::{Evidence, Held, HeldBy, Lost};
+pub use heaps::{
+    BlockChanges, FreeBlocks, GroupChange, GroupKey, HeapChange, HeapStatus, NewBlock,
+    compare_heaps,
+};
+pub use series::{Course, Moment, Trend};
 pub use snapshot::Snapshot;
+pub use suspects::{
+    Confidence, Fragmentation, Judgement, Options, Outside, Reason, SizeChange, Suspect,
+};
 pub use verdict::{Culprit, Verdict, human_bytes};
 
 use std::fmt;
 
 use crate::{
     losses::Losses,
+    names::NameSource,
     stats::Count,
-    usage::{Usage, UsageChange},
+    usage::{Class, Usage, UsageChange},
 };
 
 /// What blocks are counted by.
@@ -54,6 +69,15 @@ pub struct Change {
 }
 
 impl Change {
+    /// From the first of some counts to the last.
+    #[must_use]
+    pub fn of(counts: &[Count]) -> Change {
+        Change {
+            before: counts.first().copied().unwrap_or_default(),
+            after: counts.last().copied().unwrap_or_default(),
+        }
+    }
+
     /// Growth in bytes; negative for less.
     #[must_use]
     pub fn bytes(&self) -> i64 {
@@ -161,8 +185,10 @@ pub struct Comparison {
     pub total: Change,
     /// What became of the address space: whether it is the heaps that grew.
     pub usage: UsageChange,
-    /// Seconds between the dumps.
+    /// Seconds between the first dump and the last.
     pub seconds: i64,
+    /// The dumps, the oldest first: two, or more of a series.
+    pub moments: Vec<Moment>,
     /// Whether both dumps have the same contents as far as heaps go.
     pub identical: bool,
     /// What of the first dump and of the second could not be read or proved.
@@ -176,6 +202,18 @@ impl Comparison {
         Verdict::of(self)
     }
 
+    /// The result as suspects: what grew, why it is suspected, how sure that is. `last` is the newest
+    /// dump, in which is looked up who holds the blocks.
+    #[must_use]
+    pub fn judge(
+        &self,
+        last: &Snapshot<'_, '_>,
+        names: &dyn NameSource,
+        options: &Options,
+    ) -> Judgement {
+        suspects::judge(self, last, names, options)
+    }
+
     /// Whether everything of both dumps was read: the files whole, the lists of heaps, every byte of
     /// every heap.
     #[must_use]
@@ -187,7 +225,26 @@ impl Comparison {
 /// Compares two snapshots, the older first.
 #[must_use]
 pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping) -> Comparison {
-    let mut heaps = compare_heaps(before, after, by);
+    compare_pair(before, after, &[before, after], by)
+}
+
+/// Compares the snapshots of a series, the oldest first: the first with the last, and what each
+/// group did in between. `None` of fewer than two.
+#[must_use]
+pub fn compare_series(snapshots: &[&Snapshot<'_, '_>], by: Grouping) -> Option<Comparison> {
+    match snapshots {
+        [first, .., last] => Some(compare_pair(first, last, snapshots, by)),
+        _ => None,
+    }
+}
+
+fn compare_pair(
+    before: &Snapshot<'_, '_>,
+    after: &Snapshot<'_, '_>,
+    snapshots: &[&Snapshot<'_, '_>],
+    by: Grouping,
+) -> Comparison {
+    let mut heaps = compare_heaps(snapshots, by);
     heaps.sort_by_key(|heap| {
         (
             std::cmp::Reverse(heap.busy.bytes()),
@@ -197,23 +254,52 @@ pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping
     });
     let mut total = Change::default();
     heaps.iter().for_each(|heap| total.merge(heap.busy));
-    let losses = |side: usize, snapshot: &Snapshot<'_, '_>| {
-        Losses::of(snapshot.process()).with(heaps.iter().map(|heap| &heap.losses[side]))
-    };
-    let losses = [losses(0, before), losses(1, after)];
+    let mut losses = [Losses::of(before.process()), Losses::of(after.process())];
+    for snapshot in snapshots.iter().skip(1).rev().skip(1) {
+        losses[1].merge(Losses::of(snapshot.process()));
+    }
+    let [first, last] = losses;
+    let losses = [
+        first.with(heaps.iter().map(|heap| &heap.losses[0])),
+        last.with(heaps.iter().map(|heap| &heap.losses[1])),
+    ];
     let identical = heaps.iter().all(|heap| {
         heap.status == HeapStatus::Survived
             && heap.busy.is_zero()
             && heap.blocks.new.blocks == 0
             && heap.blocks.gone.blocks == 0
     });
+    let usages: Vec<Usage> = snapshots
+        .iter()
+        .map(|snapshot| Usage::of(&snapshot.heaps))
+        .collect();
+    let none = || Usage {
+        regions: Vec::new(),
+        described: false,
+    };
+    let ends = [usages.first(), usages.last()].map(|usage| usage.cloned().unwrap_or_else(none));
+    for (side, usage) in ends.iter().enumerate() {
+        for (owner, sum) in usage.owners() {
+            let handle = owner.identity().filter(|_| owner.class() == Class::Heap);
+            for heap in heaps.iter_mut().filter(|heap| Some(heap.handle) == handle) {
+                heap.committed[side] = sum.committed;
+            }
+        }
+    }
+    let moments = snapshots.iter().zip(&usages).enumerate();
     Comparison {
-        warnings: warnings(before, after),
-        heaps,
+        warnings: snapshots
+            .windows(2)
+            .flat_map(|pair| warnings(pair[0], pair[1]))
+            .collect(),
         total,
-        usage: UsageChange::between(&Usage::of(&before.heaps), &Usage::of(&after.heaps)),
+        usage: UsageChange::between(&ends[0], &ends[1]),
         seconds: i64::from(after.process().dump.timestamp)
             - i64::from(before.process().dump.timestamp),
+        moments: moments
+            .map(|(index, (snapshot, usage))| Moment::of(index, snapshot, usage, &heaps))
+            .collect(),
+        heaps,
         identical,
         losses,
     }

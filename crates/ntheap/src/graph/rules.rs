@@ -113,7 +113,7 @@ impl Rules {
     /// More roots: private memory that was made read-only, and ntdll's sealed variables.
     pub const SEALED: Rules = Rules(1 << 14);
     /// Those that say that a word is no pointer.
-    pub(super) const DROPS: Rules = Rules(Rules::SECTIONS.0 | Rules::TEXT.0 | Rules::SPARE.0);
+    pub const DROPS: Rules = Rules(Rules::SECTIONS.0 | Rules::TEXT.0 | Rules::SPARE.0);
     /// Those that make a start pointer of an interior one.
     pub(super) const STARTS: Rules = Rules(0x3ff);
 

@@ -249,6 +249,35 @@ impl Graph<'_, '_> {
         links
     }
 
+    /// Calls `take` with each pointer of a holder to a block (of a block: to another), by ascending
+    /// place.
+    pub fn each_link(&self, holder: Holder, take: &mut dyn FnMut(Link)) {
+        let (position, base) = match holder {
+            Holder::Block(block) => (block as usize, Some(self.index.block(block).0)),
+            Holder::Root(area) => (self.index.len() + area, None),
+        };
+        let rules = self.references.of(position).1;
+        let mut number = 0;
+        self.pointers(holder, &mut |place, value, target| {
+            take(Link {
+                holder,
+                place,
+                at: match (base, place) {
+                    (Some(base), Place::Memory(place)) => Some(place.saturating_sub(base)),
+                    _ => None,
+                },
+                target,
+                offset: value.saturating_sub(self.index.block(target).0),
+                rules: Rules::from_bits(
+                    rules
+                        .get(number)
+                        .map_or(0, |bits| bits & !super::judge::START),
+                ),
+            });
+            number += 1;
+        });
+    }
+
     /// Calls `take` with the place and the value of each reference of a holder, and the block that
     /// it leads to.
     fn pointers(&self, holder: Holder, take: &mut dyn FnMut(Place, u64, u32)) {

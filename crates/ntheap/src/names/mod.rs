@@ -10,8 +10,10 @@
 //! assert_eq!(name.to_string(), "ordersvc+0x1a");
 //! ```
 
+mod functions;
 mod pattern;
 
+pub use functions::{Function, FunctionId, Functions, Wrappers, is_runtime_function};
 pub use pattern::matches_pattern;
 
 use std::{collections::HashMap, fmt, sync::Mutex};

@@ -1,8 +1,8 @@
 //! What became of the address space between two dumps.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Class, Owner, Total, Usage};
+use super::{Class, GrownAllocation, Owner, Total, Usage};
 
 /// Sums of a class before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct UsageChange {
     /// Allocations that are only in the second dump, the largest committed first. Empty where a dump
     /// does not describe its regions.
     pub new: Vec<NewAllocation>,
+    /// Allocations outside heaps, stacks and images that are new or have more committed.
+    pub(super) grown: Vec<GrownAllocation>,
     /// Whether both dumps describe their regions.
     pub described: bool,
 }
@@ -71,8 +73,20 @@ impl UsageChange {
             } else {
                 Vec::new()
             },
+            grown: if described {
+                grown_allocations(before, after)
+            } else {
+                Vec::new()
+            },
             described,
         }
+    }
+
+    /// Allocations outside heaps, stacks and images that are new or have more committed than they
+    /// had, the most first.
+    #[must_use]
+    pub fn grown(&self) -> &[GrownAllocation] {
+        &self.grown
     }
 
     /// The change of a class.
@@ -96,6 +110,29 @@ impl UsageChange {
         let outside = self.private(Class::Private);
         outside > NOISE && outside > self.private(Class::Heap)
     }
+}
+
+/// Allocations of private memory without a user that this crate knows, which gained committed bytes.
+fn grown_allocations(before: &Usage, after: &Usage) -> Vec<GrownAllocation> {
+    let committed = |usage: &Usage| -> FxHashMap<u64, u64> {
+        let owners = usage.owners().into_iter();
+        owners
+            .filter_map(|(owner, total)| match owner {
+                Owner::Private(base) => Some((base, total.committed)),
+                _ => None,
+            })
+            .collect()
+    };
+    let old = committed(before);
+    let mut grown: Vec<GrownAllocation> = committed(after)
+        .into_iter()
+        .filter_map(|(base, now)| {
+            let bytes = now.saturating_sub(old.get(&base).copied().unwrap_or(0));
+            (bytes > 0).then_some(GrownAllocation { base, bytes })
+        })
+        .collect();
+    grown.sort_by_key(|grown| (std::cmp::Reverse(grown.bytes), grown.base));
+    grown
 }
 
 /// Allocations of the second dump whose base begins none in the first.

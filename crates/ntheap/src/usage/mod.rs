@@ -19,8 +19,10 @@
 
 mod change;
 mod claims;
+mod owners;
 
 pub use change::{ClassChange, NewAllocation, UsageChange};
+pub use owners::{GrownAllocation, RegionOwner, Sign};
 
 use rustc_hash::FxHashMap;
 
