@@ -29,6 +29,7 @@ use output::Output;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     privacy::set(arguments.common.private);
+    said::be_quiet(arguments.common.quiet);
     let result = run(&arguments);
     // Whatever was printed, or went wrong, came of a file that was not the same all the time.
     let changed = input::changed();
@@ -46,9 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn report(failure: &Failure) {
-    say!("ntheap: {failure}");
+    said::line(format_args!("ntheap: {failure}"));
     if let Some(hint) = failure.hint() {
-        say!("hint: {hint}");
+        said::line(format_args!("hint: {hint}"));
     }
 }
 
@@ -56,7 +57,7 @@ fn report(failure: &Failure) {
 fn run(arguments: &Arguments) -> Result<Status, Failure> {
     let common = &arguments.common;
     deadline::start(common.timeout)?;
-    let mut output = Output::new();
+    let mut output = Output::new(common.paginate);
     let status = match &arguments.command {
         Command::Address(args) => commands::address::run(args, common, &mut output),
         Command::Verify(args) => commands::verify::run(args, common, &mut output),
@@ -76,6 +77,8 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Types(args) => commands::types::run(args, common, &mut output),
         Command::Symbol(args) => commands::symbol::run(args, common, &mut output),
         Command::Exec(args) => commands::exec::run(args, common, &mut output),
+        Command::Completions(args) => commands::manual::completions(args, &mut output),
+        Command::Man(args) => commands::manual::man(args, &mut output),
         Command::Shell(args) => commands::shell::run(args, common, &mut output),
     }?;
     output.finish()?;

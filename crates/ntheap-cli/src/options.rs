@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// Form of the output [default: text]
-    #[arg(long, global = true, value_enum)]
+    #[arg(short, long, global = true, value_enum)]
     pub(crate) format: Option<Format>,
     /// Read all numbers as hexadecimal, as the debugger does
     #[arg(long, global = true)]
@@ -15,8 +15,14 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_enum)]
     pub(crate) bitness: Option<Side>,
     /// Where PDBs are: folders, srv*CACHE*URL, cache*DIR, parted by ';' [default: _NT_SYMBOL_PATH]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(short, long, global = true, value_name = "PATH")]
     pub(crate) symbols: Option<String>,
+    /// Say nothing on standard error but why nothing could be done; the exit status tells the rest
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Show what a terminal would be flooded with in a pager: $NTHEAP_PAGER, $PAGER, or less
+    #[arg(short, long, global = true)]
+    pub(crate) paginate: bool,
     /// Also use a PDB whose GUID or age is another (and say so)
     #[arg(long, global = true)]
     pub(crate) allow_mismatched: bool,

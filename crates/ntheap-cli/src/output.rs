@@ -1,10 +1,11 @@
 //! Standard output, and the library's reports on it.
 
 use std::{
-    fmt,
+    env, fmt,
     fs::File,
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
     path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -20,16 +21,94 @@ use crate::{
     privacy,
 };
 
-/// Buffered standard output.
+/// Buffered standard output, or the pager's input.
 pub(crate) struct Output {
-    writer: BufWriter<Checked<StdoutLock<'static>>>,
+    writer: BufWriter<Checked<Target>>,
+    coloured: bool,
+}
+
+/// Where the output goes.
+enum Target {
+    Standard(StdoutLock<'static>),
+    /// The pager, until its input is closed.
+    Pager(Option<ChildStdin>, Child),
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Target::Standard(output) => output.write(bytes),
+            Target::Pager(Some(input), _) => input.write(bytes),
+            Target::Pager(None, _) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Target::Standard(output) => output.flush(),
+            Target::Pager(Some(input), _) => input.flush(),
+            Target::Pager(None, _) => Ok(()),
+        }
+    }
+}
+
+/// The reader of a pager has time: the program ends when he does.
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Target::Pager(input, child) = self {
+            drop(input.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts the pager that the environment names, as git does.
+fn start_pager() -> Option<Target> {
+    let named = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let pager = named("NTHEAP_PAGER").or_else(|| named("PAGER"));
+    let pager = pager.unwrap_or_else(|| if cfg!(windows) { "more" } else { "less" }.into());
+    let (shell, option) = if cfg!(windows) {
+        ("cmd", "/C")
+    } else {
+        ("sh", "-c")
+    };
+    let mut command = Command::new(shell);
+    command.arg(option).arg(pager).stdin(Stdio::piped());
+    // Colours, and no waiting where everything fits.
+    if env::var_os("LESS").is_none() {
+        command.env("LESS", "FRX");
+    }
+    let mut child = command.spawn().ok()?;
+    Some(Target::Pager(child.stdin.take(), child))
 }
 
 impl Output {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(paginate: bool) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let pager = (paginate && is_terminal).then(start_pager).flatten();
+        let target = pager.unwrap_or_else(|| Target::Standard(io::stdout().lock()));
         Output {
-            writer: BufWriter::with_capacity(1 << 16, Checked(io::stdout().lock())),
+            writer: BufWriter::with_capacity(1 << 16, Checked(target)),
+            coloured: is_terminal && console::colors_enabled(),
         }
+    }
+
+    /// As [`Output::text`], with the lines that say what leaks in colour, on a terminal and unless
+    /// `NO_COLOR` is set.
+    pub(crate) fn verdict<T>(
+        &mut self,
+        write: impl FnOnce(&mut dyn fmt::Write) -> Result<T, fmt::Error>,
+    ) -> Result<T, Failure> {
+        if !self.coloured {
+            return self.text(write);
+        }
+        let mut lines = Lines::new(String::new());
+        let written = write(&mut lines);
+        let text = lines.into_inner();
+        for line in text.split_inclusive('\n') {
+            self.bytes(paint(line).as_bytes())?;
+        }
+        written.map_err(|fmt::Error| Failure::Output(io::Error::other("formatting failed")))
     }
 
     /// Calls a function that writes text, and keeps the error that stopped it. Whatever the text is
@@ -86,6 +165,24 @@ impl Output {
     }
 }
 
+/// A line of a comparison in the colour of what it says.
+fn paint(line: &str) -> String {
+    let colour = [
+        ("Leak: ", "1;31"),
+        ("Not the heap: ", "1;31"),
+        ("Fragmented: ", "1;31"),
+        ("Probable leak: ", "1;33"),
+        ("Growth: ", "33"),
+        ("No growth", "32"),
+        ("Not sure:", "33"),
+    ];
+    let body = line.strip_suffix('\n').unwrap_or(line);
+    match colour.iter().find(|(start, _)| line.starts_with(start)) {
+        Some((_, code)) => format!("\x1b[{code}m{body}\x1b[0m\n"),
+        None => line.to_owned(),
+    }
+}
+
 /// Writes to the file that `-o` names, or else to standard output.
 ///
 /// A file that is one of the `inputs` is refused: they are mapped while they are read.
@@ -138,7 +235,7 @@ impl<W: Write> Write for Checked<W> {
 
 /// Whether progress may be drawn on stderr.
 pub(crate) fn shows_progress() -> bool {
-    io::stderr().is_terminal()
+    io::stderr().is_terminal() && !crate::said::is_quiet()
 }
 
 /// JSON whose strings hold no characters that a terminal acts on; readers get the same strings.

@@ -3,14 +3,28 @@
 use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use ntheap::printable::Lines;
 
-/// Writes a line to standard error; whatever it is made of, nothing in it drives the terminal.
+/// `--quiet`: an option of the whole run.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Writes a line to standard error, unless `--quiet` forbids it; whatever it is made of, nothing in it drives the terminal.
 macro_rules! say {
     ($($text:tt)*) => {
-        $crate::said::line(format_args!($($text)*))
+        if !$crate::said::is_quiet() {
+            $crate::said::line(format_args!($($text)*))
+        }
     };
 }
 

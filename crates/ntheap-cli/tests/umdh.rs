@@ -135,9 +135,20 @@ fn dumps_and_their_logs_compare_the_same_in_any_mix() {
     );
     assert!(of_dumps.contains("+     5a0 (   5a0 -     0)     1e allocs\tBackTrace"));
 
-    // Two logs alone do not tell which PDBs belong to their modules.
+    // Two logs alone do not tell which PDBs belong to their modules: the one of the name is taken, and
+    // said to be.
     let output = ntheap(&["umdh", "diff", &logs[0], &logs[1], "--symbols", &symbols]);
     assert!(output.status.success());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("warning: ordersvc: "), "{stderr}");
+    assert!(stderr.contains("of this name on the path"), "{stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("ordersvc!app::LeakSome+3D"), "{stdout}");
+    assert!(stdout.contains("may be another build's"), "{stdout}");
+
+    // Without a PDB of the name there are no names.
+    let nowhere = folder.path().to_string_lossy().into_owned();
+    let output = ntheap(&["umdh", "diff", &logs[0], &logs[1], "--symbols", &nowhere]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("no symbols for ordersvc"), "{stderr}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("\tordersvc!???+0 : 7FF6228B"));

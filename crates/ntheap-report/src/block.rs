@@ -13,6 +13,7 @@ use ntheap::{
     process::Process,
     traces::Traces,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// What lies at the addresses that were asked for.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct BlocksReport {
     /// One an address.
@@ -29,7 +30,7 @@ pub struct BlocksReport {
 }
 
 /// What lies at an address.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct AddressReport {
     /// The address.
@@ -47,7 +48,7 @@ pub struct AddressReport {
 }
 
 /// A pointer to a block.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ReferenceReport {
     /// Where it is.

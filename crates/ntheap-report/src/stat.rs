@@ -13,6 +13,7 @@ use ntheap::{
     stats::{Count, Groups, HeapStatistics, Order},
     traces::Traces,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -21,14 +22,14 @@ use crate::{
 };
 
 /// The heaps by a row type: [`HeapSizes`] or [`HeapStacks`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StatReport<T> {
     /// The heaps, in the order of the process's list.
     pub heaps: Vec<T>,
 }
 
 /// A heap by block size.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct HeapSizes {
     /// Handle.
@@ -44,7 +45,7 @@ pub struct HeapSizes {
 }
 
 /// The blocks of one requested size.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SizeRow {
     /// The size in bytes.
@@ -77,7 +78,7 @@ impl HeapSizes {
 }
 
 /// A heap by stack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct HeapStacks {
     /// Handle.
@@ -96,7 +97,7 @@ pub struct HeapStacks {
 }
 
 /// The blocks of one stack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct StackRow {
     /// Number of blocks.

@@ -1,12 +1,13 @@
 //! The heaps of a process with their totals.
 
 use ntheap::{heap::Heaps, losses::Losses, stats};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::json::{HeapReport, ProcessReport};
 
 /// The heaps of the sides of a process that were looked at.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SummaryReport {
     /// The sides, the program's own first.
@@ -14,7 +15,7 @@ pub struct SummaryReport {
 }
 
 /// The heaps of one side.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SideSummary {
     /// Which process.

@@ -1,12 +1,13 @@
 //! The symbols around addresses.
 
 use ntheap::names::{NameSource, NamedAddress};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::json::Address;
 
 /// What addresses are called.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SymbolsReport {
     /// One an address that was asked for.
@@ -14,7 +15,7 @@ pub struct SymbolsReport {
 }
 
 /// What an address is called.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct NamedReport {
     /// The address.
@@ -32,7 +33,7 @@ pub struct NamedReport {
 }
 
 /// A symbol.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SymbolReport {
     /// Its address.

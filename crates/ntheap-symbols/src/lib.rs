@@ -44,6 +44,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod by_name;
 mod cache;
 mod container;
 mod content;
@@ -63,6 +64,7 @@ mod symbols;
 mod table;
 mod types;
 
+pub use by_name::{LocalPdb, image_pdb, local_pdbs};
 pub use error::Error;
 pub use module::{Frame, ModuleStatus, Resolution, SymbolDetail};
 pub use names::{public_name, public_signature, strip_parameters};

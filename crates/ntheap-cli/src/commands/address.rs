@@ -3,10 +3,9 @@
 use clap::Args;
 use ntheap::{heap::Heaps, losses::Losses, usage::Usage};
 use ntheap_report::{
-    json::{ProcessReport, UsageReport},
+    json::{AddressSpaceReport, ProcessReport, UsageReport},
     text::address,
 };
-use serde::Serialize;
 use std::path::PathBuf;
 
 use super::document_format;
@@ -18,13 +17,6 @@ use crate::{
     output::Output,
 };
 use ntheap_report::json::document;
-
-#[derive(Serialize)]
-struct Report {
-    process: ProcessReport,
-    #[serde(flatten)]
-    usage: UsageReport,
-}
 
 /// `ntheap address`.
 #[derive(Debug, Args)]
@@ -47,7 +39,7 @@ pub(crate) fn run(args: &Address, common: &Common, output: &mut Output) -> Resul
     if format == Format::Text {
         output.text(|out| address::write(&process, &usage, top, out))?;
     } else {
-        let report = Report {
+        let report = AddressSpaceReport {
             process: ProcessReport::new(&process),
             usage: UsageReport::new(&usage, &dump, top),
         };

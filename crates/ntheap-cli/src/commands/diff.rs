@@ -140,7 +140,7 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
                 min_growth,
             };
             let ends = [&processes[0], &processes[processes.len() - 1]];
-            output.text(|out| {
+            output.verdict(|out| {
                 comparison::write(&comparison, &judgement, &ends, &options, &names, out)
             })?;
         }

@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod info;
 pub(crate) mod leaks;
+pub(crate) mod manual;
 pub(crate) mod owners;
 pub(crate) mod report;
 pub(crate) mod shell;

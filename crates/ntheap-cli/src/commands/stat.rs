@@ -25,10 +25,10 @@ pub(crate) struct Stat {
     /// The dump
     pub(super) dump: PathBuf,
     /// What to sort by (-grp S, A, B)
-    #[arg(long, value_enum, default_value = "total")]
+    #[arg(short, long, value_enum, default_value = "total")]
     group_by: StatGroup,
     /// Rows to show of each heap
-    #[arg(long, value_name = "N", default_value = "0n20")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "0n20")]
     top: String,
 }
 

@@ -11,10 +11,9 @@ use ntheap::{
     types::{self, Retained},
 };
 use ntheap_report::{
-    json::{ContainerReport, TypesOptions, TypesReport},
+    json::{ContainerReport, ContainersReport, TypesOptions, TypesReport},
     text,
 };
-use serde::Serialize;
 
 use crate::{
     failure::{Failure, Status},
@@ -45,11 +44,6 @@ pub(crate) struct Types {
     /// Rows to show of each table
     #[arg(long, value_name = "N", default_value = "0n30")]
     top: String,
-}
-
-#[derive(Serialize)]
-struct Containers {
-    containers: Vec<ContainerReport>,
 }
 
 /// Texts that data tells of, however many rows are shown.
@@ -183,7 +177,7 @@ impl Show<'_> {
             }
             Format::Json => {
                 let containers = containers.to_vec();
-                output.json(&document("types", Containers { containers }))
+                output.json(&document("types", ContainersReport { containers }))
             }
             Format::Jsonl | Format::Csv => {
                 containers.iter().try_for_each(|row| output.json_line(row))

@@ -53,8 +53,8 @@ pub(crate) struct DiffArguments {
     /// Print source lines (always done, as umdh 10 does)
     #[arg(short = 'l')]
     lines: bool,
-    /// A dump of the same process, to tell which PDBs belong to a log's modules
-    #[arg(long, value_name = "DUMP")]
+    /// A dump of the same program, to tell which PDBs belong to a log's modules
+    #[arg(long, visible_alias = "with", value_name = "DUMP")]
     modules_of: Option<PathBuf>,
     /// Where to write the comparison [default: standard output]
     #[arg(short, long, value_name = "FILE")]

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use ntheap::{traces::Traces, verify};
 use ntheap_report::{
-    json::{ExceptionReport, HeapFailureReport, ProcessReport, VerificationReport},
+    json::{
+        ExceptionReport, HeapFailureReport, ProcessReport, SideVerificationReport,
+        VerificationReport, VerificationsReport,
+    },
     text,
 };
-use serde::Serialize;
 
 use super::document_format;
 use crate::{
@@ -18,22 +20,6 @@ use crate::{
     output::Output,
 };
 use ntheap_report::json::document;
-
-#[derive(Serialize)]
-struct Report {
-    sides: Vec<SideReport>,
-}
-
-#[derive(Serialize)]
-struct SideReport {
-    process: ProcessReport,
-    /// The exception that the dump was written for.
-    exception: Option<ExceptionReport>,
-    /// What ntdll noted of a damaged heap.
-    heap_failure: Option<HeapFailureReport>,
-    #[serde(flatten)]
-    verification: VerificationReport,
-}
 
 /// `ntheap verify`.
 #[derive(Debug, Args)]
@@ -57,7 +43,7 @@ pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result
             output.text(|out| text::verify::write(process, &verification, &names, out))?;
         } else {
             let traces = Traces::of(process);
-            sides.push(SideReport {
+            sides.push(SideVerificationReport {
                 process: ProcessReport::new(process),
                 exception: dump.exception.as_ref().map(ExceptionReport::from),
                 heap_failure: HeapFailureReport::of(process, &names),
@@ -72,7 +58,7 @@ pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result
         Ok(verification.missing)
     })?;
     if format != Format::Text {
-        output.json(&document("verify", Report { sides }))?;
+        output.json(&document("verify", VerificationsReport { sides }))?;
     }
     Ok(match damaged {
         true => Status::Partial,

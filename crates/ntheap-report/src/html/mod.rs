@@ -118,15 +118,18 @@ struct TypeRow {
     delta_blocks: i64,
 }
 
+/// JSON as it can stand in an HTML element: no `<` can end that, and no comment can begin in it.
+fn embedded(json: &str) -> String {
+    json.replace('<', "\\u003c")
+}
+
 impl Report<'_, '_, '_> {
     /// Writes the page.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let data = serde_json::to_string(&self.data())?;
-        // No `<` can end the element, and no comment can begin in it.
-        let data = data.replace('<', "\\u003c");
+        let data = embedded(&serde_json::to_string(&self.data())?);
         let mut rest = PAGE;
         for (mark, text) in [
             ("/*STYLE*/", STYLE),
@@ -286,5 +289,30 @@ impl Report<'_, '_, '_> {
         let more = rows.len().saturating_sub(ROWS);
         rows.truncate(ROWS);
         (rows, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_a_dump_cannot_leave_their_element() {
+        let hostile = "</script><img src=x onerror=alert(1)><!--";
+        let json = serde_json::to_string(hostile).unwrap();
+        let text = embedded(&json);
+        assert!(!text.contains('<'), "{text}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), hostile);
+    }
+
+    #[test]
+    fn the_page_has_a_place_for_each_part_and_loads_nothing() {
+        for mark in ["/*STYLE*/", "/*DATA*/", "/*SCRIPT*/"] {
+            assert_eq!(PAGE.matches(mark).count(), 1, "{mark}");
+        }
+        assert!(PAGE.find("/*STYLE*/") < PAGE.find("/*DATA*/"));
+        assert!(PAGE.find("/*DATA*/") < PAGE.find("/*SCRIPT*/"));
+        assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
+        assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("fetch("));
     }
 }

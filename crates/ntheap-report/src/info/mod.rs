@@ -15,10 +15,11 @@ use ntheap::{
     time::UtcTime,
     traces::Traces,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a dump is of.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct InfoReport {
     /// The file.
@@ -28,7 +29,7 @@ pub struct InfoReport {
 }
 
 /// The dump file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct DumpInfo {
     /// When it was taken.
@@ -116,7 +117,7 @@ impl DumpInfo {
 }
 
 /// One side of the process.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SideInfo {
     /// Which process.
@@ -136,7 +137,7 @@ pub struct SideInfo {
 }
 
 /// A bit of `NtGlobalFlag`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct FlagInfo {
     /// Its abbreviation in gflags.
@@ -146,7 +147,7 @@ pub struct FlagInfo {
 }
 
 /// A heap's options.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct HeapInfo {
     /// Handle.
@@ -172,7 +173,7 @@ pub struct HeapInfo {
 }
 
 /// The critical section of a heap.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct LockInfo {
     /// Address.
@@ -188,7 +189,7 @@ pub struct LockInfo {
 }
 
 /// Where stacks are kept.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct StackInfo {
     /// Blocks that the program holds.
@@ -202,7 +203,7 @@ pub struct StackInfo {
 }
 
 /// A database of stacks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct DatabaseInfo {
     /// Address.
@@ -212,7 +213,7 @@ pub struct DatabaseInfo {
 }
 
 /// What is missing, and the command that gives it next time.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Advice {
     /// What.

@@ -1,5 +1,6 @@
 //! The comparison of two dumps.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -15,7 +16,7 @@ use ntheap::{
 };
 
 /// A number of blocks and bytes before and after.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct ChangeReport {
     /// In the first dump.
     pub before: CountReport,
@@ -39,7 +40,7 @@ impl From<Change> for ChangeReport {
 }
 
 /// A group of blocks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct GroupReport {
     /// Requested size; left out when sizes are not told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +92,7 @@ impl GroupReport {
 }
 
 /// A heap of either dump.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HeapDiffReport {
     /// Handle.
     pub heap: Address,
@@ -203,7 +204,7 @@ impl HeapDiffReport {
 }
 
 /// The stack that most of the growth of a heap comes from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CulpritReport {
     /// Return addresses, innermost first.
     pub stack: Vec<Address>,
@@ -231,7 +232,7 @@ impl CulpritReport {
 const NEW_ALLOCATIONS: usize = 10;
 
 /// The comparison.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DiffReport {
     /// The result in words.
     pub verdict: String,

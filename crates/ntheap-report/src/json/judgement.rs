@@ -1,5 +1,6 @@
 //! What a comparison comes to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Address, ChangeReport, CountReport};
@@ -14,7 +15,7 @@ use ntheap::{
 };
 
 /// What the blocks of one size did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SizeReport {
     /// Requested size.
     pub size: u64,
@@ -33,7 +34,7 @@ impl From<&SizeChange> for SizeReport {
 }
 
 /// Who holds most of some blocks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HolderReport {
     /// `block`, or what kind of root it is: `image`, `stack`, `register`, …
     pub kind: &'static str,
@@ -70,7 +71,7 @@ impl HolderReport {
 }
 
 /// How many of some blocks are lost.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LostReport {
     /// Those that nothing leads to.
     pub lost: CountReport,
@@ -79,7 +80,7 @@ pub struct LostReport {
 }
 
 /// Blocks that grew together.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SuspectReport {
     /// In one line.
     pub text: String,
@@ -159,7 +160,7 @@ impl SuspectReport {
 }
 
 /// A heap that keeps memory which the program does not use.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FragmentationReport {
     /// The heap.
     pub heap: Address,
@@ -186,7 +187,7 @@ impl From<&Fragmentation> for FragmentationReport {
 }
 
 /// An owner of memory outside the heaps.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RegionOwnerReport {
     /// An allocator, a runtime or a module; null where nothing tells.
     pub name: Option<String>,
@@ -201,7 +202,7 @@ pub struct RegionOwnerReport {
 }
 
 /// Growth outside the heaps.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OutsideReport {
     /// Growth of private memory that is no heap's and no stack's.
     pub delta_bytes: i64,
@@ -232,7 +233,7 @@ impl From<&Outside> for OutsideReport {
 }
 
 /// What a comparison comes to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct JudgementReport {
     /// The suspects, the worst first, at most three.
     pub suspects: Vec<SuspectReport>,
@@ -273,7 +274,7 @@ impl JudgementReport {
 }
 
 /// A dump of a series.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MomentReport {
     /// When it was taken, in seconds since 1970.
     pub timestamp: u32,
@@ -283,7 +284,7 @@ pub struct MomentReport {
 }
 
 /// A series of dumps.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SeriesReport {
     /// The dumps, the oldest first.
     pub dumps: Vec<MomentReport>,

@@ -8,13 +8,14 @@ use ntheap::{
     },
     names::NameSource,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Address, CountReport, ProcessReport};
 use crate::text::{holders::Holders, stacks::frame_texts};
 
 /// A block with its class.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LeakBlock {
     /// Address that the program has: behind the debug C runtime's header where there is one.
     pub address: Address,
@@ -69,7 +70,7 @@ impl LeakBlock {
 }
 
 /// Leak records and their sums.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LeaksReport {
     /// The process.
     pub process: ProcessReport,
@@ -84,7 +85,7 @@ pub struct LeaksReport {
 }
 
 /// Blocks and bytes of each class.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LeakSummary {
     /// Definitely lost.
     pub definite: CountReport,
@@ -97,7 +98,7 @@ pub struct LeakSummary {
 }
 
 /// Blocks of one class, type, size and stack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LeakRecordReport {
     /// Class.
     pub class: &'static str,
@@ -126,7 +127,7 @@ pub struct LeakRecordReport {
 }
 
 /// A pointer into the middle of a block.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ReasonReport {
     /// The block that it leads to.
     pub block: Address,
@@ -149,7 +150,7 @@ impl ReasonReport {
 }
 
 /// What the dump does not show.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DoubtReport {
     /// Whether what is called lost may be held by something that the dump does not show.
     pub may_accuse_falsely: bool,

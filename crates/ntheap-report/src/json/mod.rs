@@ -15,6 +15,7 @@ mod leaks;
 mod noted;
 mod owners;
 mod process;
+mod schema;
 mod types;
 mod usage;
 mod verify;
@@ -28,20 +29,23 @@ pub use leaks::{DoubtReport, LeakBlock, LeakRecordReport, LeakSummary, LeaksRepo
 pub use noted::{ExceptionReport, HeapFailureReport};
 pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};
 pub use process::{HeapReport, ProcessReport};
+pub use schema::schema;
 
 pub use types::{
-    ContainerReport, ExplainedReport, TextReport, TypeReport, TypesOptions, TypesReport,
+    ContainerReport, ContainersReport, ExplainedReport, TextReport, TypeReport, TypesOptions,
+    TypesReport,
 };
 
 pub use usage::{
-    ClassChangeReport, ClassReport, FreeReport, NewAllocationReport, OwnerReport, OwnerTotalReport,
-    RegionReport, TotalReport, UsageChangeReport, UsageReport,
+    AddressSpaceReport, ClassChangeReport, ClassReport, FreeReport, NewAllocationReport,
+    OwnerReport, OwnerTotalReport, RegionReport, TotalReport, UsageChangeReport, UsageReport,
 };
 
-pub use verify::{DamageReport, VerificationReport};
+pub use verify::{DamageReport, SideVerificationReport, VerificationReport, VerificationsReport};
 
 use std::{fmt, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use ntheap::{
@@ -55,7 +59,7 @@ use ntheap::{
 pub const SCHEMA: u32 = 1;
 
 /// A JSON document: its version and the command that it answers, then the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Document<T> {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -91,8 +95,22 @@ impl Serialize for Address {
     }
 }
 
+impl JsonSchema for Address {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "An address in hexadecimal.",
+            "type": "string",
+            "pattern": "^0x[0-9a-f]+$"
+        })
+    }
+}
+
 /// A block of a heap.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct BlockReport {
     /// Handle of the heap.
     pub heap: Address,
@@ -133,7 +151,7 @@ pub struct BlockReport {
 }
 
 /// A block of the debug C runtime.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CrtReport {
     /// Address of the data that the program has.
     pub address: Address,
@@ -177,7 +195,7 @@ impl CrtReport {
 }
 
 /// A stack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StackReport {
     /// Return addresses, innermost first; `None` when there is no trace.
     pub stack: Option<Vec<Address>>,
@@ -211,7 +229,7 @@ impl BlockReport {
 }
 
 /// Blocks and bytes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct CountReport {
     /// Number of blocks.
     pub blocks: u64,
@@ -229,7 +247,7 @@ impl From<Count> for CountReport {
 }
 
 /// Something that was missing or inconsistent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FindingReport {
     /// Handle of the heap.
     pub heap: Address,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use ntheap::graph::{Class, Link};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Address, CountReport, ProcessReport};
 use crate::text::{holders::Holders, owners::Found};
 
 /// Who holds chosen blocks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OwnersReport {
     /// The process.
     pub process: ProcessReport,
@@ -28,7 +29,7 @@ pub struct OwnersReport {
 }
 
 /// Where blocks accumulate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AccumulationReport {
     /// The block that the ways to them share last.
     pub block: Address,
@@ -46,7 +47,7 @@ pub struct AccumulationReport {
 }
 
 /// A block that dominates chosen ones.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct KeeperReport {
     /// The block; null for the roots.
     pub block: Option<Address>,
@@ -60,7 +61,7 @@ pub struct KeeperReport {
 }
 
 /// A pointer on the way to a block.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StepReport {
     /// Where it lies, in words: a variable, a place on a stack, a block by type and offset.
     pub from: String,

@@ -1,5 +1,6 @@
 //! The process and its heaps.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Address, CountReport, FindingReport};
@@ -10,7 +11,7 @@ use ntheap::{
 };
 
 /// The process in a dump.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProcessReport {
     /// Process identifier.
     pub pid: Option<u32>,
@@ -49,7 +50,7 @@ impl ProcessReport {
 }
 
 /// A heap with its totals.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HeapReport {
     /// Handle.
     pub heap: Address,

@@ -1,5 +1,6 @@
 //! What the blocks are.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Address;
@@ -19,7 +20,7 @@ pub struct TypesOptions<'o> {
 }
 
 /// The types of the blocks of one dump, or of two.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TypesReport {
     /// How much of the (newer) dump's blocks has a type.
     pub explained: ExplainedReport,
@@ -30,7 +31,7 @@ pub struct TypesReport {
 }
 
 /// How much of the blocks has a type.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct ExplainedReport {
     /// Blocks.
     pub blocks: u64,
@@ -57,7 +58,7 @@ impl From<Explained> for ExplainedReport {
 }
 
 /// A type and its blocks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TypeReport {
     /// Its name; of unknown blocks their size.
     #[serde(rename = "type")]
@@ -108,7 +109,7 @@ impl TypeReport {
 }
 
 /// A text that is stored more than once.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TextReport {
     /// Its length in characters.
     pub characters: usize,
@@ -200,7 +201,7 @@ fn selected(
 }
 
 /// A container of the C++ library.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ContainerReport {
     /// Address of the container object.
     pub owner: Address,
@@ -237,4 +238,11 @@ impl From<&Container> for ContainerReport {
             holder: container.holder.to_string(),
         }
     }
+}
+
+/// Containers instead of types.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ContainersReport {
+    /// The containers.
+    pub containers: Vec<ContainerReport>,
 }

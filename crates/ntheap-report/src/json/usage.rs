@@ -1,15 +1,16 @@
 //! The use of the address space, and its change.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Address;
+use super::{Address, ProcessReport};
 use ntheap::{
     dump::Dump,
     usage::{Class, NewAllocation, Owner, Total, Usage, UsageChange, UsedRegion},
 };
 
 /// Sums over regions, in bytes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct TotalReport {
     /// Number of regions.
     pub regions: u64,
@@ -33,7 +34,7 @@ impl From<Total> for TotalReport {
 }
 
 /// Who uses memory.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OwnerReport {
     /// `heap`, `private`, `image`, `mapped`, `stack`, `teb`, `peb`, `traces` or `free`.
     #[serde(rename = "use")]
@@ -63,7 +64,7 @@ impl OwnerReport {
 }
 
 /// Sums of a class.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ClassReport {
     /// The class.
     #[serde(rename = "use")]
@@ -74,7 +75,7 @@ pub struct ClassReport {
 }
 
 /// Sums of an owner.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OwnerTotalReport {
     /// The owner.
     #[serde(flatten)]
@@ -85,7 +86,7 @@ pub struct OwnerTotalReport {
 }
 
 /// A region.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RegionReport {
     /// First address.
     pub address: Address,
@@ -119,7 +120,7 @@ impl RegionReport {
 }
 
 /// The use of an address space.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct UsageReport {
     /// Whether the dump describes its regions.
     pub described: bool,
@@ -136,7 +137,7 @@ pub struct UsageReport {
 }
 
 /// Free address space.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct FreeReport {
     /// Bytes.
     pub bytes: u64,
@@ -189,7 +190,7 @@ impl UsageReport {
 }
 
 /// The change of a class.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct ClassChangeReport {
     /// The class.
     #[serde(rename = "use")]
@@ -205,7 +206,7 @@ pub struct ClassChangeReport {
 }
 
 /// An allocation that is only in the second dump.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct NewAllocationReport {
     /// Address that it begins at.
     pub base: Address,
@@ -232,7 +233,7 @@ impl From<&NewAllocation> for NewAllocationReport {
 }
 
 /// The change of the use of an address space.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct UsageChangeReport {
     /// Whether both dumps describe their regions.
     pub described: bool,
@@ -268,4 +269,14 @@ impl UsageChangeReport {
             new_allocations: change.new.iter().take(top).map(Into::into).collect(),
         }
     }
+}
+
+/// Who uses the address space of a process.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct AddressSpaceReport {
+    /// The process.
+    pub process: ProcessReport,
+    /// Its use.
+    #[serde(flatten)]
+    pub usage: UsageReport,
 }

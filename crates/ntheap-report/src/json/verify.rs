@@ -1,8 +1,11 @@
 //! What was overwritten.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, BlockReport, FindingReport};
+use super::{
+    Address, BlockReport, ExceptionReport, FindingReport, HeapFailureReport, ProcessReport,
+};
 use ntheap::{
     blocks::Block,
     layout::Bitness,
@@ -12,7 +15,7 @@ use ntheap::{
 };
 
 /// A damage.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DamageReport {
     /// Handle of the heap.
     pub heap: Address,
@@ -87,7 +90,7 @@ impl From<&Unfinished> for UnfinishedReport {
 }
 
 /// The result of a verification.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct VerificationReport {
     /// Number of heaps.
     pub heaps: u64,
@@ -168,4 +171,25 @@ impl VerificationReport {
                 .collect(),
         }
     }
+}
+
+/// What the program overwrote, by side of the process.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct VerificationsReport {
+    /// The sides.
+    pub sides: Vec<SideVerificationReport>,
+}
+
+/// What the program overwrote in the heaps of one side.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SideVerificationReport {
+    /// The side.
+    pub process: ProcessReport,
+    /// The exception that the dump was written for.
+    pub exception: Option<ExceptionReport>,
+    /// What ntdll noted of a damaged heap.
+    pub heap_failure: Option<HeapFailureReport>,
+    /// What was found.
+    #[serde(flatten)]
+    pub verification: VerificationReport,
 }

@@ -22,6 +22,17 @@ struct Leaf {
     chain: Option<usize>,
 }
 
+/// Which of the new blocks of its groups are a candidate's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// All.
+    All,
+    /// The lost ones.
+    Lost,
+    /// The others.
+    Held,
+}
+
 /// Groups that are looked at as one.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
@@ -29,6 +40,7 @@ pub(super) struct Candidate {
     pub(super) path: Vec<FunctionId>,
     /// Every group: positions of the heap and of the group in it.
     pub(super) groups: Vec<(usize, usize)>,
+    pub(super) takes: Takes,
     /// Distinct chains of functions.
     pub(super) stacks: usize,
     pub(super) counts: Vec<Count>,
@@ -135,7 +147,10 @@ pub(super) fn find<'n>(
         let size = grouper.group(&leaf).key.size;
         sizes.entry((leaf.heap, size)).or_default().push(leaf);
     }
-    all.extend(sizes.into_values().map(|leaves| grouper.candidate(leaves)));
+    for ((_, size), leaves) in sizes {
+        let candidate = grouper.candidate(leaves);
+        all.extend(apart(candidate, size, lost));
+    }
     Candidates {
         all,
         functions,
@@ -202,7 +217,7 @@ impl Grouper<'_> {
         parts
     }
 
-    /// Whether all parts that grew went the same way, and are lost or held alike.
+    /// Whether all parts that changed went the same way, and are lost or held alike.
     fn are_alike(&self, parts: &[(Option<FunctionId>, Vec<Leaf>)]) -> bool {
         let way = |part: &Vec<Leaf>| {
             let mut counts = Vec::new();
@@ -213,9 +228,8 @@ impl Grouper<'_> {
                     (lost, of) = (lost + seen.0, of + seen.1);
                 }
             }
-            let grew = super::Change::of(&counts).bytes() > 0;
             let trend = Course::of(&self.times, &counts).trend;
-            grew.then_some((trend, lost * 2 >= of && of > 0))
+            (trend != Trend::Same).then_some((trend, lost * 2 >= of && of > 0))
         };
         let mut ways = parts.iter().filter_map(|(_, part)| way(part));
         let first = ways.next();
@@ -282,10 +296,51 @@ impl Grouper<'_> {
                 .max_by_key(|&(heap, bytes)| (bytes, std::cmp::Reverse(heap)))
                 .map_or(0, |(heap, _)| heap),
             groups: leaves.iter().map(|leaf| (leaf.heap, leaf.group)).collect(),
+            takes: Takes::All,
             counts,
             sizes,
         }
     }
+}
+
+/// Without stacks a size has blocks of many origins: those that were lost since the first dump are a
+/// candidate of their own, however many others of that size came or went.
+fn apart(
+    mut held: Candidate,
+    size: Option<u64>,
+    lost: &FxHashMap<(usize, usize), (u64, u64)>,
+) -> Vec<Candidate> {
+    /// A single lost block tells nothing of what comes again.
+    const FEWEST: u64 = 2;
+    let blocks = held.groups.iter().filter_map(|group| lost.get(group));
+    let blocks: u64 = blocks.map(|seen| seen.0).sum();
+    let (Some(size), true) = (size, blocks >= FEWEST) else {
+        return vec![held];
+    };
+    let count = Count {
+        blocks,
+        bytes: size.saturating_mul(blocks),
+    };
+    let counts = vec![Count::default(), count];
+    let change = super::Change::of(&counts);
+    let own = Candidate {
+        takes: Takes::Lost,
+        counts,
+        sizes: vec![SizeChange { size, change }],
+        course: Course {
+            trend: Trend::EveryInterval,
+            steadiness: None,
+        },
+        ..held.clone()
+    };
+    held.takes = Takes::Held;
+    if let Some(last) = held.counts.last_mut() {
+        last.blocks = last.blocks.saturating_sub(count.blocks);
+        last.bytes = last.bytes.saturating_sub(count.bytes);
+    }
+    let change = super::Change::of(&held.counts);
+    held.sizes = vec![SizeChange { size, change }];
+    vec![own, held]
 }
 
 /// Whether two candidates grew in step, in a way that is no accident: their curves have the same

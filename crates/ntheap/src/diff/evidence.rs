@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Comparison, NewBlock, Snapshot, candidates::Candidate};
+use super::{
+    Comparison, NewBlock, Snapshot,
+    candidates::{Candidate, Takes},
+};
 use crate::{
     graph::{Dominators, Graph, Holder, Place, RootKind, Rules, Ways},
     heap::Heaps,
@@ -159,16 +162,25 @@ impl<'p, 'a> Witness<'p, 'a> {
         comparison: &Comparison,
         candidates: &[Candidate],
     ) -> Vec<Vec<u32>> {
-        let mut places: FxHashMap<(usize, usize), usize> = FxHashMap::default();
+        let mut places: FxHashMap<(usize, usize, bool), usize> = FxHashMap::default();
         for (place, candidate) in candidates.iter().enumerate() {
-            places.extend(candidate.groups.iter().map(|&group| (group, place)));
+            let lost: &[bool] = match candidate.takes {
+                Takes::All => &[true, false],
+                Takes::Lost => &[true],
+                Takes::Held => &[false],
+            };
+            for &(heap, group) in &candidate.groups {
+                places.extend(lost.iter().map(|&lost| ((heap, group, lost), place)));
+            }
         }
         let mut blocks = vec![Vec::new(); candidates.len()];
         for (heap, change) in comparison.heaps.iter().enumerate() {
             for block in &change.new_blocks {
-                if let Some(&place) = places.get(&(heap, block.group as usize))
-                    && let Some(number) = self.number(block)
-                {
+                let Some(number) = self.number(block) else {
+                    continue;
+                };
+                let is_lost = self.classes.of(number).is_lost();
+                if let Some(&place) = places.get(&(heap, block.group as usize, is_lost)) {
                     blocks[place].push(number);
                 }
             }

@@ -1,11 +1,15 @@
 //! Symbols for the frames of logs.
 //!
 //! A log names its modules by path, base and size, which says nothing of the PDB that belongs to
-//! one: umdh finds it through the image file, which is not at hand here. A dump of the same process
-//! tells: a module of it with the same base, size and file name is the log's module. Without one, PDBs
-//! are taken by name alone, which `--allow-mismatched` must permit.
+//! one. A dump of the same process tells: a module of it with the same base, size and file name is the
+//! log's module. Without one the PDB is found as umdh finds it, through an image of that name and size
+//! on the symbol path; else, and with a word of doubt, by its name: the one that a dump's module of
+//! that name has, or the newest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use ntheap::{
     dump::{Module, PdbReference},
@@ -15,10 +19,10 @@ use ntheap_report::umdh::{
     Diff, Frame, Log, LogModule, ModuleIndex, ResolvedFrame, Side, SourceLine, SymbolStatus,
     Symbols as UmdhSymbols,
 };
-use ntheap_symbols::{ModuleStatus, SymbolDetail, Symbols};
+use ntheap_symbols::{ModuleStatus, SymbolDetail, SymbolPath, Symbols, image_pdb, local_pdbs};
 
 use super::side::Source;
-use crate::{failure::Status, options::Common, privacy};
+use crate::{failure::Status, options::Common, privacy, symbols};
 
 /// A dump, its symbols and its modules' exports.
 struct Dump<'s> {
@@ -33,8 +37,10 @@ pub(super) struct Names<'s> {
     dumps: Vec<Dump<'s>>,
     /// Symbols for modules that no dump has.
     symbols: &'s Symbols,
-    /// Modules that PDBs are taken for by name alone, by base.
+    /// Modules that no dump has, by base, with the PDBs that were found for them.
     by_name: BTreeMap<u64, Module>,
+    /// Those of them whose PDB may be another build's, with why it was taken.
+    doubtful: BTreeMap<u64, String>,
     /// Bases of the modules of the printed stacks.
     in_use: BTreeSet<u64>,
     modules: Vec<LogModule>,
@@ -63,6 +69,7 @@ impl<'s> Names<'s> {
             dumps,
             symbols: sources[0].input.symbols(),
             by_name: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
             in_use: BTreeSet::new(),
             modules: diff
                 .log(Side::New)
@@ -92,19 +99,76 @@ impl<'s> Names<'s> {
                 names.in_use.extend(bases);
             }
         }
+        names.find(logs, common);
         names
+    }
+
+    /// Looks for the PDBs of the modules in use that no dump has and that are not known yet.
+    fn find(&mut self, logs: &[Log], common: &Common) {
+        let Some(path) = symbols::path_text(common).and_then(|text| text.parse().ok()) else {
+            return;
+        };
+        let all = logs.iter().flat_map(|log| &log.modules);
+        let unknown: Vec<&LogModule> = all
+            .filter(|module| self.in_use.contains(&module.base) && self.in_dump(module).is_none())
+            .collect();
+        for module in unknown {
+            if self.by_name.contains_key(&module.base) {
+                continue;
+            }
+            let Some((pdb, doubt)) = self.pdb_of(module, &path, common) else {
+                continue;
+            };
+            let found = Module {
+                pdb: Some(pdb),
+                ..nameless(module)
+            };
+            self.by_name.insert(module.base, found);
+            if let Some(doubt) = doubt {
+                self.doubtful.insert(module.base, doubt);
+            }
+        }
+    }
+
+    /// The PDB of a module, and why that is in doubt.
+    fn pdb_of(
+        &self,
+        module: &LogModule,
+        path: &SymbolPath,
+        common: &Common,
+    ) -> Option<(PdbReference, Option<String>)> {
+        let file = file_name(&module.path);
+        // The log's own paths lead to whatever place it names: only where that is wanted.
+        let own = common.recorded_folders.then(|| Path::new(&module.path));
+        if let Some(pdb) = image_pdb(path, &file, module.size, own) {
+            return Some((pdb, None));
+        }
+        let mut named = self.dumps.iter().flat_map(|dump| dump.modules);
+        let other = named.find(|other| file_name(&other.path) == file && other.pdb.is_some());
+        if let Some((other, pdb)) = other.and_then(|other| Some((other, other.pdb.clone()?))) {
+            let same = other.size == module.size;
+            let doubt = "it is that of a dump's module of this name and another size".to_owned();
+            return Some((pdb, (!same).then_some(doubt)));
+        }
+        let name = format!("{}.pdb", module.name());
+        let found = local_pdbs(path, &name);
+        let doubt = match found.len() {
+            1 => "it is the only one of this name on the path".to_owned(),
+            count => format!("it is the newest of {count} of this name on the path"),
+        };
+        let pdb = PdbReference {
+            file: name,
+            id: found.first()?.id,
+        };
+        Some((pdb, Some(doubt)))
     }
 
     /// The dump's module that this is, and its dump.
     fn in_dump(&self, module: &LogModule) -> Option<(&Dump<'s>, &'s Module)> {
-        let file = |path: &str| {
-            let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
-            file.to_ascii_lowercase()
-        };
         self.dumps.iter().find_map(|dump| {
             let found = dump.modules.iter().find(|m| {
                 (m.base, m.size) == (module.base, module.size)
-                    && file(&m.path) == file(&module.path)
+                    && file_name(&m.path) == file_name(&module.path)
             })?;
             Some((dump, found))
         })
@@ -141,18 +205,33 @@ impl<'s> Names<'s> {
                     privacy::path(&path)
                 ),
                 None => unknown.push(name),
+                Some(ModuleStatus::Loaded { path, .. }) => {
+                    if let Some(doubt) = self.doubtful.get(&module.base) {
+                        say!(
+                            "warning: {name}: {} was taken because {doubt}; if it is another build's, \
+                             the names are wrong (--modules-of DUMP tells)",
+                            privacy::path(&path)
+                        );
+                    }
+                }
                 Some(_) => {}
             }
         }
         if !unknown.is_empty() {
             say!(
-                "no symbols for {}: a log does not say which PDBs belong to its modules; a dump of \
-                 the process does (--modules-of), or take them by name (--allow-mismatched)",
+                "no symbols for {}: neither an image of that name and size nor a PDB of that name is on \
+                 the symbol path; a dump of the process tells which PDB it is (--modules-of)",
                 unknown.join(", ")
             );
         }
         status
     }
+}
+
+/// The last part of a path, in small letters.
+fn file_name(path: &str) -> String {
+    let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
+    file.to_ascii_lowercase()
 }
 
 /// A module whose PDB is known by its usual name only.
@@ -226,7 +305,10 @@ impl UmdhSymbols for Names<'_> {
         let Some(ModuleStatus::Loaded { path, detail, .. }) = self.module_status(module) else {
             return Some(SymbolStatus::None);
         };
-        let pdb = privacy::path(&path);
+        let mut pdb = privacy::path(&path).to_string();
+        if self.doubtful.contains_key(&module.base) {
+            pdb.push_str(" (by its name: may be another build's)");
+        }
         Some(match detail {
             SymbolDetail::Private => SymbolStatus::Private { pdb },
             SymbolDetail::PublicOnly => SymbolStatus::Public { pdb },

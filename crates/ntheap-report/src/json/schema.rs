@@ -1,0 +1,93 @@
+//! The JSON Schema of everything that the program prints as JSON, made of the reports' own types.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use super::{
+    AddressSpaceReport, BlockReport, ContainerReport, ContainersReport, DiffReport, LeakBlock,
+    LeaksReport, OwnersReport, SCHEMA, TypeReport, TypesReport, VerificationsReport,
+};
+use crate::{
+    block::BlocksReport,
+    info::InfoReport,
+    stat::{HeapSizes, HeapStacks, StatReport},
+    summary::SummaryReport,
+    symbol::SymbolsReport,
+};
+
+/// The schema, as `docs/schema.json` has it: a document of any command, with a definition for each
+/// (`document-diff`, …) and for the lines of `--format jsonl` (`line-blocks`, …).
+#[must_use]
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut generator = settings.into_generator();
+    let mut documents: Vec<(&str, Value)> = Vec::new();
+    let all: [(&str, &[fn(&mut SchemaGenerator) -> Schema]); 11] = [
+        ("address", &[of::<AddressSpaceReport>]),
+        ("block", &[of::<BlocksReport>]),
+        ("diff", &[of::<DiffReport>]),
+        ("info", &[of::<InfoReport>]),
+        ("leaks", &[of::<LeaksReport>]),
+        ("owners", &[of::<OwnersReport>]),
+        (
+            "stat",
+            &[of::<StatReport<HeapSizes>>, of::<StatReport<HeapStacks>>],
+        ),
+        ("summary", &[of::<SummaryReport>]),
+        ("symbol", &[of::<SymbolsReport>]),
+        ("types", &[of::<TypesReport>, of::<ContainersReport>]),
+        ("verify", &[of::<VerificationsReport>]),
+    ];
+    for (command, reports) in all {
+        let reports: Vec<Schema> = reports.iter().map(|of| of(&mut generator)).collect();
+        let report = match &reports[..] {
+            [one] => one.as_value().clone(),
+            several => json!({ "anyOf": several }),
+        };
+        documents.push((command, document(command, report)));
+    }
+    let lines = [
+        ("blocks", of::<BlockReport>(&mut generator)),
+        ("leaks", of::<LeakBlock>(&mut generator)),
+        ("types", of::<TypeReport>(&mut generator)),
+        ("containers", of::<ContainerReport>(&mut generator)),
+    ];
+    let mut definitions = generator.take_definitions(true);
+    let mut any: Vec<Value> = Vec::new();
+    for (command, document) in documents {
+        let name = format!("document-{command}");
+        any.push(json!({ "$ref": format!("#/$defs/{name}") }));
+        definitions.insert(name, document);
+    }
+    for (command, line) in lines {
+        definitions.insert(format!("line-{command}"), line.to_value());
+    }
+    // `blocks` and `filter` print a list.
+    definitions.insert(
+        "document-blocks".to_owned(),
+        json!({ "type": "array", "items": { "$ref": "#/$defs/line-blocks" } }),
+    );
+    any.push(json!({ "$ref": "#/$defs/document-blocks" }));
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What ntheap prints with --format json",
+        "anyOf": any,
+        "$defs": definitions,
+    })
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn document(command: &str, report: Value) -> Value {
+    json!({
+        "type": "object",
+        "required": ["schema", "command"],
+        "properties": {
+            "schema": { "const": SCHEMA },
+            "command": { "const": command },
+        },
+        "allOf": [report],
+    })
+}
