@@ -86,7 +86,7 @@ impl Objects {
     #[must_use]
     pub fn of(heaps: &Heaps<'_, '_>, names: &dyn NameSource) -> Self {
         let graph = Graph::of(heaps);
-        let types = Types::of(heaps, Some(names));
+        let types = Types::of(&graph, Some(names));
         let rules = Rules::ALL;
         let classes = graph.classes(rules);
         let mut objects = Objects {

@@ -12,6 +12,8 @@ use std::io::{self, Write};
 use ntheap::{
     diff::{Comparison, Course, HeapStatus, Judgement, Snapshot},
     dump::Dump,
+    graph::Graph,
+    heap::Heaps,
     losses::Losses,
     names::NameSource,
     types::{Types, changes},
@@ -270,10 +272,14 @@ impl Report<'_, '_, '_> {
     }
 
     fn types(&self) -> (Vec<TypeRow>, usize) {
-        let types = self
-            .ends
-            .map(|snapshot| Types::of(&snapshot.heaps, Some(self.names)));
-        let mut rows: Vec<TypeRow> = changes(types[0].totals(), types[1].totals())
+        let [before, after] = self.ends.map(|snapshot| {
+            let all = Heaps::of(snapshot.process());
+            let graph = Graph::of(&all);
+            let mut types = Types::of(&graph, Some(self.names));
+            types.keep(&snapshot.heaps);
+            types.totals()
+        });
+        let mut rows: Vec<TypeRow> = changes(before, after)
             .into_iter()
             .map(|change| TypeRow {
                 name: change.after.name.to_string(),

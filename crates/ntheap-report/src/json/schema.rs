@@ -15,6 +15,9 @@ use crate::{
     symbol::SymbolsReport,
 };
 
+/// The schema of a report.
+type Of = fn(&mut SchemaGenerator) -> Schema;
+
 /// The schema, as `docs/schema.json` has it: a document of any command, with a definition for each
 /// (`document-diff`, …) and for the lines of `--format jsonl` (`line-blocks`, …).
 #[must_use]
@@ -22,7 +25,7 @@ pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut generator = settings.into_generator();
     let mut documents: Vec<(&str, Value)> = Vec::new();
-    let all: [(&str, &[fn(&mut SchemaGenerator) -> Schema]); 11] = [
+    let all: [(&str, &[Of]); 11] = [
         ("address", &[of::<AddressSpaceReport>]),
         ("block", &[of::<BlocksReport>]),
         ("diff", &[of::<DiffReport>]),

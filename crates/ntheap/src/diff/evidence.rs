@@ -92,36 +92,35 @@ pub struct Evidence {
     pub type_name: Option<Arc<str>>,
 }
 
-/// What was read of the newest dump.
-pub(super) struct Witness<'p, 'a> {
-    graph: Graph<'p, 'a>,
+/// The references of the newest dump, over all heaps of the process, whichever the comparison is about:
+/// a heap that is left out would hold nothing.
+pub(super) fn references<'p, 'a>(last: &Snapshot<'p, 'a>) -> Graph<'p, 'a> {
+    let process = last.process();
+    match last.heaps.len() >= process.heaps.len() {
+        true => Graph::of(&last.heaps),
+        false => Graph::of(&Heaps::of(process)),
+    }
+}
+
+/// What the references of the newest dump tell.
+pub(super) struct Witness<'g, 'p, 'a> {
+    graph: &'g Graph<'p, 'a>,
     classes: crate::graph::Classes,
     dominators: Dominators,
     ways: Ways,
-    types: Types<'p, 'a>,
+    types: Types<'g, 'a>,
     bitness: Bitness,
 }
 
-impl<'p, 'a> Witness<'p, 'a> {
-    /// Reads all heaps of the process, whichever the comparison is about: a heap that is left out
-    /// would hold nothing.
-    pub(super) fn of(last: &Snapshot<'p, 'a>, names: &dyn NameSource) -> Self {
-        let process = last.process();
-        let own;
-        let heaps = if last.heaps.len() >= process.heaps.len() {
-            &last.heaps
-        } else {
-            own = Heaps::of(process);
-            &own
-        };
-        let graph = Graph::of(heaps);
+impl<'g, 'p, 'a> Witness<'g, 'p, 'a> {
+    pub(super) fn of(graph: &'g Graph<'p, 'a>, names: &dyn NameSource) -> Self {
         Witness {
             classes: graph.classes(Rules::ALL),
             dominators: graph.dominators(),
             ways: graph.ways(Rules::ALL),
-            types: Types::of(heaps, Some(names)),
+            types: Types::of(graph, Some(names)),
+            bitness: graph.process().bitness,
             graph,
-            bitness: process.bitness,
         }
     }
 
@@ -273,7 +272,7 @@ impl<'p, 'a> Witness<'p, 'a> {
     fn root(&self, sample: &[u32], enough: impl Fn(usize) -> bool) -> Option<Held> {
         let mut roots: FxHashMap<(usize, Option<u64>), usize> = FxHashMap::default();
         for &block in sample {
-            if let Some(link) = self.ways.to(&self.graph, block).first()
+            if let Some(link) = self.ways.to(self.graph, block).first()
                 && let Holder::Root(area) = link.holder
             {
                 let place = match link.place {

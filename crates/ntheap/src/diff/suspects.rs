@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Change, Comparison, Course, Evidence, Snapshot, Trend,
     candidates::{self, Candidate, in_lock_step},
-    evidence::Witness,
+    evidence::{Witness, references},
 };
 use crate::{names::NameSource, stats::Count, usage::RegionOwner};
 
@@ -197,7 +197,8 @@ pub(super) fn judge(
         .heaps
         .iter()
         .any(|heap| !heap.new_blocks.is_empty());
-    let witness = (options.look_up && grew).then(|| Witness::of(last, names));
+    let graph = (options.look_up && grew).then(|| references(last));
+    let witness = graph.as_ref().map(|graph| Witness::of(graph, names));
     let lost = witness.as_ref().map(|witness| witness.lost(comparison));
     let found = candidates::find(comparison, names, options, &lost.unwrap_or_default());
     let functions = found.functions;

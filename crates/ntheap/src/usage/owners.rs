@@ -253,7 +253,7 @@ fn by_module(modules: &[Module], allocation: &Allocation<'_>) -> Option<(&'stati
     let fits =
         |&&(_, least, align, _): &&(_, u64, u64, _)| size >= least && base.is_multiple_of(align);
     let mut runtimes = RUNTIMES.iter().filter(fits);
-    let (.., name) = runtimes.find(|(names, ..)| names.iter().any(|name| loaded(name)))?;
+    let (.., name) = runtimes.find(|(names, ..)| names.iter().any(loaded))?;
     Some((name, Sign::Module))
 }
 
