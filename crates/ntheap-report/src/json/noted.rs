@@ -1,5 +1,6 @@
 //! What Windows itself noted.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Address;
@@ -10,7 +11,7 @@ use ntheap::{
 };
 
 /// The exception that the dump was written for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ExceptionReport {
     /// Identifier of the thread.
     pub thread: u32,
@@ -40,7 +41,7 @@ impl From<&Exception> for ExceptionReport {
 }
 
 /// ntdll's record of a damaged heap.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HeapFailureReport {
     /// The type of the failure, as a number of ntdll's.
     pub kind: u32,
