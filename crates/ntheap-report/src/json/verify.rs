@@ -40,7 +40,7 @@ pub struct DamageReport {
 }
 
 /// A thread at work on a heap.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OperationReport {
     /// Identifier of the thread.
     pub thread: u32,
@@ -51,7 +51,7 @@ pub struct OperationReport {
 }
 
 /// Something that a thread was in the middle of changing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct UnfinishedReport {
     /// Handle of the heap.
     pub heap: Address,
