@@ -12,11 +12,11 @@ use std::{
 
 use ntheap::{
     dump::{Dump, DumpFile},
-    graph::{Class, Graph, Holder, RootKind, Rules},
+    graph::{Class, Graph, Holder, Rules},
     heap::Heaps,
     process::Process,
 };
-use ntheap_synth::oracle::{oracle, oracle_beside, testdata_dumps};
+use ntheap_synth::oracle::{oracle, oracle_beside, testdata, testdata_dumps};
 use rayon::prelude::*;
 use truth::{Row, Truth};
 
@@ -92,33 +92,32 @@ fn correct(graph: &Graph<'_, '_>, heaps: &Heaps<'_, '_>, unlisted: u64, rows: &m
 }
 
 fn counts(graph: &Graph<'_, '_>, truth: &Truth, outcome: &mut Outcome) {
+    let (Some(roots), Some(count)) = (&truth.root_pointers, truth.reference_count) else {
+        return;
+    };
     let mut found: BTreeMap<&str, u64> = BTreeMap::new();
     for (position, area) in graph.areas().iter().enumerate() {
-        if matches!(area.kind, RootKind::Sealed | RootKind::SealedImage) {
-            continue;
+        if !area.kind.is_sealed() {
+            let references = graph.area_references(position) as u64;
+            *found.entry(area.kind.name()).or_default() += references;
         }
-        *found.entry(area.kind.name()).or_default() += graph.area_references(position) as u64;
     }
-    for (kind, &count) in &truth.root_pointers {
+    for (kind, &count) in roots {
         let mine = found.remove(kind.as_str()).unwrap_or(0);
         if mine != count {
-            outcome
-                .problems
-                .push(format!("{mine} pointers in {kind}, {count} in the truth"));
+            let problem = format!("{mine} pointers in {kind}, {count} in the truth");
+            outcome.problems.push(problem);
         }
     }
     for (kind, count) in found.into_iter().filter(|kind| kind.1 > 0) {
-        outcome
-            .problems
-            .push(format!("{count} pointers in {kind}, none in the truth"));
+        let problem = format!("{count} pointers in {kind}, none in the truth");
+        outcome.problems.push(problem);
     }
     // The truth counts pointers of blocks to themselves, too.
     let references = graph.reference_count() as u64 + graph.self_pointers();
-    if references != truth.reference_count {
-        outcome.problems.push(format!(
-            "{references} references, {} in the truth",
-            truth.reference_count
-        ));
+    if references != count {
+        let problem = format!("{references} references, {count} in the truth");
+        outcome.problems.push(problem);
     }
 }
 
@@ -233,22 +232,31 @@ fn ways(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
     }
 }
 
-/// The dumps of the leak oracle with their truth files.
-fn pairs(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let dumps = below(folder).into_iter();
-    dumps
-        .map(|file| (file.clone(), file.with_extension("truth.json")))
-        .filter(|(_, truth)| truth.exists())
-        .collect()
+/// The dumps below a folder that have truth files.
+fn pairs(dumps: Vec<PathBuf>) -> Vec<(PathBuf, PathBuf)> {
+    let truth = |dump: &Path| {
+        let name = dump.to_string_lossy().replace(".dmp", ".truth.json");
+        PathBuf::from(name)
+    };
+    let pairs = dumps.into_iter().map(|dump| (dump.clone(), truth(&dump)));
+    pairs.filter(|(_, truth)| truth.exists()).collect()
 }
 
 #[test]
 fn every_block_has_its_class() {
-    let Some(oracle) = oracle_beside("oracle-leaks") else {
-        return;
-    };
+    if let Some(oracle) = oracle_beside("oracle-leaks") {
+        compare(&pairs(below(&oracle.unpacked)));
+    }
+}
+
+/// Two programs' dumps that come with the library.
+#[test]
+fn every_block_of_the_samples_has_its_class() {
+    compare(&pairs(files_in(&testdata().join("types"))));
+}
+
+fn compare(pairs: &[(PathBuf, PathBuf)]) {
     let only = env::var("NTHEAP_ORACLE_ONLY").unwrap_or_default();
-    let pairs = pairs(&oracle.unpacked);
     assert!(!pairs.is_empty(), "no dump with a truth file was found");
     let outcomes: Vec<(String, Outcome)> = pairs
         .par_iter()
@@ -362,14 +370,20 @@ fn hold_together(path: &Path) -> [u64; 4] {
 
 /// The dumps below a folder, one level down.
 fn below(folder: &Path) -> Vec<PathBuf> {
-    let list = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.map(|entry| entry.path());
+    folders.flat_map(|folder| files_in(&folder)).collect()
+}
+
+/// The dumps in a folder, in order of their names.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    let is_dump = |file: &PathBuf| {
+        let name = file.to_string_lossy();
+        name.ends_with(".dmp") || name.ends_with(".dmp.zst")
     };
-    let files = list(folder).into_iter().flat_map(|folder| list(&folder));
-    let mut dumps: Vec<_> = files
-        .filter(|file| file.extension().is_some_and(|extension| extension == "dmp"))
-        .collect();
+    let mut dumps: Vec<_> = files.filter(is_dump).collect();
     dumps.sort();
     dumps
 }

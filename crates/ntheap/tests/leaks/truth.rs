@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ntheap::dump::DumpFile;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,10 +11,10 @@ use serde_json::Value;
 pub(crate) struct Truth {
     leak_columns: Vec<String>,
     leaks: Vec<Vec<Value>>,
-    /// Pointers in the roots, by kind.
-    pub(crate) root_pointers: std::collections::BTreeMap<String, u64>,
+    /// Pointers in the roots, by kind; not in the truth of samples.
+    pub(crate) root_pointers: Option<std::collections::BTreeMap<String, u64>>,
     /// Pointers in blocks to blocks.
-    pub(crate) reference_count: u64,
+    pub(crate) reference_count: Option<u64>,
 }
 
 /// A block.
@@ -32,8 +33,9 @@ pub(crate) struct Row {
 
 impl Truth {
     pub(crate) fn read(path: &Path) -> Truth {
-        let bytes = std::fs::read(path).expect("the truth is there");
-        serde_json::from_slice(&bytes).expect("the truth parses")
+        // Packed or not: a dump's reader unpacks any file.
+        let file = DumpFile::open(path).expect("the truth is there");
+        serde_json::from_slice(file.bytes()).expect("the truth parses")
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
