@@ -148,9 +148,12 @@ fn without_symbols_the_wrappers_are_found_too() {
         let first = &list(&answer, "suspects")[0];
         assert_eq!(first["type"], "depot::Session", "{name}: {first}");
         assert_eq!(first["lost"]["lost"]["blocks"], 40, "{name}: {first}");
-        let all = json(&dumps[..2], Path::new("/nowhere"), &["--keep-frames"]);
-        let kept = &list(&all, "suspects")[0];
-        assert!(frames(kept).len() > frames(first).len(), "{name}");
+        let all = json(&dumps[..2], &programs(), &["--keep-frames"]);
+        let kept = frames(&list(&all, "suspects")[0]);
+        assert!(
+            kept.iter().any(|frame| frame.ends_with("depot::Allocate")),
+            "{name}: {kept:?}"
+        );
     }
 }
 
@@ -170,7 +173,9 @@ fn the_sample_series_has_its_leak_named() {
     assert!(times.is_sorted(), "{times:?}");
     let suspects = list(&answer, "suspects");
     assert!(
-        suspects.iter().any(|one| comes_from(one, "app::LeakSome")),
+        suspects.iter().any(|one| frames(one)
+            .iter()
+            .any(|frame| frame.ends_with("app::LeakSome"))),
         "{suspects:#?}"
     );
 }
