@@ -65,12 +65,19 @@ pub fn schema() -> Value {
     for (command, line) in lines {
         definitions.insert(format!("line-{command}"), line.to_value());
     }
-    // `blocks` and `filter` print a list.
-    definitions.insert(
-        "document-blocks".to_owned(),
-        json!({ "type": "array", "items": { "$ref": "#/$defs/line-blocks" } }),
-    );
-    any.push(json!({ "$ref": "#/$defs/document-blocks" }));
+    // `blocks` and `filter` print the same list.
+    let list = json!({
+        "type": "object",
+        "required": ["blocks"],
+        "properties": {
+            "blocks": { "type": "array", "items": { "$ref": "#/$defs/line-blocks" } },
+        },
+    });
+    for command in ["blocks", "filter"] {
+        let name = format!("document-{command}");
+        any.push(json!({ "$ref": format!("#/$defs/{name}") }));
+        definitions.insert(name, document(command, list.clone()));
+    }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What ntheap prints with --format json",
