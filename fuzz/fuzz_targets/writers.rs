@@ -144,13 +144,14 @@ fuzz_target!(|input: &[u8]| {
     };
     let comparison = diff::compare(&snapshots[0], &snapshots[1], by);
     let options = comparison::Options {
-        names: ["before", "after"].map(str::to_owned),
+        names: ["before", "after"].map(str::to_owned).to_vec(),
         show: Show::Sizes,
         top: 10,
         min_growth: 1,
     };
     let _ = comparison::write(
         &comparison,
+        &comparison.judge(&snapshots[1], &names, &diff::Options::default()),
         &[&before, &process],
         &options,
         &names,
