@@ -158,7 +158,7 @@ fn heaptrack_prints_the_same_sums() {
         leaked.ends_with(&format!(": {:.2}M", bytes / 1e6)),
         "{leaked}"
     );
-    assert!(one.contains("app::LeakSome"), "{one}");
+    assert!(one.contains("app::core::Allocate"), "{one}");
 
     // A series is a timeline: what was freed in between is not leaked.
     let all = export(&[&sample(1), &sample(2), &sample(3)]);
@@ -270,7 +270,7 @@ fn hprof_holds_every_block_with_its_size() {
     let ours = comparison();
     assert_eq!(instances, ours["total"]["after"]["blocks"]);
     assert_eq!(size, ours["total"]["after"]["bytes"]);
-    assert!(references > 500, "{references}");
+    assert!(references > 100, "{references}");
 }
 
 /// The browser, if there is one.
