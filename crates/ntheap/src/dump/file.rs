@@ -5,10 +5,12 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
     MappedFile,
+    packed::{Packing, with_contents},
     regular::{self, io_error},
 };
 use crate::{Error, Result};
@@ -41,8 +43,8 @@ impl fmt::Debug for OpenOptions<'_> {
     }
 }
 
-/// The bytes of a dump file. Compressed dumps (zstd, gzip; told by content, not by name) are
-/// decompressed to a temporary file that goes when this value goes, or the program, however it ends.
+/// The bytes of a dump file. Packed dumps (zstd, gzip, xz, zip, 7z, cabinets; told by content, not by
+/// name) are unpacked to a temporary file that goes when this value goes, or the program, however it ends.
 #[derive(Debug)]
 pub struct DumpFile {
     map: MappedFile,
@@ -75,7 +77,7 @@ impl DumpFile {
     pub fn open_with(path: &Path, options: OpenOptions<'_>) -> Result<Self> {
         let failed = |source| io_error(path, source);
         let (mut file, opened) = regular::open(path)?;
-        let mut magic = [0; 4];
+        let mut magic = [0; Packing::MAGIC];
         let count = read_up_to(&mut file, &mut magic).map_err(failed)?;
         if count == 0 {
             return Err(Error::EmptyFile);
@@ -88,14 +90,17 @@ impl DumpFile {
         };
 
         let mut incomplete = None;
-        let map = match unpacker(&magic, file).map_err(failed)? {
-            Content::Packed(decoder) => {
+        let map = match Packing::of(&magic[..count]) {
+            Packing::Plain => regular::map(path, file)?,
+            packing => {
                 let size = source.opened.len();
+                let work = |contents: &mut dyn Read, consumed: &AtomicU64| {
+                    unpack(contents, consumed, path, size, options)
+                };
                 let unpacked;
-                (unpacked, incomplete) = unpack(decoder, path, size, options)?;
+                (unpacked, incomplete) = with_contents(packing, file, work).map_err(failed)??;
                 MappedFile::new(unpacked).map_err(failed)?
             }
-            Content::Plain(file) => regular::map(path, file)?,
         };
         if map.is_empty() {
             return Err(Error::EmptyFile);
@@ -144,55 +149,12 @@ impl DumpFile {
     }
 }
 
-enum Content {
-    Plain(File),
-    Packed(Box<Decoder>),
-}
-
-/// Reads the unpacked bytes of a file, and knows how many packed ones they took.
-enum Decoder {
-    Zstd(zstd::Decoder<'static, io::BufReader<Counted>>),
-    Gzip(Box<flate2::read::MultiGzDecoder<Counted>>),
-}
-
-impl Decoder {
-    fn consumed(&self) -> u64 {
-        match self {
-            Decoder::Zstd(decoder) => decoder.get_ref().get_ref().count,
-            Decoder::Gzip(decoder) => decoder.get_ref().count,
-        }
-    }
-}
-
-impl Read for Decoder {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Decoder::Zstd(decoder) => decoder.read(buffer),
-            Decoder::Gzip(decoder) => decoder.read(buffer),
-        }
-    }
-}
-
-fn unpacker(magic: &[u8; 4], file: File) -> io::Result<Content> {
-    Ok(Content::Packed(Box::new(match magic {
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            let mut decoder = zstd::Decoder::new(Counted::new(file))?;
-            // Dumps compressed with `zstd --long` use windows up to 2 GiB.
-            decoder.window_log_max(31)?;
-            Decoder::Zstd(decoder)
-        }
-        [0x1f, 0x8b, ..] => Decoder::Gzip(Box::new(flate2::read::MultiGzDecoder::new(
-            Counted::new(file),
-        ))),
-        _ => return Ok(Content::Plain(file)),
-    })))
-}
-
 /// Unpacks into a temporary file; damage ends the unpacking and is described, not fatal.
 ///
 /// The file has no name on Unix and is gone with its last handle on Windows.
 fn unpack(
-    mut decoder: Box<Decoder>,
+    contents: &mut dyn Read,
+    consumed: &AtomicU64,
     path: &Path,
     size: u64,
     mut options: OpenOptions<'_>,
@@ -211,7 +173,7 @@ fn unpack(
     };
     let mut buffer = vec![0; 1 << 20];
     let incomplete = loop {
-        match decoder.read(&mut buffer) {
+        match contents.read(&mut buffer) {
             Ok(0) => break None,
             Ok(count) => {
                 if output.size.saturating_add(count as u64) > limit {
@@ -232,7 +194,7 @@ fn unpack(
             Err(error) => return Err(io_error(path, error)),
         }
         if let Some(progress) = &mut options.progress {
-            progress(decoder.consumed(), size);
+            progress(consumed.load(Ordering::Relaxed).min(size), size);
         }
     };
     output.file.set_len(output.size).map_err(no_room)?;
@@ -269,24 +231,4 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(done)
-}
-
-/// Counts the compressed bytes that were read.
-struct Counted {
-    file: File,
-    count: u64,
-}
-
-impl Counted {
-    fn new(file: File) -> Self {
-        Counted { file, count: 0 }
-    }
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.count += count as u64;
-        Ok(count)
-    }
 }

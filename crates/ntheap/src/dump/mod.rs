@@ -23,6 +23,7 @@ mod lists;
 mod map;
 mod memory_list;
 mod module;
+mod packed;
 mod problem;
 mod region;
 mod regular;
