@@ -68,13 +68,17 @@ fn devtools_sees_the_same_sums_and_differences() {
             .output()
             .expect("it runs")
     };
-    if !place.join("node_modules/esbuild").exists() {
+    // What was installed by half is no installation.
+    let installed_whole = place.join("installed");
+    if !installed_whole.exists() {
+        let _ = fs::remove_dir_all(place.join("node_modules"));
         let installed = run("npm", &["install", "--no-audit", "--no-fund"]);
         if !installed.status.success() {
             let why = String::from_utf8_lossy(&installed.stderr).into_owned();
             println!("SKIPPED: npm cannot install DevTools' code: {why}");
             return;
         }
+        fs::write(&installed_whole, "").expect("written");
     }
     let bundled = run("node", &["bundle.mjs"]);
     assert!(
@@ -121,7 +125,7 @@ fn devtools_sees_the_same_sums_and_differences() {
     let retyped = added.expect("a number") - sum("new_blocks");
     assert_eq!(removed, Some(sum("gone_blocks") + retyped), "{seen}");
     assert!(retyped <= 4, "{seen}");
-    assert!(seen["functions"].as_u64() > Some(10), "{seen}");
+    assert!(seen["functions"].as_u64() > Some(1), "{seen}");
     assert!(seen["retained"].as_u64() > Some(1000), "{seen}");
 }
 

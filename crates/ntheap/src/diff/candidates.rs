@@ -38,6 +38,8 @@ pub(super) enum Takes {
 pub(super) struct Candidate {
     /// What all its stacks have in common, innermost first; empty without stacks.
     pub(super) path: Vec<FunctionId>,
+    /// What was passed over in front of it, in the first of its stacks.
+    pub(super) passed_over: Vec<FunctionId>,
     /// Every group: positions of the heap and of the group in it.
     pub(super) groups: Vec<(usize, usize)>,
     pub(super) takes: Takes,
@@ -118,19 +120,14 @@ pub(super) fn find<'n>(
             leaves.push(Leaf { heap, group, chain });
         }
     }
-    let wrappers = match options.keep_frames {
-        true => Wrappers::default(),
-        false => Wrappers::find(&functions, &chains),
-    };
+    let wrappers = Wrappers::find(&functions, &chains);
     let essences: Vec<&[FunctionId]> = chains
         .iter()
-        .map(|chain| match options.keep_frames {
-            true => chain.as_slice(),
-            false => wrappers.essence(&functions, chain),
-        })
+        .map(|chain| wrappers.essence(&functions, chain))
         .collect();
     let grouper = Grouper {
         comparison,
+        whole: &chains,
         chains: &essences,
         lost,
         times: comparison.moments.iter().map(|m| m.timestamp).collect(),
@@ -160,6 +157,8 @@ pub(super) fn find<'n>(
 
 struct Grouper<'c> {
     comparison: &'c Comparison,
+    /// The chains with everything.
+    whole: &'c [Vec<FunctionId>],
     chains: &'c [&'c [FunctionId]],
     lost: &'c FxHashMap<(usize, usize), (u64, u64)>,
     times: Vec<u32>,
@@ -289,6 +288,13 @@ impl Grouper<'_> {
         sizes.sort_by_key(|size| (std::cmp::Reverse(size.change.bytes()), size.size));
         Candidate {
             path: first[..common].to_vec(),
+            passed_over: leaves
+                .iter()
+                .find_map(|leaf| leaf.chain)
+                .map_or_else(Vec::new, |chain| {
+                    let whole = &self.whole[chain];
+                    whole[..whole.len() - self.chains[chain].len()].to_vec()
+                }),
             stacks: chains.iter().filter(|chain| !chain.is_empty()).count(),
             course: Course::of(&self.times, &counts),
             heap: heaps

@@ -221,7 +221,12 @@ pub(super) fn judge(
             .collect();
     }
     let naming = |candidate: &Candidate| -> Vec<Arc<str>> {
-        let functions = candidate.path.iter().filter_map(|&id| functions.get(id));
+        let passed_over = match options.keep_frames {
+            true => candidate.passed_over.as_slice(),
+            false => &[],
+        };
+        let path = passed_over.iter().chain(&candidate.path);
+        let functions = path.filter_map(|&id| functions.get(id));
         functions.map(|function| function.name.clone()).collect()
     };
     let suspect = |(candidate, evidence): (Candidate, Evidence)| {
