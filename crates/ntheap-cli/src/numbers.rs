@@ -46,7 +46,9 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, Failure> {
     match number.parse::<u64>() {
         Ok(whole) => whole.checked_mul(1 << shift).ok_or_else(invalid),
         Err(_) => match number.parse::<f64>() {
-            Ok(part) if part.is_finite() => Ok((part * (1u64 << shift) as f64) as u64),
+            Ok(part) if part * (1u64 << shift) as f64 <= u64::MAX as f64 / 2.0 => {
+                Ok((part * (1u64 << shift) as f64) as u64)
+            }
             _ => Err(invalid()),
         },
     }

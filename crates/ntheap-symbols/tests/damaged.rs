@@ -118,7 +118,7 @@ fn every_number_at_the_start_of_the_file() {
         }
     }
     for length in 0..64 {
-        assert_eq!(load(&sound[..length]).0, "refused");
+        assert_eq!(load(&sound[..length]).0, "failed");
     }
 }
 
@@ -180,7 +180,7 @@ fn other_files() {
         b"BSJB this is portable and long enough to be looked at by anyone reading",
         b"MZ",
     ] {
-        assert_eq!(load(content).0, "refused");
+        assert_eq!(load(content).0, "failed");
         assert!(PdbTypes::from_bytes(content).is_err());
     }
     let text = PdbTypes::from_bytes(&[0; 100]).unwrap_err().to_string();

@@ -276,21 +276,7 @@ fn pointers(process: &Process<'_, '_>, allocations: &[Allocation<'_>]) -> Vec<Op
             && region.state == RegionState::Commit
             && region.protection & WRITABLE != 0
     });
-    let mut modules: Vec<(u64, u64, usize)> = process
-        .dump
-        .modules
-        .iter()
-        .enumerate()
-        .map(|(place, module)| (module.base, module.end(), place))
-        .collect();
-    modules.sort_unstable();
-    let within = |sorted: &[(u64, u64, usize)], address: u64| {
-        let place = sorted
-            .partition_point(|entry| entry.0 <= address)
-            .checked_sub(1)?;
-        let entry = sorted[place];
-        (address < entry.1).then_some(entry.2)
-    };
+    let modules = modules_by_address(process);
     for region in images {
         let Some(module) = within(&modules, region.base) else {
             continue;
@@ -319,11 +305,29 @@ fn pointers(process: &Process<'_, '_>, allocations: &[Allocation<'_>]) -> Vec<Op
     votes.into_iter().map(name).collect()
 }
 
+/// Where each module begins and ends, and its place in the list, by address.
+fn modules_by_address(process: &Process<'_, '_>) -> Vec<(u64, u64, usize)> {
+    let modules = process.dump.modules.iter().enumerate();
+    let mut sorted: Vec<(u64, u64, usize)> = modules
+        .map(|(place, module)| (module.base, module.end(), place))
+        .collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// The place of the entry, of those sorted by address, that holds `address`.
+fn within(sorted: &[(u64, u64, usize)], address: u64) -> Option<usize> {
+    let behind = sorted.partition_point(|entry| entry.0 <= address);
+    let entry = sorted[behind.checked_sub(1)?];
+    (address < entry.1).then_some(entry.2)
+}
+
 /// The module that the memory points to most: objects point to their classes' tables.
 fn points_to(process: &Process<'_, '_>, allocation: &Allocation<'_>) -> Option<Arc<str>> {
     /// Fewer pointers than this are chance.
     const FEWEST: usize = 4;
-    let mut votes: FxHashMap<u64, (usize, &str)> = FxHashMap::default();
+    let modules = modules_by_address(process);
+    let mut votes: FxHashMap<usize, usize> = FxHashMap::default();
     let committed = allocation
         .regions
         .iter()
@@ -345,14 +349,11 @@ fn points_to(process: &Process<'_, '_>, allocation: &Allocation<'_>) -> Option<A
             if value < 0x1_0000 {
                 continue;
             }
-            if let Some(module) = process.dump.module_at(value) {
-                votes
-                    .entry(module.base)
-                    .or_insert((0, module.file_name()))
-                    .0 += 1;
+            if let Some(module) = within(&modules, value) {
+                *votes.entry(module).or_default() += 1;
             }
         }
     }
-    let (count, name) = votes.into_values().max()?;
-    (count >= FEWEST).then(|| name.into())
+    let (count, module) = votes.into_iter().map(|(module, n)| (n, module)).max()?;
+    (count >= FEWEST).then(|| process.dump.modules[module].file_name().into())
 }
