@@ -348,8 +348,10 @@ fn suspect(
     comparison: &Comparison,
     frames: Vec<Arc<str>>,
     candidate: Candidate,
-    evidence: Evidence,
+    mut evidence: Evidence,
 ) -> Suspect {
+    // Whoever holds the blocks may lie in memory that was not read: then nothing is called lost.
+    evidence.lost = evidence.lost.filter(|_| comparison.is_complete());
     let change = Change::of(&candidate.counts);
     let per_hour = |seconds: i64| change.bytes().saturating_mul(3600) / seconds;
     let mut suspect = Suspect {
