@@ -1,5 +1,6 @@
-//! Small dumps: of a sample dump the pages that heaps, their traces and the environment blocks lie in, and
-//! the pages of images that the program can write to.
+//! Small dumps: of a sample dump the pages that one heap, the traces of its blocks and the environment blocks
+//! lie in, and the pages of images that the program can write to. The process has that heap alone then: a
+//! walk of it takes a fraction of a millisecond, and every change touches what is walked.
 
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, Visitor},
@@ -7,11 +8,15 @@ use ntheap::{
     heap::Heaps,
     process::Process,
     stats,
-    usage::{Class, Usage},
+    usage::{Class, Owner, Usage},
 };
 use ntheap_synth::oracle::testdata_dumps;
 
 const PAGE: u64 = 0x1000;
+/// A heap with fewer blocks has too little to be changed.
+const FEWEST_BLOCKS: u64 = 8;
+/// Heaps of a dump that are taken.
+const MOST_HEAPS: usize = 4;
 const MEMORY_LIST: u32 = 5;
 const MEMORY64_LIST: u32 = 9;
 /// `PAGE_READWRITE`, `PAGE_WRITECOPY` and the same with execution.
@@ -53,32 +58,67 @@ pub fn seeds(names: &[&str]) -> Vec<Seed> {
     });
     let seeds: Vec<Seed> = paths
         .filter(|(name, _)| !name.contains("snap2") && !name.contains("snap3"))
-        .map(|(name, path)| {
+        .flat_map(|(name, path)| {
             let file = DumpFile::open(&path).expect("opens");
-            Seed::of(name, file.bytes())
+            Seed::of(&name, file.bytes())
         })
         .collect();
     assert!(!seeds.is_empty(), "no sample dump is one of {names:?}");
+    for seed in &seeds {
+        eprintln!(
+            "{}: {} KiB, {} pages, {} entries",
+            seed.name,
+            seed.bytes.len() >> 10,
+            seed.pages.len(),
+            seed.entries.len()
+        );
+    }
     seeds
 }
 
 impl Seed {
-    fn of(name: String, whole: &[u8]) -> Self {
+    /// The small dumps of a dump: each has one of its heaps. If the process can't be had with one of them
+    /// alone, it has them all.
+    fn of(name: &str, whole: &[u8]) -> Vec<Self> {
         let dump = Dump::parse(whole).expect("a dump");
-        let mut pages = kept_pages(&dump);
-        let mut bytes = with_pages(whole, &dump, &pages);
-        if blocks(&bytes) != blocks(whole) {
-            // What ntdll has in pages that are not writable now.
-            let ntdll = |page: u64| {
-                let module = dump.module_at(page);
-                module.is_some_and(|m| m.file_name().eq_ignore_ascii_case("ntdll.dll"))
-            };
-            pages.extend(all_pages(&dump).filter(|&page| ntdll(page)));
-            pages.sort_unstable();
-            pages.dedup();
-            bytes = with_pages(whole, &dump, &pages);
+        let truth = blocks(whole);
+        let mut seeds = Vec::new();
+        for &(handle, count, _) in &truth {
+            if count < FEWEST_BLOCKS {
+                continue;
+            }
+            let pages = kept_pages(&dump, Some(handle));
+            let mut bytes = with_pages(whole, &dump, &pages);
+            keep_one_heap(&mut bytes, handle);
+            let wanted: Vec<_> = truth.iter().filter(|heap| heap.0 == handle).collect();
+            if blocks(&bytes).iter().eq(wanted) {
+                seeds.push(Self::new(format!("{name} heap {handle:x}"), bytes));
+            }
         }
-        assert_eq!(blocks(&bytes), blocks(whole), "{name}");
+        // The smallest are walked most often, and a heap of each kind is among them.
+        seeds.sort_by_key(|seed| seed.pages.len());
+        seeds.truncate(MOST_HEAPS);
+        if seeds.is_empty() {
+            let mut pages = kept_pages(&dump, None);
+            let mut bytes = with_pages(whole, &dump, &pages);
+            if blocks(&bytes) != truth {
+                // What ntdll has in pages that are not writable now.
+                let ntdll = |page: u64| {
+                    let module = dump.module_at(page);
+                    module.is_some_and(|m| m.file_name().eq_ignore_ascii_case("ntdll.dll"))
+                };
+                pages.extend(all_pages(&dump).filter(|&page| ntdll(page)));
+                pages.sort_unstable();
+                pages.dedup();
+                bytes = with_pages(whole, &dump, &pages);
+            }
+            assert_eq!(blocks(&bytes), truth, "{name}");
+            seeds.push(Self::new(name.to_owned(), bytes));
+        }
+        seeds
+    }
+
+    fn new(name: String, bytes: Vec<u8>) -> Self {
         let mut seed = Seed {
             name,
             bytes: Vec::new(),
@@ -89,13 +129,6 @@ impl Seed {
         };
         seed.index(&bytes);
         seed.bytes = bytes;
-        eprintln!(
-            "{}: {} KiB, {} pages, {} entries",
-            seed.name,
-            seed.bytes.len() >> 10,
-            seed.pages.len(),
-            seed.entries.len()
-        );
         seed
     }
 
@@ -118,7 +151,7 @@ impl Seed {
             .filter_map(|&address| offset(address.wrapping_sub(8)))
             .collect();
         self.addresses
-            .extend(all.0.iter().step_by(all.0.len() / 20 + 1));
+            .extend(all.0.iter().step_by(all.0.len() / 4 + 1));
         let first = dump
             .memory
             .ranges()
@@ -165,13 +198,15 @@ fn all_pages(dump: &Dump<'_>) -> impl Iterator<Item = u64> {
         .flat_map(|range| (range.start & !(PAGE - 1)..range.end()).step_by(PAGE as usize))
 }
 
-fn kept_pages(dump: &Dump<'_>) -> Vec<u64> {
+/// The pages that matter to all heaps, or to one.
+fn kept_pages(dump: &Dump<'_>, heap: Option<u64>) -> Vec<u64> {
     let process = Process::of(dump).expect("a process");
     let usage = Usage::of(&Heaps::of(&process));
     let used = usage
         .regions
         .iter()
         .filter(|used| match used.owner.class() {
+            Class::Heap if heap.is_some_and(|handle| used.owner != Owner::Heap(handle)) => false,
             Class::Heap | Class::Traces | Class::Peb | Class::Teb => true,
             _ if used.region.kind == RegionKind::Image => {
                 WRITABLE.contains(&(used.region.protection & 0xff))
@@ -218,6 +253,34 @@ fn with_pages(whole: &[u8], dump: &Dump<'_>, pages: &[u64]) -> Vec<u8> {
         bytes[at + 4 * index..at + 4 * index + 4].copy_from_slice(&value.to_le_bytes());
     }
     bytes
+}
+
+/// Makes this heap the only one of the process, and its process heap.
+fn keep_one_heap(bytes: &mut [u8], handle: u64) {
+    let dump = Dump::parse(bytes).expect("a dump");
+    let process = Process::of(&dump).expect("a process");
+    let layout = &process.layouts.peb;
+    let width = process.bitness.pointer_size() as usize;
+    let field = |offset: Option<u32>| Some(process.peb? + u64::from(offset?));
+    let array = field(layout.process_heaps).and_then(|at| dump.memory.pointer(at, process.bitness));
+    let changes = [
+        (field(layout.number_of_heaps), 1, 4),
+        (field(layout.process_heap), handle, width),
+        (array, handle, width),
+    ];
+    let base = bytes.as_ptr() as usize;
+    let changes = changes.map(|(address, value, width)| {
+        let range = address.and_then(|address| Some((address, dump.memory.range_of(address)?)));
+        let at = range.map(|(address, range)| {
+            range.bytes.as_ptr() as usize - base + (address - range.start) as usize
+        });
+        (at, value, width)
+    });
+    for (at, value, width) in changes {
+        if let Some(at) = at {
+            bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+    }
 }
 
 /// Kind of each stream, where its entry in the directory lies, and where the stream does.
