@@ -277,6 +277,10 @@ impl SegmentHeap<'_, '_> {
         freed.sort_unstable();
         freed.dedup();
         let whole = next == 0 && listed == count && freed.len() as u64 == listed;
+        if whole && !self.is_linked(subsegment.start) {
+            // A state of zeros says that none is freed, and so does an overwritten one.
+            return ControlFlow::Continue((freed, false));
+        }
         if !whole {
             let list = "list of freed LFH slots";
             let slot = slots.first + next.saturating_sub(1) * slots.size;
@@ -285,6 +289,29 @@ impl SegmentHeap<'_, '_> {
             sink.finding(self.finding(subsegment.start, 0, kind))?;
         }
         ControlFlow::Continue((freed, whole))
+    }
+
+    /// Whether the header of the subsegment at `start` has the links that each has at its beginning: to
+    /// a neighbour that knows it, as far as memory tells.
+    fn is_linked(&self, start: u64) -> bool {
+        let (memory, bitness) = (self.memory, self.bitness());
+        let width = bitness.pointer_size();
+        let own = u64::from(self.layouts.segment_lfh_subsegment.list_entry.unwrap_or(0));
+        let entry = start + own;
+        let (next, back) = (
+            memory.pointer(entry, bitness),
+            memory.pointer(entry + width, bitness),
+        );
+        let knows = |link: Option<u64>, field: u64| match link {
+            None | Some(0) => false,
+            Some(link) => {
+                let known = link
+                    .checked_add(field)
+                    .and_then(|at| memory.pointer(at, bitness));
+                known.is_none_or(|known| known == entry)
+            }
+        };
+        knows(next, width) || knows(back, 0)
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) fn classes() -> Vec<Class> {
         class("LFH container's first page missing", |subject, case| {
             missing(subject, &picked(&subject.parts.containers), case);
         }),
-        open("segment heap's subsegment zeroed", |subject, case| {
+        class("segment heap's subsegment zeroed", |subject, case| {
             for at in picked(&subject.parts.ranges) {
                 overwrite(subject, at, &[0; 0x18], case);
             }
