@@ -1,6 +1,7 @@
 //! Dumps made by hand: a minidump writer, and NT heaps of Windows 10 (19041, x64) to put into it.
 
 pub mod oracle;
+pub mod stream;
 
 use ntheap::{
     heap::nt::{Entry, EntryCodec},
