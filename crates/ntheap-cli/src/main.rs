@@ -20,7 +20,7 @@ mod symbols;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use failure::{Failure, Status};
@@ -77,8 +77,10 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Types(args) => commands::types::run(args, common, &mut output),
         Command::Symbol(args) => commands::symbol::run(args, common, &mut output),
         Command::Exec(args) => commands::exec::run(args, common, &mut output),
-        Command::Completions(args) => commands::manual::completions(args, &mut output),
-        Command::Man(args) => commands::manual::man(args, &mut output),
+        Command::Completions(args) => {
+            commands::manual::completions(args, Arguments::command(), &mut output)
+        }
+        Command::Man(args) => commands::manual::man(args, Arguments::command(), &mut output),
         Command::Shell(args) => commands::shell::run(args, common, &mut output),
     }?;
     output.finish()?;

@@ -3,11 +3,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::{
-    args::Arguments,
     failure::{Failure, Status},
     output::Output,
 };
@@ -28,16 +27,22 @@ pub(crate) struct Man {
     folder: Option<PathBuf>,
 }
 
-pub(crate) fn completions(args: &Completions, output: &mut Output) -> Result<Status, Failure> {
-    let mut command = Arguments::command();
+pub(crate) fn completions(
+    args: &Completions,
+    mut command: Command,
+    output: &mut Output,
+) -> Result<Status, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, "ntheap", &mut text);
     output.bytes(&text)?;
     Ok(Status::Complete)
 }
 
-pub(crate) fn man(args: &Man, output: &mut Output) -> Result<Status, Failure> {
-    let mut command = Arguments::command();
+pub(crate) fn man(
+    args: &Man,
+    mut command: Command,
+    output: &mut Output,
+) -> Result<Status, Failure> {
     command.build();
     match &args.folder {
         None => clap_mangen::Man::new(command).render(output.writer())?,

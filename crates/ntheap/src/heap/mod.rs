@@ -30,6 +30,7 @@ mod find;
 mod flags;
 mod heaps;
 mod index;
+mod list;
 mod lock;
 pub mod nt;
 mod operations;

@@ -37,7 +37,7 @@ const SAME_FILES_DISTANCE: u32 = 100;
 
 impl Process<'_, '_> {
     /// Takes the build from the system information unless the two other sources agree on another.
-    pub(super) fn judge_build(&mut self) {
+    pub(crate) fn judge_build(&mut self) {
         let peb_build = self.peb.and_then(|peb| {
             let peb = self.memory().at(peb, self.bitness);
             peb.u16(self.layouts.peb.os_build_number).map(u32::from)
@@ -80,7 +80,7 @@ impl Process<'_, '_> {
 
     /// Proves the layouts on the process heap (or what is behind it); where they do not fit, looks for the build whose
     /// layouts do.
-    pub(super) fn check_layouts(&mut self) {
+    pub(crate) fn check_layouts(&mut self) {
         let newer = !self.layouts.is_known();
         let Some(handle) = self.heap_to_prove() else {
             if newer {

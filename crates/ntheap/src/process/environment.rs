@@ -31,8 +31,9 @@ pub(crate) struct Wow64 {
     pub(crate) peb: Option<u64>,
 }
 
-/// The 32-bit side of a WOW64 process; `None` for a process that is none.
-pub(crate) fn wow64(dump: &Dump<'_>) -> Option<Wow64> {
+/// The 32-bit side of a WOW64 process; `None` for a process that is none. Where nothing else tells,
+/// `has_heap` does: whether memory holds a 32-bit heap.
+pub(crate) fn wow64(dump: &Dump<'_>, has_heap: impl FnOnce() -> bool) -> Option<Wow64> {
     if let Some(peb) = wow64_peb_of_threads(dump) {
         return Some(Wow64 { peb: Some(peb) });
     }
@@ -49,14 +50,14 @@ pub(crate) fn wow64(dump: &Dump<'_>) -> Option<Wow64> {
     }
     match search(dump, Bitness::X86) {
         Some(peb) => Some(Wow64 { peb: Some(peb) }),
-        None if certain || super::search::has_heap(dump, Bitness::X86) => Some(Wow64 { peb: None }),
+        None if certain || has_heap() => Some(Wow64 { peb: None }),
         None => None,
     }
 }
 
 /// The 32-bit environment block of a WOW64 process.
 pub(crate) fn wow64_peb(dump: &Dump<'_>) -> Option<u64> {
-    wow64(dump)?.peb
+    wow64(dump, || false)?.peb
 }
 
 fn wow64_peb_of_threads(dump: &Dump<'_>) -> Option<u64> {

@@ -13,7 +13,7 @@ const WINE_EXPORTS: [&str; 2] = ["wine_get_version", "__wine_unix_call"];
 
 impl Process<'_, '_> {
     /// Whether the process's heaps are none of Windows': then, whether ntdll says that it is Wine's.
-    pub(super) fn has_other_heaps(&self) -> Option<bool> {
+    pub(crate) fn has_other_heaps(&self) -> Option<bool> {
         let handle = self.process_heap?;
         if self.heap_kind(handle) != Some(HeapKind::Nt)
             || !self.found.heaps.is_empty()

@@ -17,27 +17,23 @@ mod environment;
 mod failure;
 mod flags;
 mod foreign;
-mod heap_list;
-mod lost_heaps;
-mod lost_roots;
-mod page_heaps;
+mod heap_ref;
 mod probe;
-mod search;
 
 use std::fmt;
 
 pub use build::BuildSource;
-pub(crate) use environment::{native_peb, wow64_peb, wow64_tebs};
+pub(crate) use environment::{native_peb, wow64, wow64_peb, wow64_tebs};
 pub use failure::HeapFailure;
 pub use flags::{GlobalFlag, global_flags};
-pub use heap_list::{HeapKind, HeapRef, HeapSource};
-use lost_roots::LostRoot;
-pub(crate) use page_heaps::root_of as page_heap_root;
+pub(crate) use heap_ref::{Found, LostRoot};
+pub use heap_ref::{HeapKind, HeapRef, HeapSource};
+pub(crate) use probe::{NT_HEAP, NT_SEGMENT, heap_kind};
 
 use crate::{
     Error, Result,
     address_space::{AddressSpace, Range},
-    dump::{Architecture, Dump, Module},
+    dump::{Dump, Module},
     layout::{Bitness, Layouts, TypeSource},
 };
 
@@ -219,7 +215,7 @@ pub struct Process<'d, 'a> {
     /// Page heaps whose root is lost.
     pub(crate) lost_roots: Vec<LostRoot>,
     /// What a search through memory found.
-    pub(crate) found: search::Found,
+    pub(crate) found: Found,
 }
 
 /// How to look at a process.
@@ -245,89 +241,6 @@ impl fmt::Debug for ProcessOptions<'_> {
 }
 
 impl<'d, 'a> Process<'d, 'a> {
-    /// The process as its program sees it: the 32-bit side under WOW64.
-    ///
-    /// # Errors
-    /// [`Error::NoHeapMemory`] when no heap could be found, [`Error::NotWindowsHeaps`] for a process
-    /// under Wine.
-    pub fn of(dump: &'d Dump<'a>) -> Result<Self> {
-        Self::with_options(dump, &ProcessOptions::default())
-    }
-
-    /// A chosen side of the process, or with chosen layouts.
-    ///
-    /// # Errors
-    /// [`Error::NoHeapMemory`] when no heap could be found (unless the options accept that),
-    /// [`Error::NoSuchBitness`] when the process has no such side, [`Error::NotWindowsHeaps`] for a
-    /// process under Wine.
-    pub fn with_options(dump: &'d Dump<'a>, options: &ProcessOptions<'_>) -> Result<Self> {
-        let native = match dump.architecture {
-            Architecture::X86 => Bitness::X86,
-            Architecture::X64 | Architecture::Arm64 => Bitness::X64,
-        };
-        let wow64_side = match native {
-            Bitness::X64 => environment::wow64(dump),
-            Bitness::X86 => None,
-        };
-        let wow64 = wow64_side.is_some();
-        let bitness = options
-            .bitness
-            .unwrap_or(if wow64 { Bitness::X86 } else { native });
-        let peb = match (native, bitness) {
-            (Bitness::X64, Bitness::X86) => {
-                let bits = bitness.bits();
-                wow64_side.ok_or(Error::NoSuchBitness { bits })?.peb
-            }
-            (Bitness::X86, Bitness::X64) => {
-                return Err(Error::NoSuchBitness {
-                    bits: bitness.bits(),
-                });
-            }
-            _ => environment::native_peb(dump, native),
-        };
-
-        let mut process = Process {
-            dump,
-            bitness,
-            wow64,
-            build: 0,
-            layouts: Layouts::for_build(0, bitness),
-            peb,
-            nt_global_flag: None,
-            process_heap: None,
-            heaps: Vec::new(),
-            normal_heaps: Vec::new(),
-            unlisted_heaps: Vec::new(),
-            problems: Vec::new(),
-            lost_roots: Vec::new(),
-            found: search::Found::default(),
-        };
-        process.judge_build();
-        process.layouts = Layouts::for_build(process.build, bitness);
-        if let Some(types) = options.types {
-            process.layouts.override_with(types);
-        }
-        process.read_environment();
-        process.found = process.search(search::Extent::Likely);
-        if options.types.is_none() {
-            process.check_layouts();
-        }
-        if let Some(wine) = process.has_other_heaps() {
-            return Err(Error::NotWindowsHeaps { wine });
-        }
-        process.list_heaps();
-        if process.heaps.is_empty() && options.without_heaps {
-            process.problems.push(Problem::NoHeaps);
-        } else if process.heaps.is_empty() {
-            return Err(Error::NoHeapMemory {
-                flags: dump.flags,
-                ranges: dump.memory.ranges().len(),
-                bytes: dump.memory.size(),
-            });
-        }
-        Ok(process)
-    }
-
     /// The memory of the process.
     #[must_use]
     pub fn memory(&self) -> &'d AddressSpace<'a> {
@@ -390,12 +303,17 @@ impl<'d, 'a> Process<'d, 'a> {
             .ok_or(Error::NoSuchHeap { handle })
     }
 
+    /// What the header at `handle` is.
+    pub(crate) fn heap_kind(&self, handle: u64) -> Option<HeapKind> {
+        heap_kind(self.memory(), self.bitness, handle)
+    }
+
     /// All heaps: those that Windows lists, then those that ntdll keeps for itself.
     pub fn all_heaps(&self) -> impl Iterator<Item = &HeapRef> {
         self.heaps.iter().chain(&self.unlisted_heaps)
     }
 
-    fn read_environment(&mut self) {
+    pub(crate) fn read_environment(&mut self) {
         let Some(peb) = self.peb else {
             self.problems.push(Problem::NoPeb);
             return;

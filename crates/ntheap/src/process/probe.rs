@@ -7,9 +7,9 @@ use crate::{
 };
 
 /// `_HEAP_SEGMENT.SegmentSignature` (Vista and later).
-pub(super) const NT: u32 = 0xffee_ffee;
+pub(crate) const NT_SEGMENT: u32 = 0xffee_ffee;
 /// `_HEAP.Signature`.
-pub(super) const NT_HEAP: u32 = 0xeeff_eeff;
+pub(crate) const NT_HEAP: u32 = 0xeeff_eeff;
 /// `_SEGMENT_HEAP.Signature`.
 const SEGMENT_HEAP: u32 = 0xddee_ddee;
 /// What page heap fills the page behind its handle with.
@@ -18,7 +18,7 @@ const PAGE_HEAP_FILL: u32 = 0xeeee_eeee;
 const MAX_SEGMENTS: usize = 1 << 20;
 
 /// What the header at `handle` is, by the signature that every kind has at the same place.
-pub(super) fn heap_kind(
+pub(crate) fn heap_kind(
     memory: &AddressSpace<'_>,
     bitness: Bitness,
     handle: u64,
@@ -27,7 +27,7 @@ pub(super) fn heap_kind(
         return None;
     }
     match memory.u32(handle.checked_add(bitness.unit())?)? {
-        NT => Some(HeapKind::Nt),
+        NT_SEGMENT => Some(HeapKind::Nt),
         NT_HEAP => Some(HeapKind::NtXp),
         SEGMENT_HEAP => Some(HeapKind::Segment),
         PAGE_HEAP_FILL => Some(HeapKind::PageHeap),

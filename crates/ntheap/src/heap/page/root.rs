@@ -1,7 +1,9 @@
 //! `_DPH_HEAP_ROOT`: what page heap keeps of a whole heap.
 
 use super::trace_at;
-use crate::{address_space::AddressSpace, blocks::Trace, layout::Layouts, process::page_heap_root};
+use crate::{
+    address_space::AddressSpace, blocks::Trace, heap::list::page_heap_root, layout::Layouts,
+};
 
 /// The root of a page heap; what is not in the dump reads as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

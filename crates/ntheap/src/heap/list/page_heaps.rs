@@ -5,8 +5,10 @@
 //! use; its process heap is the one page heap handle in it. From that handle's root the list of
 //! roots leads to all others.
 
-use super::{HeapKind, HeapRef, HeapSource, Problem, Process};
-use crate::address_space::ListEnd;
+use crate::{
+    address_space::ListEnd,
+    process::{HeapKind, HeapRef, HeapSource, Problem, Process},
+};
 
 /// Distance from the handle to its root.
 pub(super) const ROOT_DISTANCE: u64 = 0x1000;
@@ -18,7 +20,7 @@ const FLAG_PAGE_HEAP: u32 = 0x0200_0000;
 const MAX_ROOTS: usize = 1 << 16;
 
 /// Address of the root of the page heap with this handle.
-pub(crate) fn root_of(handle: u64) -> Option<u64> {
+pub(in crate::heap) fn root_of(handle: u64) -> Option<u64> {
     handle.checked_add(ROOT_DISTANCE)
 }
 

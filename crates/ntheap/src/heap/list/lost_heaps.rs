@@ -1,7 +1,10 @@
 //! Heaps of which a list, a segment or a page heap knows the handle, but whose header is lost.
 
-use super::{HeapKind, HeapRef, HeapSource, Problem, Process};
-use crate::heap::{nt::NtHeap, segment::SegmentHeap};
+use super::page_heap_root;
+use crate::{
+    heap::{nt::NtHeap, segment::SegmentHeap},
+    process::{HeapKind, HeapRef, HeapSource, Problem, Process},
+};
 
 /// Handles that are tried: each takes a search through memory.
 const MAX_TRIED: usize = 64;
@@ -45,7 +48,7 @@ impl Process<'_, '_> {
     }
 
     /// Whether there are so few heaps that memory may be searched for the parts of each.
-    pub(crate) fn may_search(&self) -> bool {
+    pub(in crate::heap) fn may_search(&self) -> bool {
         const MANY: usize = 512;
         self.heaps.len() + self.normal_heaps.len() <= MANY
     }
@@ -84,7 +87,7 @@ impl Process<'_, '_> {
         self.heaps
             .iter()
             .filter(|heap| heap.kind == HeapKind::PageHeap)
-            .filter_map(|heap| super::page_heap_root(heap.handle))
+            .filter_map(|heap| page_heap_root(heap.handle))
             .any(|root| self.memory().at(root, self.bitness).pointer(field) == Some(handle))
     }
 }

@@ -6,80 +6,20 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{
-    Problem, Process,
-    probe::heap_kind,
-    search::{ALLOCATION_GRANULARITY, Extent, Found, Search},
+mod lost_heaps;
+mod lost_roots;
+mod open;
+mod page_heaps;
+mod search;
+
+pub(super) use page_heaps::root_of as page_heap_root;
+use search::{ALLOCATION_GRANULARITY, Extent, Search};
+
+use crate::{
+    address_space::ListEnd,
+    dump::RegionKind,
+    process::{Found, HeapKind, HeapRef, HeapSource, Problem, Process},
 };
-use crate::{address_space::ListEnd, dump::RegionKind};
-
-/// What a heap handle points to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HeapKind {
-    /// NT heap of Vista and later.
-    Nt,
-    /// NT heap of XP and Server 2003.
-    NtXp,
-    /// Segment heap.
-    Segment,
-    /// Page heap: a page of fill in front of the page heap's root.
-    PageHeap,
-}
-
-impl HeapKind {
-    /// Its name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            HeapKind::Nt => "nt",
-            HeapKind::NtXp => "nt-xp",
-            HeapKind::Segment => "segment",
-            HeapKind::PageHeap => "page-heap",
-        }
-    }
-}
-
-/// How a heap was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HeapSource {
-    /// The array of the process environment block.
-    Peb,
-    /// The ring of heap records (Windows 11 24H2 and later).
-    Ring,
-    /// The list of page heaps.
-    PageHeap,
-    /// A search through memory, where a list is missing or damaged.
-    Scan,
-    /// A search through memory: ntdll keeps this heap for itself, on no list.
-    Unlisted,
-}
-
-impl HeapSource {
-    /// Its name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            HeapSource::Peb => "peb",
-            HeapSource::Ring => "ring",
-            HeapSource::PageHeap => "page-heap",
-            HeapSource::Scan => "scan",
-            HeapSource::Unlisted => "unlisted",
-        }
-    }
-}
-
-/// A heap of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeapRef {
-    /// Its handle: the address of its header.
-    pub handle: u64,
-    /// Position in the list, from 0.
-    pub index: usize,
-    /// What it is.
-    pub kind: HeapKind,
-    /// How it was found.
-    pub source: HeapSource,
-}
 
 /// Heaps that a process may have. The array of the PEB is smaller than that in every known build.
 const MAX_HEAPS: usize = 1 << 16;
@@ -118,7 +58,7 @@ impl Process<'_, '_> {
     }
 
     /// Searches memory for heaps.
-    pub(super) fn search(&self, extent: Extent) -> Found {
+    fn search(&self, extent: Extent) -> Found {
         let peb = self.peb.map(|peb| self.memory().at(peb, self.bitness));
         let field = self.layouts.peb.read_only_shared_memory_base;
         let search = Search {
@@ -236,10 +176,6 @@ impl Process<'_, '_> {
                 self.problems.push(Problem::NotAHeap { handle: owner });
             }
         }
-    }
-
-    pub(super) fn heap_kind(&self, handle: u64) -> Option<HeapKind> {
-        heap_kind(self.memory(), self.bitness, handle)
     }
 
     fn read_array(&mut self, lists: &mut Lists) {

@@ -2,15 +2,12 @@
 //!
 //! A heap is taken for one when its header names itself: a signature alone can be anything.
 
-use super::{
-    HeapKind,
-    probe::{NT as SEGMENT, NT_HEAP, heap_kind},
-};
 use crate::{
     address_space::AddressSpace,
     dump::{Dump, RegionKind, RegionState},
     heap::segment::header_proves_itself,
     layout::{Bitness, Layouts},
+    process::{Found, HeapKind, NT_HEAP, NT_SEGMENT, heap_kind},
 };
 
 /// Windows gives out address space in pieces that begin at multiples of this.
@@ -34,15 +31,6 @@ pub(super) enum Extent {
     Likely,
     /// Every multiple of the allocation granularity.
     Everywhere,
-}
-
-/// What a search found, by ascending address.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Found {
-    /// Headers of heaps that prove themselves.
-    pub(crate) heaps: Vec<(u64, HeapKind)>,
-    /// Segments of NT heaps other than the one that is the heap's header: header and owner.
-    pub(crate) segments: Vec<(u64, u64)>,
 }
 
 /// Where to search, and what is not the process's own.
@@ -121,7 +109,7 @@ impl Search<'_, '_> {
     /// The segment of an NT heap whose header is at `address`, with its owner.
     fn segment_at(&self, address: u64) -> Option<(u64, u64)> {
         let (memory, bitness) = (&self.dump.memory, self.layouts.bitness);
-        if memory.u32(address.checked_add(bitness.unit())?)? != SEGMENT {
+        if memory.u32(address.checked_add(bitness.unit())?)? != NT_SEGMENT {
             return None;
         }
         let layout = &self.layouts.segment;

@@ -2,20 +2,14 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{HeapKind, HeapSource, Process, page_heaps::ROOT_DISTANCE};
-use crate::heap::page::informations;
+use super::page_heaps::ROOT_DISTANCE;
+use crate::{
+    heap::page::informations,
+    process::{HeapKind, HeapSource, LostRoot, Process},
+};
 
 /// Blocks that have to name a root.
 const PROOF: usize = 2;
-
-/// A page heap whose root is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LostRoot {
-    /// Its handle.
-    pub(crate) handle: u64,
-    /// Handle of the normal heap behind it, if a light block tells.
-    pub(crate) normal: Option<u64>,
-}
 
 impl Process<'_, '_> {
     /// Finds the page heaps that blocks name, but that are not among these handles.
