@@ -20,16 +20,17 @@ use ntheap::{
 };
 use ntheap_fuzz::{Seed, changed, seeds, sink::Sink};
 use ntheap_report::{
+    address::{self, UsageReport},
+    diff::{self as comparison, Show},
     info::SideInfo,
-    json::{ProcessReport, TypesOptions, TypesReport, UsageReport, VerificationReport},
+    json::ProcessReport,
     profile::{self, By, Columns, Frame, Mapping, PprofOptions, Sample},
     stat::HeapSizes,
     summary::SideSummary,
-    text::{
-        self,
-        comparison::{self, Show},
-    },
+    text::plain,
+    types::{self as blocks, TypesOptions, TypesReport},
     umdh::{Diff, Log, write_snapshot},
+    verify::{self as damage, VerificationReport},
 };
 
 static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["small", "tag", "pageheap", "debug"]));
@@ -78,7 +79,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let usage = Usage::of(&heaps);
     json(&UsageReport::new(&usage, &dump, 10));
-    let _ = text::address::write(&process, &usage, 10, &mut out);
+    let _ = address::write(&process, &usage, 10, &mut out);
     let verification = verify::verify(&heaps);
     json(&VerificationReport::new(
         &verification,
@@ -86,8 +87,8 @@ fuzz_target!(|input: &[u8]| {
         &names,
         process.bitness,
     ));
-    let _ = text::verify::write(&process, &verification, &names, &mut out);
-    let _ = text::plain::summary(&text::plain::overview(&heaps), &mut out);
+    let _ = damage::write(&process, &verification, &names, &mut out);
+    let _ = plain::summary(&plain::overview(&heaps), &mut out);
 
     let graph = Graph::of(&heaps);
     let types = Types::of(&graph, Some(&names));
@@ -98,9 +99,9 @@ fuzz_target!(|input: &[u8]| {
     };
     let report = TypesReport::new(&types, &types.retained(&graph.dominators()), &options);
     json(&report);
-    let _ = text::types::write(
+    let _ = blocks::write(
         &report,
-        &text::types::Options {
+        &blocks::Options {
             top: 10,
             base: None,
         },

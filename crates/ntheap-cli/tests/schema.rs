@@ -11,7 +11,7 @@ fn published() -> std::path::PathBuf {
 
 #[test]
 fn the_published_schema_is_that_of_the_types() {
-    let now = ntheap_report::json::schema();
+    let now = ntheap_report::schema();
     let text = serde_json::to_string_pretty(&now).expect("JSON") + "\n";
     if std::env::var_os("NTHEAP_WRITE_SCHEMA").is_some() {
         fs::write(published(), &text).expect("written");
@@ -35,7 +35,7 @@ fn print(arguments: &[&str]) -> String {
 
 /// The schema of one definition of the published one.
 fn validator(definition: &str) -> jsonschema::Validator {
-    let mut schema = ntheap_report::json::schema();
+    let mut schema = ntheap_report::schema();
     let all = schema.as_object_mut().expect("an object");
     all.remove("anyOf");
     all.insert("$ref".to_owned(), json!(format!("#/$defs/{definition}")));

@@ -1,16 +1,16 @@
 //! What the library found, for people and for other programs.
 //!
 //! * A module a report, with its data (serialised as `docs/json.md` has it) and, where it has one of its
-//!   own, its text: [`info`], [`summary`], [`stat`], [`block`], [`symbol`];
-//! * [`json`]: what reports have in common, and those on a comparison, a verification and the address
-//!   space, whose words are in [`text`];
+//!   own, its text: [`info`], [`summary`], [`stat`], [`block`], [`symbol`], [`diff`], [`leaks`],
+//!   [`owners`], [`types`], [`address`], [`verify`], [`noted`];
+//! * [`json`] and [`text`]: what reports have in common; [`schema`]: the JSON Schema of them all;
 //! * [`csv`]: tables for spreadsheets;
 //! * [`umdh`]: umdh's logs and comparisons, read and written;
 //! * [`export`]: files for other people's viewers; [`profile`]: collapsed stacks and pprof profiles.
 //!
 //! ```no_run
 //! use ntheap::{dump::{Dump, DumpFile}, heap::Heaps, process::Process, usage::Usage};
-//! use ntheap_report::text::address;
+//! use ntheap_report::address;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = DumpFile::open("app.dmp".as_ref())?;
@@ -24,15 +24,25 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod block;
 pub mod csv;
+pub mod diff;
 pub mod export;
 pub mod html;
 pub mod info;
 pub mod json;
+pub mod leaks;
+pub mod noted;
+pub mod owners;
 pub mod profile;
+mod schema;
 pub mod stat;
 pub mod summary;
 pub mod symbol;
 pub mod text;
+pub mod types;
 pub mod umdh;
+pub mod verify;
+
+pub use schema::schema;

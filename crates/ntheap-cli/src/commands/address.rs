@@ -3,8 +3,8 @@
 use clap::Args;
 use ntheap::{heap::Heaps, losses::Losses, usage::Usage};
 use ntheap_report::{
-    json::{AddressSpaceReport, ProcessReport, UsageReport},
-    text::address,
+    address::{self, AddressSpaceReport, UsageReport},
+    json::{ProcessReport, document},
 };
 use std::path::PathBuf;
 
@@ -16,7 +16,6 @@ use crate::{
     options::{Common, Format},
     output::Output,
 };
-use ntheap_report::json::document;
 
 /// `ntheap address`.
 #[derive(Debug, Args)]

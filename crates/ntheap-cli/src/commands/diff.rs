@@ -12,8 +12,8 @@ use ntheap::{
 };
 use ntheap_report::{
     csv,
-    json::{DiffReport, JudgementReport, Naming, document},
-    text::comparison::{self, Options, Show},
+    diff::{self as comparison, DiffReport, JudgementReport, Naming, Options, Show},
+    json::document,
 };
 
 use crate::{

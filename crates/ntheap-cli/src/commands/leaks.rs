@@ -13,8 +13,9 @@ use ntheap::{
     types::Types,
 };
 use ntheap_report::{
-    json::{LeakBlock, LeaksReport, document},
-    text::{self, holders::Holders},
+    json::document,
+    leaks::{self as report, LeakBlock, LeaksReport},
+    text::holders::Holders,
 };
 
 use crate::{
@@ -260,16 +261,14 @@ impl Side<'_, '_, '_> {
                 output.json(&document("leaks", report))?;
             }
             _ => {
-                let options = text::leaks::Options {
+                let options = report::Options {
                     classes: wanted.shown.clone(),
                     top: wanted.top,
                     rules,
                     since,
                 };
                 let losses = self.graph.losses();
-                output.text(|out| {
-                    text::leaks::write(&holders, &leaks, losses, &ways, &options, out)
-                })?;
+                output.text(|out| report::write(&holders, &leaks, losses, &ways, &options, out))?;
             }
         }
         symbols::report(self.dump, self.input.symbols());

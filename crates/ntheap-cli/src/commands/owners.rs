@@ -9,12 +9,9 @@ use ntheap::{
     types::Types,
 };
 use ntheap_report::{
-    json::{OwnersReport, document},
-    text::{
-        self,
-        holders::Holders,
-        owners::{Chosen, Found},
-    },
+    json::document,
+    owners::{self as report, Chosen, Found, OwnersReport},
+    text::holders::Holders,
 };
 
 use super::document_format;
@@ -102,7 +99,7 @@ pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result
         top,
     };
     if format == Format::Text {
-        output.text(|out| text::owners::write(&holders, &chosen, found, out))?;
+        output.text(|out| report::write(&holders, &chosen, found, out))?;
     } else {
         output.json(&document("owners", OwnersReport::new(&holders, found)))?;
     }

@@ -14,7 +14,7 @@ use ntheap::{
     names::NameSource,
     process::Process,
 };
-use ntheap_report::text::comparison::{self, Options, Show};
+use ntheap_report::diff::{self as comparison, Options, Show};
 use ntheap_symbols::DumpNames;
 use ntheap_windbg::{COMMANDS, CommandError, Session};
 use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::DefaultHistory};

@@ -10,9 +10,8 @@ use ntheap::{
     process::Process,
     types::{self, Retained},
 };
-use ntheap_report::{
-    json::{ContainerReport, ContainersReport, TypesOptions, TypesReport},
-    text,
+use ntheap_report::types::{
+    self as report, ContainerReport, ContainersReport, TypesOptions, TypesReport,
 };
 
 use crate::{
@@ -144,8 +143,8 @@ impl Show<'_> {
         )
     }
 
-    fn text_options(&self) -> text::types::Options {
-        text::types::Options {
+    fn text_options(&self) -> report::Options {
+        report::Options {
             top: self.top,
             base: self.args.base.clone(),
         }
@@ -155,7 +154,7 @@ impl Show<'_> {
         match self.format {
             Format::Text => {
                 let options = self.text_options();
-                output.text(|out| text::types::write(report, &options, out))
+                output.text(|out| report::write(report, &options, out))
             }
             Format::Json => output.json(&document("types", report)),
             Format::Jsonl | Format::Csv => report
@@ -173,7 +172,7 @@ impl Show<'_> {
         match self.format {
             Format::Text => {
                 let options = self.text_options();
-                output.text(|out| text::types::containers(containers, &options, out))
+                output.text(|out| report::containers(containers, &options, out))
             }
             Format::Json => {
                 let containers = containers.to_vec();

@@ -5,11 +5,9 @@ use std::path::PathBuf;
 
 use ntheap::{traces::Traces, verify};
 use ntheap_report::{
-    json::{
-        ExceptionReport, HeapFailureReport, ProcessReport, SideVerificationReport,
-        VerificationReport, VerificationsReport,
-    },
-    text,
+    json::ProcessReport,
+    noted::{ExceptionReport, HeapFailureReport},
+    verify::{self as report, SideVerificationReport, VerificationReport, VerificationsReport},
 };
 
 use super::document_format;
@@ -40,7 +38,7 @@ pub(crate) fn run(args: &Verify, common: &Common, output: &mut Output) -> Result
         let verification = verify::verify(heaps);
         damaged |= !verification.damages.is_empty();
         if format == Format::Text {
-            output.text(|out| text::verify::write(process, &verification, &names, out))?;
+            output.text(|out| report::write(process, &verification, &names, out))?;
         } else {
             let traces = Traces::of(process);
             sides.push(SideVerificationReport {

@@ -21,7 +21,7 @@ use ntheap::{
 };
 use serde::Serialize;
 
-use crate::{json::JudgementReport, text};
+use crate::diff::{JudgementReport, verdict};
 use flame::Flame;
 use strips::Strip;
 
@@ -191,7 +191,7 @@ impl Report<'_, '_, '_> {
 
     fn verdict(&self) -> Vec<String> {
         let mut words = String::new();
-        let written = text::verdict::write(self.judgement, self.dump(), self.names, &mut words);
+        let written = verdict::write(self.judgement, self.dump(), self.names, &mut words);
         debug_assert!(written.is_ok(), "a string takes everything");
         let mut lines: Vec<String> = words.lines().map(str::to_owned).collect();
         lines.push(self.comparison.verdict().to_string());

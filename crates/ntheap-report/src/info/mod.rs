@@ -3,8 +3,9 @@
 mod text;
 
 use crate::{
-    json::{Address, ExceptionReport, HeapFailureReport, ProcessReport},
-    text::{noted, shell_word},
+    json::{Address, ProcessReport},
+    noted::{self, ExceptionReport, HeapFailureReport},
+    text::shell_word,
 };
 use ntheap::{
     dump::{self, Dump, Module},

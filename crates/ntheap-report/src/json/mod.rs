@@ -1,4 +1,4 @@
-//! Reports as data: the types whose JSON form is documented in `docs/json.md`.
+//! What reports have in common as data, with the JSON form that `docs/json.md` has.
 //!
 //! Addresses are strings (`"0x21ab6d00000"`), because 64-bit numbers do not survive every JSON
 //! reader; sizes and counts are numbers.
@@ -9,39 +9,9 @@
 //! assert_eq!(Address(0x21ab6d00000).to_string(), "0x21ab6d00000");
 //! ```
 
-mod diff;
-mod judgement;
-mod leaks;
-mod noted;
-mod owners;
 mod process;
-mod schema;
-mod types;
-mod usage;
-mod verify;
 
-pub use diff::{ChangeReport, CulpritReport, DiffReport, GroupReport, HeapDiffReport, Naming};
-pub use judgement::{
-    FragmentationReport, HolderReport, JudgementReport, LostReport, MomentReport, OutsideReport,
-    RegionOwnerReport, SeriesReport, SizeReport, SuspectReport,
-};
-pub use leaks::{DoubtReport, LeakBlock, LeakRecordReport, LeakSummary, LeaksReport, ReasonReport};
-pub use noted::{ExceptionReport, HeapFailureReport};
-pub use owners::{AccumulationReport, KeeperReport, OwnersReport, StepReport};
 pub use process::{HeapReport, ProcessReport};
-pub use schema::schema;
-
-pub use types::{
-    ContainerReport, ContainersReport, ExplainedReport, TextReport, TypeReport, TypesOptions,
-    TypesReport,
-};
-
-pub use usage::{
-    AddressSpaceReport, ClassChangeReport, ClassReport, FreeReport, NewAllocationReport,
-    OwnerReport, OwnerTotalReport, RegionReport, TotalReport, UsageChangeReport, UsageReport,
-};
-
-pub use verify::{DamageReport, SideVerificationReport, VerificationReport, VerificationsReport};
 
 use std::{fmt, sync::Arc};
 

@@ -1,17 +1,10 @@
-//! Reports as text. Analysis is done elsewhere: here numbers become lines.
+//! What reports have in common as text. Analysis is done elsewhere: here numbers become lines.
 
-pub mod address;
-pub mod comparison;
 pub mod holders;
-pub mod leaks;
-pub mod noted;
-pub mod owners;
+mod numbers;
 pub mod plain;
-pub mod stacks;
-pub mod types;
-pub mod verdict;
-pub mod verify;
-
 mod shell;
+pub mod stacks;
 
+pub use numbers::grouped;
 pub use shell::shell_word;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::noted;
+use crate::noted;
 
 use ntheap::{
     blocks::Block,

@@ -1,12 +1,23 @@
 //! The comparison of two dumps.
 
+mod judgement;
+mod text;
+pub mod verdict;
+
+pub use judgement::{
+    FragmentationReport, HolderReport, JudgementReport, LostReport, MomentReport, OutsideReport,
+    RegionOwnerReport, SeriesReport, SizeReport, SuspectReport,
+};
+pub use text::{Options, Show, write};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    Address, CountReport, FindingReport, JudgementReport, SeriesReport, UsageChangeReport,
+use crate::{
+    address::UsageChangeReport,
+    json::{Address, CountReport, FindingReport},
+    text::stacks::frame_texts,
 };
-use crate::text::stacks::frame_texts;
 use ntheap::{
     diff::{Change, Comparison, Course, Culprit, GroupChange, HeapChange, HeapStatus},
     layout::Bitness,

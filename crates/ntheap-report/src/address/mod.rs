@@ -1,9 +1,13 @@
 //! The use of the address space, and its change.
 
+mod text;
+
+pub use text::write;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, ProcessReport};
+use crate::json::{Address, ProcessReport};
 use ntheap::{
     dump::Dump,
     usage::{Class, NewAllocation, Owner, Total, Usage, UsageChange, UsedRegion},

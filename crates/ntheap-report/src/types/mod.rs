@@ -1,9 +1,13 @@
 //! What the blocks are.
 
+mod text;
+
+pub use text::{Options, containers, write};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Address;
+use crate::json::Address;
 use ntheap::types::{
     CommonText, Container, Encoding, Explained, Retained, TypeChange, TypeKind, TypeTotal, Types,
 };

@@ -1,13 +1,19 @@
 //! Who holds chosen blocks.
 
+mod text;
+
+pub use text::{Chosen, Found, write};
+
 use std::sync::Arc;
 
 use ntheap::graph::{Class, Link};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, CountReport, ProcessReport};
-use crate::text::{holders::Holders, owners::Found};
+use crate::{
+    json::{Address, CountReport, ProcessReport},
+    text::holders::Holders,
+};
 
 /// Who holds chosen blocks.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

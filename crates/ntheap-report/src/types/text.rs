@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use ntheap::diff::human_bytes;
 
-use crate::json::{ContainerReport, TextReport, TypeReport, TypesReport};
+use super::{ContainerReport, TextReport, TypeReport, TypesReport};
 
 /// How to print.
 #[derive(Debug, Clone, Default)]

@@ -1,10 +1,15 @@
 //! What was overwritten.
 
+mod text;
+
+pub use text::write;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    Address, BlockReport, ExceptionReport, FindingReport, HeapFailureReport, ProcessReport,
+use crate::{
+    json::{Address, BlockReport, FindingReport, ProcessReport},
+    noted::{ExceptionReport, HeapFailureReport},
 };
 use ntheap::{
     blocks::Block,

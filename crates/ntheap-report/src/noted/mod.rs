@@ -1,9 +1,13 @@
 //! What Windows itself noted.
 
+mod text;
+
+pub use text::{describe, write};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Address;
+use crate::json::Address;
 use ntheap::{
     dump::Exception,
     names::{NameSource, unnamed},

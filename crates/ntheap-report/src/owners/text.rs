@@ -13,7 +13,7 @@ use ntheap::{
     stats::Count,
 };
 
-use super::{holders::Holders, leaks::grouped};
+use crate::text::{grouped, holders::Holders};
 
 /// What was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]

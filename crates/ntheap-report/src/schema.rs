@@ -3,16 +3,19 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use super::{
-    AddressSpaceReport, BlockReport, ContainerReport, ContainersReport, DiffReport, LeakBlock,
-    LeaksReport, OwnersReport, SCHEMA, TypeReport, TypesReport, VerificationsReport,
-};
 use crate::{
+    address::AddressSpaceReport,
     block::BlocksReport,
+    diff::DiffReport,
     info::InfoReport,
+    json::{BlockReport, SCHEMA},
+    leaks::{LeakBlock, LeaksReport},
+    owners::OwnersReport,
     stat::{HeapSizes, HeapStacks, StatReport},
     summary::SummaryReport,
     symbol::SymbolsReport,
+    types::{ContainerReport, ContainersReport, TypeReport, TypesReport},
+    verify::VerificationsReport,
 };
 
 /// The schema of a report.

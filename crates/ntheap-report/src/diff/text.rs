@@ -2,10 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use crate::text::{
-    stacks::{essence_without, write_stack},
-    verdict,
-};
+use super::verdict;
+use crate::text::stacks::{essence_without, write_stack};
 use ntheap::{
     diff::{
         BlockChanges, Change, Comparison, HeapChange, HeapStatus, Judgement, Verdict, human_bytes,

@@ -1,5 +1,9 @@
 //! Lost and held blocks.
 
+mod text;
+
+pub use text::{Options, write};
+
 use std::sync::Arc;
 
 use ntheap::{
@@ -11,8 +15,10 @@ use ntheap::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, CountReport, ProcessReport};
-use crate::text::{holders::Holders, stacks::frame_texts};
+use crate::{
+    json::{Address, CountReport, ProcessReport},
+    text::{holders::Holders, stacks::frame_texts},
+};
 
 /// A block with its class.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

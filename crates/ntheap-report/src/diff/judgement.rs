@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, ChangeReport, CountReport};
-use crate::text::verdict;
+use super::{ChangeReport, verdict};
+use crate::json::{Address, CountReport};
 use ntheap::{
     diff::{
         Comparison, Evidence, Fragmentation, Held, HeldBy, Judgement, Outside, Reason, SizeChange,
