@@ -22,7 +22,7 @@ impl Stream {
 
     pub(super) fn below(&mut self, limit: u64) -> u64 {
         // The top bits of a product: no division for each block.
-        (u128::from(self.next()) * u128::from(limit) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
     }
 
     pub(super) fn percent(&mut self, percent: u64) -> bool {
