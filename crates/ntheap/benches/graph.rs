@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p ntheap --bench graph`; size of the generated dump in MiB with `NTHEAP_BENCH_MIB`.
 //! With 1024 MiB the dump has 4 million blocks and 25 million references: a fifth of all words.
+//! `NTHEAP_BENCH_DUMP` measures a dump of yours instead, `NTHEAP_BENCH_THREADS=1` one thread alone.
 
 use std::{
     env,
@@ -196,20 +197,24 @@ fn measure(path: &Path, threads: usize) -> Time {
 }
 
 fn main() {
-    let mebibytes = env::var("NTHEAP_BENCH_MIB")
-        .ok()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(1024);
+    let number = |name: &str| env::var(name).ok().and_then(|number| number.parse().ok());
+    let dump = env::var_os("NTHEAP_BENCH_DUMP").map(std::path::PathBuf::from);
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    file.write_all(&generated(mebibytes)).expect("written");
+    if dump.is_none() {
+        let mebibytes = number("NTHEAP_BENCH_MIB").unwrap_or(1024);
+        file.write_all(&generated(mebibytes)).expect("written");
+    }
+    let path = dump.as_deref().unwrap_or(file.path());
     let time = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.expect("threads")
-            .install(|| measure(file.path(), threads))
+        pool.expect("threads").install(|| measure(path, threads))
     };
-    let (one, two) = (time(1), time(2));
-    println!(
-        "two threads: {:.2} times as fast",
-        one.clock.as_secs_f64() / two.clock.as_secs_f64()
-    );
+    let one = time(1);
+    if number("NTHEAP_BENCH_THREADS") != Some(1) {
+        let two = time(2);
+        println!(
+            "two threads: {:.2} times as fast",
+            one.clock.as_secs_f64() / two.clock.as_secs_f64()
+        );
+    }
 }

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 
 use ntheap::{
-    graph::{Class, LeakRecord, Leaks, Rules, Ways},
+    graph::{Class, Doubt, LeakRecord, Leaks, Rules, Ways},
     losses::Losses,
     stats::Count,
 };
@@ -28,6 +28,12 @@ pub struct Options {
     pub since: Option<String>,
 }
 
+/// A number of things, as [`grouped`] has it.
+fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
+}
+
 /// Writes the report.
 ///
 /// # Errors
@@ -40,7 +46,7 @@ pub fn write(
     options: &Options,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    headline(holders, leaks, options, out)?;
+    headline(holders, (leaks, losses), options, out)?;
     certainty(holders, losses, out)?;
     writeln!(out, "\nLEAK SUMMARY (heuristics: {}):", options.rules)?;
     for class in Class::ALL {
@@ -73,7 +79,7 @@ pub fn write(
 
 fn headline(
     holders: &Holders<'_, '_, '_>,
-    leaks: &Leaks,
+    (leaks, losses): (&Leaks, &Losses),
     options: &Options,
     out: &mut dyn Write,
 ) -> fmt::Result {
@@ -83,15 +89,30 @@ fn headline(
         Some(name) => format!(" and were not in {name}"),
         None => String::new(),
     };
+    let unread = unread(holders.graph.doubt(), losses);
     if lost.blocks == 0 {
-        return writeln!(out, "No blocks are lost{since}.");
+        return match unread {
+            None => writeln!(out, "No blocks are lost{since}."),
+            Some(what) => writeln!(out, "No lost blocks were found{since}, but {what}."),
+        };
     }
-    write!(
-        out,
-        "{} bytes in {} blocks are lost{since}: nothing leads to them.",
-        grouped(lost.bytes),
-        grouped(lost.blocks)
-    )?;
+    let (bytes, blocks) = (counted(lost.bytes, "byte"), counted(lost.blocks, "block"));
+    match unread {
+        None => {
+            let (are, them) = match lost.blocks {
+                1 => ("is", "it"),
+                _ => ("are", "them"),
+            };
+            write!(
+                out,
+                "{bytes} in {blocks} {are} lost{since}: nothing leads to {them}."
+            )?;
+        }
+        Some(what) => write!(
+            out,
+            "{bytes} in {blocks} may be lost{since}: nothing that was read leads there, but {what}."
+        )?,
+    }
     let worst = leaks
         .records
         .iter()
@@ -99,10 +120,15 @@ fn headline(
     if let Some(record) = worst {
         write!(
             out,
-            " Most by {} blocks of {}, which keep {} bytes",
-            grouped(record.own.blocks),
+            " Most by {} of {}, which {} {}",
+            counted(record.own.blocks, "block"),
             what(record),
-            grouped(record.kept())
+            if record.own.blocks == 1 {
+                "keeps"
+            } else {
+                "keep"
+            },
+            counted(record.kept(), "byte")
         )?;
         if let Some(stack) = essence(&record.stack, holders.names) {
             write!(out, ", from {stack}")?;
@@ -112,9 +138,24 @@ fn headline(
     writeln!(out)
 }
 
+/// What was not seen that may lead to blocks; `None` if there is no such thing.
+fn unread(doubt: &Doubt, losses: &Losses) -> Option<String> {
+    let unseen = doubt.unseen();
+    if unseen > 0 {
+        let are = if unseen == 1 { "is" } else { "are" };
+        let bytes = counted(unseen, "byte");
+        return Some(format!(
+            "{bytes} that may hold pointers {are} not in the dump"
+        ));
+    }
+    let doubtful = doubt.may_accuse_falsely() || !losses.complete();
+    doubtful.then(|| "not all that may hold pointers could be read".to_owned())
+}
+
 fn what(record: &LeakRecord) -> String {
+    let each = if record.own.blocks == 1 { "" } else { " each" };
     match &record.type_name {
-        Some(name) => format!("{name} ({:#x} bytes each)", record.size),
+        Some(name) => format!("{name} ({:#x} bytes{each})", record.size),
         None => format!("{:#x} bytes", record.size),
     }
 }
@@ -126,10 +167,10 @@ fn certainty(holders: &Holders<'_, '_, '_>, losses: &Losses, out: &mut dyn Write
     if sure {
         writeln!(
             out,
-            "Sure: all memory that may hold pointers was read ({} blocks, {} references, {} threads).",
-            grouped(graph.index().len() as u64),
-            grouped(graph.reference_count() as u64),
-            doubt.threads
+            "Sure: all memory that may hold pointers was read ({}, {}, {}).",
+            counted(graph.index().len() as u64, "block"),
+            counted(graph.reference_count() as u64, "reference"),
+            counted(doubt.threads as u64, "thread")
         )?;
     } else {
         writeln!(out, "Not sure:")?;

@@ -167,6 +167,10 @@ impl<'a> AddressSpace<'a> {
     /// The range that holds `address`.
     #[must_use]
     pub fn range_of(&self, address: u64) -> Option<Range<'a>> {
+        // Most of what is taken for an address and is none is a small number.
+        if address < self.ranges.first()?.start {
+            return None;
+        }
         let index = self.ranges.partition_point(|range| range.start <= address);
         let range = *self.ranges.get(index.checked_sub(1)?)?;
         (address < range.end()).then_some(range)

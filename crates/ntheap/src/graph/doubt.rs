@@ -38,12 +38,15 @@ pub struct Doubt {
     pub damaged: u64,
     /// Things of the heaps that were found broken and may have cost blocks.
     pub losses: u64,
+    /// Whether parts of the file, of the process's lists or of the heaps could not be read or proved.
+    pub incomplete: bool,
     /// Whether the dump says which memory the process has. If not, what it holds is all there is to
     /// look at, and all of it is taken for writable.
     pub described: bool,
     /// Threads of the dump.
     pub threads: usize,
-    /// Threads without registers: their whole stacks are roots.
+    /// Threads without registers: their whole stacks are roots, but what a register alone led to
+    /// is not known.
     pub without_context: usize,
     /// Blocks that were left out because another begins at the same place.
     pub conflicts: u64,
@@ -56,18 +59,15 @@ pub struct Doubt {
 }
 
 impl Doubt {
-    pub(super) fn of(
-        graph: &Graph<'_, '_>,
-        (unread_heaps, losses): (u64, u64),
-        described: bool,
-    ) -> Self {
+    pub(super) fn of(graph: &Graph<'_, '_>, unread_heaps: u64, described: bool) -> Self {
         let process = graph.process;
         let memory = process.memory();
         let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
         let whole = |area: &&Area| area.kind != RootKind::Register && !area.kind.is_sealed();
         let mut doubt = Doubt {
             unread_heaps,
-            losses,
+            losses: graph.losses.lossy_findings(),
+            incomplete: !graph.losses.complete(),
             described,
             threads: process.dump.threads.len(),
             without_context: graph.threads.without_context,
@@ -117,7 +117,12 @@ impl Doubt {
     /// Whether what is called lost may be held by something that was not seen.
     #[must_use]
     pub fn may_accuse_falsely(&self) -> bool {
-        self.unseen() > 0 || self.losses > 0 || !self.described || self.threads == 0
+        self.unseen() > 0
+            || self.losses > 0
+            || self.incomplete
+            || !self.described
+            || self.threads == 0
+            || self.without_context > 0
     }
 }
 
@@ -135,14 +140,21 @@ fn opaque(process: &Process<'_, '_>) -> Vec<(String, &'static str)> {
     found
 }
 
+/// A number of things.
+fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 impl fmt::Display for Doubt {
     /// One sentence a line; nothing where there is no doubt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |text: String| writeln!(f, "{text}");
         if self.unseen() > 0 {
             line(format!(
-                "{} bytes that may hold pointers are not in the dump ({} of roots, {} of blocks, {} of heaps): what is called lost may be held there",
-                self.unseen(),
+                "{} that may hold pointers {} not in the dump ({} of roots, {} of blocks, {} of heaps): what is called lost may be held there",
+                counted(self.unseen(), "byte"),
+                if self.unseen() == 1 { "is" } else { "are" },
                 self.unread_roots,
                 self.unread_blocks,
                 self.unread_heaps
@@ -153,22 +165,35 @@ impl fmt::Display for Doubt {
         }
         if self.losses > 0 {
             line(format!(
-                "the heaps are damaged or incomplete in {} places: blocks may be missing, and pointers in them; {} bytes without provable blocks are taken for roots",
-                self.losses, self.damaged
+                "the heaps are damaged or incomplete in {}: blocks may be missing, and pointers in them; {} without provable blocks taken for roots",
+                counted(self.losses, "place"),
+                match self.damaged {
+                    1 => "1 byte is".to_owned(),
+                    bytes => format!("{bytes} bytes are"),
+                }
             ))?;
+        } else if self.incomplete && self.unseen() == 0 {
+            line("parts of the file, of the process's lists or of the heaps could not be read: pointers may lie there".to_owned())?;
         }
         if self.threads == 0 {
             line("no thread is in the dump: whole stacks are taken for roots, and no register is known".to_owned())?;
         } else if self.without_context > 0 {
             line(format!(
-                "{} of {} threads have no registers in the dump: their whole stacks are taken for roots",
-                self.without_context, self.threads
+                "{} of {} no registers in the dump: whole stacks are taken for roots, and what a register alone led to is not known",
+                self.without_context,
+                match self.threads {
+                    1 => "1 thread has".to_owned(),
+                    threads => format!("{threads} threads have"),
+                }
             ))?;
         }
         if self.conflicts > 0 {
             line(format!(
-                "{} blocks begin where others do and were left out",
-                self.conflicts
+                "{} where others do, left out",
+                match self.conflicts {
+                    1 => "1 block that begins".to_owned(),
+                    blocks => format!("{blocks} blocks that begin"),
+                }
             ))?;
         }
         if self.narrow && self.chance_hits >= 0.5 {

@@ -303,10 +303,10 @@ impl Index {
         extent.first + before as u32
     }
 
-    /// The extent that `address` may lie in.
+    /// Number of the extent that `address` may lie in.
     #[inline]
-    fn extent(&self, address: u64) -> Option<&Extent> {
-        if address < self.low || address >= self.high {
+    fn extent(&self, address: u64) -> Option<u32> {
+        if address.wrapping_sub(self.low) >= self.high - self.low {
             return None;
         }
         let cell = ((address - self.low) >> self.cell_shift) as usize;
@@ -318,48 +318,120 @@ impl Index {
         } else if self.extents.get(number)?.end <= address {
             number += 1;
         }
-        self.extents.get(number)
+        (number < self.extents.len()).then_some(number as u32)
     }
 
-    /// Reads what [`resolve`](Self::resolve) will read first of all, for it to be in the cache then.
-    #[inline]
-    pub(super) fn touch(&self, address: u64) -> u32 {
-        let Some(extent) = self.extent(address) else {
-            return 0;
-        };
-        let word = (address.saturating_sub(extent.base) >> self.granule_shift) / BITS;
-        let word = word.min(u64::from(extent.lines.saturating_sub(1)));
-        let line = self.lines.get(extent.line as usize + word as usize);
-        line.map_or(0, |line| line.rank)
+    /// Number of the extents: stretches of address space with blocks.
+    pub(super) fn extents(&self) -> usize {
+        self.extents.len()
     }
 
-    /// The block that `address` lies in, and where in it.
+    /// The first address of an extent, and one past its last.
+    pub(super) fn bounds(&self, extent: u32) -> (u64, u64) {
+        let extent = &self.extents[extent as usize];
+        (extent.base, extent.end)
+    }
+
+    /// The word of the bitmap for a distance from the beginning of an extent, and the granule's bit
+    /// in it: 64 or more behind the last word.
     #[inline]
-    pub(crate) fn resolve(&self, address: u64) -> Option<Hit> {
-        let extent = self.extent(address)?;
-        let distance = address.checked_sub(extent.base)?;
+    fn line(&self, extent: &Extent, distance: u64) -> (Line, u64) {
         let granule = distance >> self.granule_shift;
         let word = (granule / BITS).min(u64::from(extent.lines.saturating_sub(1)));
         let line = self.lines[extent.line as usize + word as usize];
+        (line, granule - word * BITS)
+    }
+
+    /// How many blocks begin up to the granule of this bit, and whether one begins in it.
+    #[inline]
+    fn begun(line: Line, bit: u64) -> (u32, bool) {
         let bits = line.bits();
-        let bit = granule - word * BITS;
         // The bits up to and with the granule's own.
         let (mask, own) = match 1u64.checked_shl(bit as u32) {
             Some(own) if bit < BITS => (own | (own - 1), bits & own != 0),
             _ => (u64::MAX, false),
         };
-        let begun = line.rank + (bits & mask).count_ones();
-        let starts_here = own && distance & ((1 << self.granule_shift) - 1) == 0;
-        if starts_here && self.aligned {
-            let block = begun - 1;
-            return Some(Hit { block, offset: 0 });
+        (line.rank + (bits & mask).count_ones(), own)
+    }
+
+    /// The block that `address` lies in, and where in it.
+    #[inline]
+    pub(crate) fn resolve(&self, address: u64) -> Option<Hit> {
+        let number = self.extent(address)?;
+        let extent = &self.extents[number as usize];
+        let distance = address.checked_sub(extent.base)?;
+        let (line, bit) = self.line(extent, distance);
+        let (begun, own) = Self::begun(line, bit);
+        let block = match own && self.begins(distance) {
+            true => begun - 1,
+            false => return self.inside(number, begun, distance),
+        };
+        Some(Hit {
+            block,
+            extent: number,
+            offset: 0,
+        })
+    }
+
+    /// Whether the block that begins in the granule of this place begins just there.
+    #[inline]
+    fn begins(&self, distance: u64) -> bool {
+        self.aligned && distance & ((1 << self.granule_shift) - 1) == 0
+    }
+
+    /// Resolves many addresses together, one after the other into `hits`. What the index says of
+    /// them lies anywhere, and a look at it costs the whole latency of memory; looks that don't
+    /// depend on each other go on at the same time.
+    pub(crate) fn resolve_all(
+        &self,
+        addresses: impl Iterator<Item = u64> + Clone,
+        hits: &mut Vec<Option<Hit>>,
+    ) {
+        /// The offset of what is not resolved yet, but for the number of blocks up to it.
+        const OPEN: u64 = u64::MAX;
+        hits.clear();
+        let mut looks = 0;
+        hits.extend(addresses.clone().map(|address| {
+            let number = self.extent(address)?;
+            let extent = &self.extents[number as usize];
+            let distance = address.checked_sub(extent.base)?;
+            looks ^= self.line(extent, distance).0.rank;
+            Some(Hit {
+                block: 0,
+                extent: number,
+                offset: distance,
+            })
+        }));
+        let mut inside = false;
+        for hit in hits.iter_mut().flatten() {
+            let extent = &self.extents[hit.extent as usize];
+            let (line, bit) = self.line(extent, hit.offset);
+            let (begun, own) = Self::begun(line, bit);
+            if own && self.begins(hit.offset) {
+                (hit.block, hit.offset) = (begun - 1, 0);
+            } else {
+                (hit.block, hit.offset) = (begun, OPEN);
+                inside = true;
+                let entry = self.entries.get(begun.saturating_sub(1) as usize);
+                looks ^= entry.map_or(0, |entry| entry.size);
+            }
         }
-        self.inside(extent, begun, distance)
+        std::hint::black_box(looks);
+        if !inside {
+            return;
+        }
+        for (hit, address) in hits.iter_mut().zip(addresses) {
+            if let Some(open) = hit.filter(|hit| hit.offset == OPEN) {
+                let distance = address - self.extents[open.extent as usize].base;
+                *hit = self.inside(open.extent, open.block, distance);
+            }
+        }
     }
 
     /// The last of the first `begun` blocks, if the place lies in it.
     #[inline]
-    fn inside(&self, extent: &Extent, begun: u32, distance: u64) -> Option<Hit> {
+    fn inside(&self, number: u32, begun: u32, distance: u64) -> Option<Hit> {
+        let extent = &self.extents[number as usize];
         let mut block = begun.checked_sub(1)?;
         let mut start = u64::from(self.entries.get(block as usize)?.offset);
         if start > distance && block > extent.first {
@@ -371,7 +443,11 @@ impl Index {
             return None;
         }
         let offset = distance.checked_sub(start)?;
-        (offset < self.size(block).max(1)).then_some(Hit { block, offset })
+        (offset < self.size(block).max(1)).then_some(Hit {
+            block,
+            extent: number,
+            offset,
+        })
     }
 }
 
@@ -379,6 +455,8 @@ impl Index {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hit {
     pub(crate) block: u32,
+    /// The extent that the block lies in.
+    pub(crate) extent: u32,
     pub(crate) offset: u64,
 }
 
@@ -389,14 +467,11 @@ mod tests {
     use super::*;
 
     /// The block around an address, found by looking at each.
-    fn search(blocks: &[(u64, u64)], address: u64) -> Option<Hit> {
+    fn search(blocks: &[(u64, u64)], address: u64) -> Option<(u32, u64)> {
         let behind = blocks.partition_point(|block| block.0 <= address);
         let block = behind.checked_sub(1)?;
         let offset = address - blocks[block].0;
-        (offset < blocks[block].1.max(1)).then_some(Hit {
-            block: block as u32,
-            offset,
-        })
+        (offset < blocks[block].1.max(1)).then_some((block as u32, offset))
     }
 
     proptest! {
@@ -419,9 +494,15 @@ mod tests {
             let index = Index::new(blocks.clone(), 16);
             prop_assert_eq!(index.conflicts(), 0);
             prop_assert_eq!(index.blocks().collect::<Vec<_>>(), blocks.clone());
-            for (block, delta) in probes {
-                let address = blocks[block % blocks.len()].0.wrapping_add_signed(delta);
-                prop_assert_eq!(index.resolve(address), search(&blocks, address));
+            let place = |hit: Option<Hit>| hit.map(|hit| (hit.block, hit.offset));
+            let probes = probes.into_iter().map(|(block, delta)| {
+                blocks[block % blocks.len()].0.wrapping_add_signed(delta)
+            });
+            let mut hits = Vec::new();
+            index.resolve_all(probes.clone(), &mut hits);
+            for (address, hit) in probes.zip(hits) {
+                prop_assert_eq!(place(hit), search(&blocks, address));
+                prop_assert_eq!(index.resolve(address), hit);
                 let behind = blocks.partition_point(|block| block.0 < address);
                 prop_assert_eq!(index.first_from(address) as usize, behind);
             }

@@ -17,6 +17,8 @@ pub(super) struct Facts<'g, 'a> {
     pub(super) memory: &'g AddressSpace<'a>,
     pub(super) bitness: Bitness,
     pub(super) index: &'g Index,
+    /// The bytes of each extent of the index, where they lie in one piece.
+    pub(super) bodies: Vec<&'a [u8]>,
     /// Images as (first address, one past the last), ascending, apart from each other.
     pub(super) images: Vec<(u64, u64)>,
     /// Where threads keep the addresses of their vectors of thread-local storage, ascending.
@@ -105,7 +107,7 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
     }
 
     fn starts(&mut self, pointer: &Pointer) -> Rules {
-        let Hit { block, offset } = pointer.hit;
+        let Hit { block, offset, .. } = pointer.hit;
         let word = self.word;
         let address = pointer.value - offset;
         if offset < word {
@@ -118,8 +120,7 @@ impl<'j, 'g, 'a> Judge<'j, 'g, 'a> {
             }
         };
         let size = self.facts.index.size(block);
-        let body = self.facts.memory.slice(address, size);
-        self.body = (address, body.unwrap_or(&[]));
+        self.body = (address, self.facts.body(pointer.hit.extent, address, size));
         if offset == word {
             add(self.is_array(address, size), Rules::ARRAY);
             add(self.is_bstr(address, size), Rules::BSTR);
@@ -365,7 +366,30 @@ struct Locator {
     class: u64,
 }
 
-impl Facts<'_, '_> {
+impl<'a> Facts<'_, 'a> {
+    /// The bytes of each extent of an index, where they lie in one piece.
+    pub(super) fn bodies(memory: &AddressSpace<'a>, index: &Index) -> Vec<&'a [u8]> {
+        let body = |extent| {
+            let (start, end) = index.bounds(extent);
+            memory.slice(start, end - start).unwrap_or(&[])
+        };
+        (0..index.extents() as u32).map(body).collect()
+    }
+
+    /// The bytes of a block, or of what follows a place in it; empty where they don't lie in one
+    /// piece.
+    #[inline]
+    pub(super) fn body(&self, extent: u32, address: u64, size: u64) -> &'a [u8] {
+        let whole = self.bodies[extent as usize];
+        let from = (address - self.index.bounds(extent).0) as usize;
+        let near = usize::try_from(size).ok().and_then(|size| {
+            let end = from.checked_add(size)?;
+            whole.get(from..end)
+        });
+        near.or_else(|| self.memory.slice(address, size))
+            .unwrap_or(&[])
+    }
+
     /// Whether an address lies in an image.
     #[inline]
     pub(super) fn is_image(&self, address: u64) -> bool {

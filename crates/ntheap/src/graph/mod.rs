@@ -50,6 +50,7 @@ mod ways;
 pub use classes::{Class, Classes};
 pub use dominators::Dominators;
 pub use doubt::Doubt;
+pub(crate) use index::Hit;
 pub use index::Index;
 pub use leaks::{LeakRecord, Leaks, TypeOf, newly_lost};
 pub use owners::{Accumulation, Keeper, Selection};
@@ -132,11 +133,7 @@ impl<'p, 'a> Graph<'p, 'a> {
             doubt: Doubt::default(),
             losses: Losses::of(process).merged(collected.losses),
         };
-        graph.doubt = Doubt::of(
-            &graph,
-            (collected.unreadable, graph.losses.lossy_findings()),
-            usage.described,
-        );
+        graph.doubt = Doubt::of(&graph, collected.unreadable, usage.described);
         graph
     }
 
@@ -277,6 +274,7 @@ fn facts<'g, 'a>(
         memory: process.memory(),
         bitness: process.bitness,
         index,
+        bodies: Facts::bodies(process.memory(), index),
         images,
         tls_places,
         tls_vectors,

@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use super::{
+    index::Hit,
     judge::{Facts, Judge, Pointer},
     roots::{Area, RootKind, Threads},
     rules::Rules,
@@ -112,12 +113,11 @@ impl Scan<'_, '_> {
             .into_par_iter()
             .map(|job| self.piece(job))
             .collect();
-        let total = pieces.iter().map(|piece| piece.targets.len()).sum();
         let holders = self.facts.index.len() + self.areas.len();
         let mut references = References {
             ends: Vec::with_capacity(holders),
-            targets: Vec::with_capacity(total),
-            rules: Vec::with_capacity(total),
+            targets: joined(&pieces, |piece| &piece.targets),
+            rules: joined(&pieces, |piece| &piece.rules),
             own_rules: Vec::new(),
         };
         let mut counts = Counts::default();
@@ -129,8 +129,6 @@ impl Scan<'_, '_> {
                 references.ends.push(end);
             }
             end = end.saturating_add(piece.open);
-            references.targets.extend(piece.targets);
-            references.rules.extend(piece.rules);
             references.own_rules.extend(piece.own_rules);
             spares.extend(piece.spares);
             counts.near_misses += piece.near_misses;
@@ -177,13 +175,14 @@ impl Scan<'_, '_> {
     fn piece(&self, job: Job) -> Piece {
         let mut piece = Piece::default();
         let mut judge = Judge::new(self.facts);
+        let mut hits = Vec::new();
         match job {
             Job::Blocks(first, end) => self.blocks(first, end, &mut judge, &mut piece),
             Job::Part(block, from, to, last) => {
                 self.words(from, to, &mut |words| {
-                    self.approach(words);
-                    for &word in words {
-                        self.take(Some(block), word, &mut judge, &mut piece);
+                    self.approach(words, &mut hits);
+                    for (&word, &hit) in words.iter().zip(&hits) {
+                        self.take(Some(block), word, hit, &mut judge, &mut piece);
                     }
                 });
                 piece.close_if(last);
@@ -194,9 +193,9 @@ impl Scan<'_, '_> {
                     self.registers(area, &mut judge, &mut piece);
                 } else {
                     self.words(from, to, &mut |words| {
-                        self.approach(words);
-                        for &word in words {
-                            self.take(None, word, &mut judge, &mut piece);
+                        self.approach(words, &mut hits);
+                        for (&word, &hit) in words.iter().zip(&hits) {
+                            self.take(None, word, hit, &mut judge, &mut piece);
                         }
                     });
                 }
@@ -220,9 +219,10 @@ impl Scan<'_, '_> {
         let behind = index.blocks_from(end).next();
         let stop = last.0.saturating_add(last.1);
         let stop = stop.min(behind.map_or(u64::MAX, |behind| behind.0));
+        let mut hits = Vec::new();
         self.words(block.0, stop, &mut |words| {
-            self.approach(words);
-            for &found in words {
+            self.approach(words, &mut hits);
+            for (&found, &hit) in words.iter().zip(&hits) {
                 let place = found.place;
                 while let Some(following) = next.filter(|next| next.0 <= place) {
                     piece.close();
@@ -231,7 +231,7 @@ impl Scan<'_, '_> {
                     next = blocks.next();
                 }
                 if place >= block.0 && place - block.0 + word <= block.1 {
-                    self.take(Some(number), found, judge, piece);
+                    self.take(Some(number), found, hit, judge, piece);
                 }
             }
         });
@@ -243,7 +243,8 @@ impl Scan<'_, '_> {
     fn registers(&self, area: &Area, judge: &mut Judge<'_, '_, '_>, piece: &mut Piece) {
         let side = &self.threads.sides[area.registers];
         for (_, value) in side.context.iter().flat_map(|context| context.registers()) {
-            self.take(None, Word { place: 0, value }, judge, piece);
+            let hit = self.facts.index.resolve(value);
+            self.take(None, Word { place: 0, value }, hit, judge, piece);
         }
     }
 
@@ -253,10 +254,11 @@ impl Scan<'_, '_> {
         &self,
         holder: Option<u32>,
         Word { place, value }: Word,
+        hit: Option<Hit>,
         judge: &mut Judge<'_, '_, '_>,
         piece: &mut Piece,
     ) {
-        let Some(hit) = self.facts.index.resolve(value) else {
+        let Some(hit) = hit else {
             piece.near_misses += 1;
             return;
         };
@@ -290,13 +292,21 @@ impl Scan<'_, '_> {
         piece.open += 1;
     }
 
-    /// Brings what the index says of the words into the cache. Their lines lie anywhere, and a look
-    /// at each costs the whole latency of memory; looks that depend on nothing go on together.
+    /// Resolves the words, and brings what the rules will look at into the cache: the beginning of
+    /// each block into whose middle a word points, and the place itself.
     #[inline]
-    fn approach(&self, words: &[Word]) {
-        let index = self.facts.index;
-        let ranks = words.iter().map(|word| index.touch(word.value));
-        std::hint::black_box(ranks.fold(0, |sum: u32, rank| sum ^ rank));
+    fn approach(&self, words: &[Word], hits: &mut Vec<Option<Hit>>) {
+        let facts = self.facts;
+        let values = words.iter().map(|word| word.value);
+        facts.index.resolve_all(values.clone(), hits);
+        let inside = values.zip(hits.iter()).filter_map(|(value, hit)| {
+            let hit = hit.filter(|hit| hit.offset > 0)?;
+            let body = facts.bodies[hit.extent as usize];
+            let place = value - facts.index.bounds(hit.extent).0;
+            let at = |place: u64| body.get(usize::try_from(place).ok()?).copied();
+            Some(at(place).unwrap_or(0) ^ at(place - hit.offset).unwrap_or(0))
+        });
+        std::hint::black_box(inside.fold(0, |looks, byte| looks ^ byte));
     }
 
     fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(&[Word])) {
@@ -341,6 +351,23 @@ impl Piece {
             self.close();
         }
     }
+}
+
+/// What the pieces have of something, put together on all threads.
+fn joined<T: Copy + Default + Send + Sync>(
+    pieces: &[Piece],
+    of: impl Fn(&Piece) -> &Vec<T> + Sync,
+) -> Vec<T> {
+    let mut all = vec![T::default(); pieces.iter().map(|piece| of(piece).len()).sum()];
+    let mut rest = all.as_mut_slice();
+    let mut places = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let place = rest.split_off_mut(..of(piece).len()).unwrap_or_default();
+        places.push((place, piece));
+    }
+    let copies = places.into_par_iter();
+    copies.for_each(|(place, piece)| place.copy_from_slice(of(piece)));
+    all
 }
 
 /// Cuts a stretch into parts of the length of a job, at least one; stretches without memory are passed

@@ -2,8 +2,8 @@
 //! that may hold owners of blocks, and words of all of it.
 
 use crate::{
-    address_space::AddressSpace,
-    graph::{Graph, Index, RootKind},
+    address_space::{AddressSpace, Window},
+    graph::{Graph, Hit, Index, RootKind},
     layout::Bitness,
     usage::Owner,
 };
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blocks<'g>(&'g Index);
 
-impl Blocks<'_> {
+impl<'g> Blocks<'g> {
     pub(super) fn len(self) -> usize {
         self.0.len()
     }
@@ -21,6 +21,24 @@ impl Blocks<'_> {
     /// The lowest address of a block, and one past the highest.
     pub(super) fn span(self) -> (u64, u64) {
         self.0.span()
+    }
+
+    /// Address and size of the blocks of a chunk of so many.
+    pub(super) fn chunk(
+        self,
+        chunk: usize,
+        length: usize,
+    ) -> impl Iterator<Item = (u64, u64)> + use<'g> {
+        self.0.blocks_from((chunk * length) as u32).take(length)
+    }
+
+    /// The blocks that addresses lie in, of many together.
+    pub(super) fn resolve_all(
+        self,
+        addresses: impl Iterator<Item = u64> + Clone,
+        hits: &mut Vec<Option<Hit>>,
+    ) {
+        self.0.resolve_all(addresses, hits);
     }
 
     /// Address and size of a block.
@@ -128,6 +146,15 @@ impl<'p, 'a> Ground<'p, 'a> {
         self.memory.pointer(address, self.bitness)
     }
 
+    /// The word at `address`, which is near the one that was read last.
+    #[inline]
+    pub(super) fn near(&self, window: &mut Window<'_, '_>, address: u64) -> Option<u64> {
+        match self.bitness {
+            Bitness::X86 => window.u32(address).map(u64::from),
+            Bitness::X64 => window.u64(address),
+        }
+    }
+
     /// The word `index` words behind `address`.
     pub(super) fn nth(&self, address: u64, index: u64) -> Option<u64> {
         self.word(address.checked_add(index * self.word)?)
@@ -143,11 +170,26 @@ impl<'p, 'a> Ground<'p, 'a> {
     /// library allocates what has 4096 bytes and more, it begins a little before, and the word
     /// in front of `data` says where.
     pub(super) fn holds(&self, data: u64, bytes: u64) -> Option<u32> {
+        match self.blocks.at(data) {
+            Some(number) => (self.blocks.size(number) == bytes).then_some(number),
+            None => self.large(data, bytes),
+        }
+    }
+
+    /// Whether some block [`holds`](Self::holds) so many bytes, where the one that begins at `data`
+    /// is known.
+    #[inline]
+    pub(super) fn fits(&self, start: Option<u32>, data: u64, bytes: u64) -> bool {
+        match start {
+            Some(number) => self.blocks.size(number) == bytes,
+            None => self.large(data, bytes).is_some(),
+        }
+    }
+
+    /// The block of large memory of the C++ library.
+    fn large(&self, data: u64, bytes: u64) -> Option<u32> {
         const LARGE: u64 = 4096;
         const ALIGNMENT: u64 = 32;
-        if let Some(number) = self.blocks.at(data) {
-            return (self.blocks.size(number) == bytes).then_some(number);
-        }
         if bytes < LARGE || !data.is_multiple_of(ALIGNMENT) {
             return None;
         }

@@ -8,7 +8,7 @@ use super::{
     ground::Ground,
     table::{Table, TypeKey},
 };
-use crate::{heap::crt::CrtBlock, layout::Bitness, names::NameSource};
+use crate::{address_space::Window, heap::crt::CrtBlock, layout::Bitness, names::NameSource};
 
 /// A block of the program, judged by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +32,16 @@ pub(super) fn judge(
     names: Option<&dyn NameSource>,
     table: &mut Table,
 ) {
-    let count = ground.blocks.len() as u32;
-    let judged: Vec<Judged> = (0..count)
+    /// Blocks that one thread looks at in one go.
+    const BLOCKS: usize = 1024;
+    let count = ground.blocks.len();
+    let judged: Vec<Judged> = (0..count.div_ceil(BLOCKS))
         .into_par_iter()
-        .map(|number| by_itself(ground, rtti, images, number))
+        .flat_map_iter(|chunk| {
+            let mut window = ground.memory.window();
+            let blocks = ground.blocks.chunk(chunk, BLOCKS);
+            blocks.map(move |block| by_itself(ground, rtti, images, block, &mut window))
+        })
         .collect();
     let usual = UsualSizes::of(ground, &judged);
     let mut named = FxHashMap::default();
@@ -119,12 +125,18 @@ impl Images {
     }
 }
 
-fn by_itself(ground: &Ground<'_, '_>, rtti: &Rtti, images: &Images, number: u32) -> Judged {
-    let (address, size) = ground.blocks.block(number);
+fn by_itself(
+    ground: &Ground<'_, '_>,
+    rtti: &Rtti,
+    images: &Images,
+    (address, size): (u64, u64),
+    window: &mut Window<'_, '_>,
+) -> Judged {
     if size < ground.word {
         return Judged::Nothing;
     }
-    let Some(first) = ground.word(address) else {
+    window.approach(address);
+    let Some(first) = ground.near(window, address) else {
         return Judged::Nothing;
     };
     if let Some(vftable) = rtti.vftable(first) {
@@ -133,7 +145,7 @@ fn by_itself(ground: &Ground<'_, '_>, rtti: &Rtti, images: &Images, number: u32)
             _ => Judged::Nothing,
         };
     }
-    if let Some(class) = array(ground, rtti, address, size, first) {
+    if let Some(class) = array(ground, rtti, (address, size), first, window) {
         return Judged::Array(class);
     }
     if is_section_debug(ground, address, size) {
@@ -149,14 +161,20 @@ fn by_itself(ground: &Ground<'_, '_>, rtti: &Rtti, images: &Images, number: u32)
 }
 
 /// `new T[n]` of a class with a destructor: the number of objects, then the objects.
-fn array(ground: &Ground<'_, '_>, rtti: &Rtti, address: u64, size: u64, count: u64) -> Option<u32> {
+fn array(
+    ground: &Ground<'_, '_>,
+    rtti: &Rtti,
+    (address, size): (u64, u64),
+    count: u64,
+    window: &mut Window<'_, '_>,
+) -> Option<u32> {
     let room = size.checked_sub(ground.word)?;
     if count == 0 || count > room / ground.word || !room.is_multiple_of(count) {
         return None;
     }
     let stride = room / count;
     let start = address + ground.word;
-    let vftable = ground.word(start)?;
+    let vftable = ground.near(window, start)?;
     let class = rtti
         .vftable(vftable)
         .filter(|vftable| vftable.offset == 0)?

@@ -62,12 +62,20 @@ impl CommonText<'_> {
 
 /// Gives blocks that are text their types.
 pub(super) fn judge(ground: &Ground<'_, '_>, table: &mut Table) {
-    let unknown: Vec<u32> = (0..ground.blocks.len() as u32)
-        .filter(|&number| !table.is_set(number))
-        .collect();
-    let texts: Vec<(u32, &'static str)> = unknown
+    /// Blocks that one thread looks at in one go.
+    const BLOCKS: usize = 1024;
+    let known = &*table;
+    let texts: Vec<(u32, &'static str)> = (0..ground.blocks.len().div_ceil(BLOCKS))
         .into_par_iter()
-        .filter_map(|number| Some((number, kind(ground, ground.bytes(number)?)?)))
+        .flat_map_iter(|chunk| {
+            let numbers = (chunk * BLOCKS) as u32..;
+            let blocks = numbers.zip(ground.blocks.chunk(chunk, BLOCKS));
+            blocks.filter_map(|(number, (address, size))| {
+                let bytes =
+                    (!known.is_set(number)).then(|| ground.memory.slice(address, size))??;
+                Some((number, kind(ground, bytes)?))
+            })
+        })
         .collect();
     for (number, name) in texts {
         table.set(number, TypeKey::new(TypeKind::Text, name));

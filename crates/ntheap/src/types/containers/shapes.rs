@@ -4,11 +4,7 @@
 use rayon::prelude::*;
 
 use super::ContainerKind;
-use crate::{
-    address_space::{Range, Window},
-    layout::Bitness,
-    types::ground::Ground,
-};
+use crate::{address_space::Range, graph::Hit, types::ground::Ground};
 
 /// A place that looks like a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +32,22 @@ pub(super) fn scan(ground: &Ground<'_, '_>) -> Vec<Candidate> {
     const BYTES: u64 = 1 << 20;
     let count = ground.blocks.len();
     let (low, high) = ground.blocks.span();
-    let scanner = Scanner { ground, low, high };
+    let scanner = Scanner {
+        ground,
+        low,
+        high,
+        linked: linked(ground, BLOCKS),
+    };
     let mut found: Vec<Candidate> = (0..count.div_ceil(BLOCKS))
         .into_par_iter()
         .flat_map_iter(|chunk| {
-            let mut found = Vec::new();
-            let numbers = chunk * BLOCKS..((chunk + 1) * BLOCKS).min(count);
-            for number in numbers {
-                let (start, size) = ground.blocks.block(number as u32);
+            let mut batch = Batch::default();
+            for (start, size) in ground.blocks.chunk(chunk, BLOCKS) {
                 let end = start.saturating_add(size);
-                scanner.words(start, end, Stretch { start, end }, &mut found);
+                scanner.words(start, end, Stretch { start, end }, &mut batch);
             }
-            found
+            scanner.judge(&mut batch);
+            batch.found
         })
         .collect();
     let pieces: Vec<(u64, u64, Stretch)> = ground
@@ -70,32 +70,68 @@ pub(super) fn scan(ground: &Ground<'_, '_>) -> Vec<Candidate> {
     let outside: Vec<Candidate> = pieces
         .into_par_iter()
         .flat_map_iter(|(start, end, whole)| {
-            let mut found = Vec::new();
-            scanner.words(start, end, whole, &mut found);
-            found
+            let mut batch = Batch::default();
+            scanner.words(start, end, whole, &mut batch);
+            scanner.judge(&mut batch);
+            batch.found
         })
         .collect();
     found.extend(outside);
     found
 }
 
+/// Bit by bit, which blocks begin with two words that may be addresses of blocks, as heads of trees
+/// and rings do. What is asked of nearly every pointer stays in the cache so.
+fn linked(ground: &Ground<'_, '_>, chunk: usize) -> Vec<u64> {
+    let span = ground.blocks.span();
+    let count = ground.blocks.len();
+    let parts: Vec<Vec<u64>> = (0..count.div_ceil(chunk))
+        .into_par_iter()
+        .map(|number| {
+            let mut bits = vec![0u64; chunk.min(count - number * chunk).div_ceil(64)];
+            let mut window = ground.memory.window();
+            for (index, (start, size)) in ground.blocks.chunk(number, chunk).enumerate() {
+                window.approach(start);
+                let is_linked = size >= 3 * ground.word
+                    && (0..2).all(|link| {
+                        let word = ground.near(&mut window, start + link * ground.word);
+                        word.is_some_and(|word| is_pointer(word, span, ground.word))
+                    });
+                bits[index / 64] |= u64::from(is_linked) << (index % 64);
+            }
+            bits
+        })
+        .collect();
+    // All but the last have whole words.
+    parts.concat()
+}
+
+/// Whether a value may be the address of a block.
+#[inline]
+fn is_pointer(value: u64, (low, high): (u64, u64), word: u64) -> bool {
+    value.wrapping_sub(low) < high - low && value & (word - 1) == 0
+}
+
 /// A pointer, where it lies.
-struct Place<'r> {
+#[derive(Clone, Copy)]
+struct Place<'a> {
     at: u64,
     to: u64,
-    range: Range<'r>,
-    word: u64,
+    /// From the pointer on.
+    bytes: &'a [u8],
+    whole: Stretch,
+    /// What its own and the next words could belong to.
+    vector: bool,
+    string: bool,
+    counted: bool,
+    deque: bool,
 }
 
 impl Place<'_> {
     /// The word so many bytes behind the pointer.
     #[inline]
-    fn behind(&self, bytes: u64) -> Option<u64> {
-        let from = (self.at - self.range.start + bytes) as usize;
-        self.range
-            .bytes
-            .get(from..from + self.word as usize)
-            .map(number)
+    fn behind(&self, bytes: usize, word: u64) -> Option<u64> {
+        self.bytes.get(bytes..bytes + word as usize).map(number)
     }
 }
 
@@ -109,70 +145,123 @@ fn number(word: &[u8]) -> u64 {
     }
 }
 
+/// Pointers that are judged together, as where they lead lies anywhere in memory: looks there that
+/// don't depend on each other go on at the same time.
+#[derive(Default)]
+struct Batch<'a> {
+    places: Vec<Place<'a>>,
+    hits: Vec<Option<Hit>>,
+    found: Vec<Candidate>,
+    /// The range of memory that was read last.
+    range: Option<Range<'a>>,
+}
+
+/// Pointers of a batch.
+const BATCH: usize = 256;
+
 struct Scanner<'g, 'p, 'a> {
     ground: &'g Ground<'p, 'a>,
     low: u64,
     high: u64,
+    /// By block: whether it may be the head of a tree or ring.
+    linked: Vec<u64>,
 }
 
-impl Scanner<'_, '_, '_> {
-    fn words(&self, start: u64, end: u64, whole: Stretch, found: &mut Vec<Candidate>) {
+impl<'a> Scanner<'_, '_, 'a> {
+    fn words(&self, start: u64, end: u64, whole: Stretch, batch: &mut Batch<'a>) {
         let size = self.ground.word;
-        let mut heads = self.ground.memory.window();
+        let span = (self.low, self.high);
         let mut at = start.next_multiple_of(size);
         while at < end {
-            let Some(range) = self.ground.memory.range_of(at) else {
+            let near = batch
+                .range
+                .filter(|range| (range.start..range.end()).contains(&at));
+            let Some(range) = near.or_else(|| self.ground.memory.range_of(at)) else {
                 match self.ground.memory.next_readable(at) {
                     Some(next) if next > at => at = next.next_multiple_of(size),
                     _ => return,
                 }
                 continue;
             };
+            batch.range = Some(range);
             let until = range.end().min(end);
-            let bytes = &range.bytes[(at - range.start) as usize..(until - range.start) as usize];
-            let mut place = Place {
-                at,
-                to: 0,
-                range,
-                word: size,
-            };
-            for word in bytes.chunks_exact(size as usize) {
-                place.to = number(word);
-                if self.is_pointer(place.to) {
-                    self.place(&place, whole, &mut heads, found);
+            let bytes = &range.bytes[(at - range.start) as usize..];
+            let mine = &bytes[..(until - at) as usize];
+            for (index, word) in mine.chunks_exact(size as usize).enumerate() {
+                let to = number(word);
+                if is_pointer(to, span, size) {
+                    let from = index * size as usize;
+                    self.put(at + from as u64, to, &bytes[from..], whole, batch);
                 }
-                place.at += size;
             }
             at = until.next_multiple_of(size).max(at + size);
         }
     }
 
-    /// Whether a value may be the address of a block.
+    /// Keeps a pointer into the heaps for judgement. What can be told from the words behind it alone
+    /// comes first, as nearly every pointer is none of a container's.
     #[inline]
-    fn is_pointer(&self, value: u64) -> bool {
-        let inside = value.wrapping_sub(self.low) < self.high - self.low;
-        inside && value & (self.ground.word - 1) == 0
-    }
-
-    /// Looks at a pointer into the heaps. What can be told from the words behind it alone comes
-    /// first, as nearly every pointer is none of a container's.
-    fn place(
-        &self,
-        place: &Place<'_>,
-        whole: Stretch,
-        heads: &mut Window<'_, '_>,
-        found: &mut Vec<Candidate>,
-    ) {
-        let ground = self.ground;
-        let (word, at, to) = (ground.word, place.at, place.to);
+    fn put(&self, at: u64, to: u64, bytes: &'a [u8], whole: Stretch, batch: &mut Batch<'a>) {
+        let word = self.ground.word;
         let room = whole.end - at;
-        let before = at - whole.start;
         if room < 2 * word {
             return;
         }
-        let (Some(second), third) = (place.behind(word), place.behind(2 * word)) else {
+        let mut place = Place {
+            at,
+            to,
+            bytes,
+            whole,
+            vector: false,
+            string: false,
+            counted: false,
+            deque: false,
+        };
+        let Some(second) = place.behind(word as usize, word) else {
             return;
         };
+        let third = place.behind(2 * word as usize, word);
+        place.vector = room >= 3 * word
+            && third.is_some_and(|third| (to..=third).contains(&second) && to < third);
+        place.string = room >= 16 + 2 * word && self.is_string(&place);
+        place.counted = second < self.ground.blocks.len() as u64;
+        place.deque = room >= 5 * word && third.is_some_and(u64::is_power_of_two);
+        if place.vector || place.string || place.counted || place.deque {
+            batch.places.push(place);
+            if batch.places.len() == BATCH {
+                self.judge(batch);
+            }
+        }
+    }
+
+    /// Judges the pointers that were kept.
+    fn judge(&self, batch: &mut Batch<'a>) {
+        let blocks = self.ground.blocks;
+        let Batch {
+            places,
+            hits,
+            found,
+            ..
+        } = batch;
+        blocks.resolve_all(places.iter().map(|place| place.to), hits);
+        let starts = hits.iter().flatten().filter(|hit| hit.offset == 0);
+        let sizes = starts.map(|hit| blocks.size(hit.block));
+        std::hint::black_box(sizes.fold(0, |looks, size| looks ^ size));
+        for (place, hit) in places.iter().zip(hits.iter()) {
+            self.place(place, *hit, found);
+        }
+        places.clear();
+    }
+
+    fn place(&self, place: &Place<'_>, hit: Option<Hit>, found: &mut Vec<Candidate>) {
+        let ground = self.ground;
+        let Place {
+            at, to, ref whole, ..
+        } = *place;
+        let word = ground.word;
+        let room = whole.end - at;
+        let before = at - whole.start;
+        let start = hit.filter(|hit| hit.offset == 0).map(|hit| hit.block);
         let is_proxied = || before >= word && ground.is_proxied(at - word);
         let mut add = |kind, front: u64| {
             found.push(Candidate {
@@ -183,26 +272,18 @@ impl Scanner<'_, '_, '_> {
             });
         };
         let usual = || if is_proxied() { word } else { 0 };
-        if room >= 3 * word
-            && let Some(third) = third
-            && (to..=third).contains(&second)
-            && to < third
-            && ground.holds(to, third - to).is_some()
-        {
+        let end = place.behind(2 * word as usize, word).unwrap_or(0);
+        if place.vector && ground.fits(start, to, end - to) {
             add(ContainerKind::Vector, usual());
-        } else if room >= 16 + 2 * word
-            && let Some(kind) = self.string(place)
+        } else if place.string
+            && let Some(kind) = self.string(place, start)
         {
             add(kind, usual());
         }
         // A count that the blocks there are could make true, and a head that leads on.
-        let mut first = || match ground.bitness {
-            Bitness::X86 => heads.u32(to).map(u64::from),
-            Bitness::X64 => heads.u64(to),
-        };
-        if second < ground.blocks.len() as u64
-            && first().is_some_and(|first| self.is_pointer(first))
-            && let Some(head) = ground.blocks.at(to)
+        if place.counted
+            && let Some(head) = start
+            && self.linked[head as usize / 64] >> (head % 64) & 1 != 0
         {
             let size = ground.blocks.size(head);
             if self.is_tree(at, to, size) {
@@ -215,8 +296,8 @@ impl Scanner<'_, '_, '_> {
                 }
             }
         }
-        if room >= 5 * word
-            && third.is_some_and(u64::is_power_of_two)
+        if place.deque
+            && start.is_some()
             && ground.word(to) == Some(at)
             && ground.proxy(at).is_some()
             && self.is_deque(at)
@@ -230,22 +311,33 @@ impl Scanner<'_, '_, '_> {
         }
     }
 
-    fn string(&self, place: &Place<'_>) -> Option<ContainerKind> {
+    /// Size and capacity of the string whose pointer to its characters this is.
+    #[inline]
+    fn string_sizes(&self, place: &Place<'_>) -> Option<(u64, u64)> {
+        let word = self.ground.word;
+        let size = place.behind(16, word)?;
+        Some((size, place.behind(16 + word as usize, word)?))
+    }
+
+    #[inline]
+    fn is_string(&self, place: &Place<'_>) -> bool {
+        self.string_sizes(place).is_some_and(|(size, capacity)| {
+            size <= capacity && (8..=u64::MAX / 4).contains(&capacity)
+        })
+    }
+
+    fn string(&self, place: &Place<'_>, start: Option<u32>) -> Option<ContainerKind> {
         let ground = self.ground;
         let text = place.to;
-        let size = place.behind(16)?;
-        let capacity = place.behind(16 + ground.word)?;
-        if size > capacity || !(8..=u64::MAX / 4).contains(&capacity) {
-            return None;
-        }
+        let (size, capacity) = self.string_sizes(place)?;
         // The shorter ones lie in the object itself.
         if capacity >= 16
-            && ground.holds(text, capacity + 1).is_some()
+            && ground.fits(start, text, capacity + 1)
             && ground.memory.u8(text.checked_add(size)?) == Some(0)
         {
             return Some(ContainerKind::String);
         }
-        let is_wide = ground.holds(text, (capacity + 1) * 2).is_some()
+        let is_wide = ground.fits(start, text, (capacity + 1) * 2)
             && ground.memory.u16(text.checked_add(size * 2)?) == Some(0);
         is_wide.then_some(ContainerKind::WString)
     }
