@@ -6,12 +6,14 @@
 //! * `subject`: the dumps, and what is in them while they are whole;
 //! * `score`: damage, and what is found behind it;
 //! * `classes`: the classes of damage;
-//! * `absence`: a page that is not in the dump is no damage.
+//! * `absence`: a page that is not in the dump is no damage;
+//! * `accusation`: nor is what it held lost, but with a doubt that says how much was not seen.
 //!
 //! `docs/robustness.md` has the figures. With `NTHEAP_ORACLE` set the oracle's dumps are damaged, else
 //! those of `testdata/`; `NTHEAP_DAMAGE_CLASS` picks classes by a part of their names.
 
 mod absence;
+mod accusation;
 mod classes;
 mod image;
 mod parts;
