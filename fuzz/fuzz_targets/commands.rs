@@ -134,7 +134,7 @@ fuzz_target!(|input: &[u8]| {
             command.push(' ');
             command += &word(&mut recipe, seed);
         }
-        if let Err(error) = session.execute(&command, &mut Sink::default()) {
+        if let Err(error) = session.execute(&command, &mut Sink::default()).result {
             assert!(!error.to_string().is_empty());
         }
         if recipe.is_empty() {

@@ -14,7 +14,7 @@
 //! let process = Process::of(&dump)?;
 //! let (heaps, names) = (Heaps::of(&process), ModuleNames::new(&dump));
 //! let mut text = String::new();
-//! Session::new(&heaps, &names).execute("!heap -s", &mut text)?;
+//! Session::new(&heaps, &names).execute("!heap -s", &mut text).result?;
 //! print!("{text}");
 //! # Ok(())
 //! # }
@@ -28,5 +28,5 @@
 mod session;
 mod words;
 
-pub use session::{COMMANDS, CommandError, Session, SymbolLookup, evaluate};
+pub use session::{COMMANDS, CommandError, Executed, Session, SymbolLookup, evaluate};
 pub use words::{DEFAULT_ROWS, SummaryOptions, all_block_sizes, block_sizes, filter, summary};

@@ -21,7 +21,7 @@ fn with_session(test: impl FnOnce(&mut dyn FnMut(&str) -> Result<String, Command
     let mut session = Session::new(&heaps, &names);
     let mut print = |line: &str| {
         let mut text = String::new();
-        session.execute(line, &mut text).map(|_| text)
+        session.execute(line, &mut text).result.map(|()| text)
     };
     test(&mut print, handle);
 }
@@ -53,6 +53,29 @@ fn a_wrong_command_does_not_keep_the_others_from_being_carried_out() {
             Some(CommandError::Unavailable { .. })
         ));
     });
+}
+
+#[test]
+fn a_wrong_command_does_not_hide_what_another_could_not_read() {
+    let path = testdata_dumps().into_iter().next().expect("a sample dump");
+    let file = DumpFile::open(&path).expect("the dump opens");
+    let dump = Dump::parse(file.bytes()).expect("the dump parses");
+    let process = Process::of(&dump).expect("the dump has heaps");
+    let heaps = Heaps::listed(&process);
+    let names = ModuleNames::new(&dump);
+    let mut session = Session::new(&heaps, &names);
+    let mut text = String::new();
+    for (line, looked, right) in [
+        ("!heap -s;!nothing", true, false),
+        ("!nothing;!heap -s", true, false),
+        ("!heap -s", true, true),
+        ("lm;!nothing", false, false),
+        ("!heap -nothing", false, false),
+    ] {
+        let executed = session.execute(line, &mut text);
+        assert_eq!(executed.losses.is_some(), looked, "{line}");
+        assert_eq!(executed.result.is_ok(), right, "{line}");
+    }
 }
 
 #[test]

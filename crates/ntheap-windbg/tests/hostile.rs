@@ -110,7 +110,7 @@ fn addresses(process: &Process<'_, '_>) -> Vec<u64> {
 /// Gives a command to a session; what it prints does not matter, only that it ends.
 fn execute(session: &mut Session<'_, '_>, command: &str) {
     const SCREEN: usize = 64 << 20;
-    let result = session.execute(command, &mut Screen(SCREEN));
+    let result = session.execute(command, &mut Screen(SCREEN)).result;
     assert_ne!(
         result,
         Err(CommandError::Output),

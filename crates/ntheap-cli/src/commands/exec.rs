@@ -47,18 +47,18 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
         if count > 1 {
             output.text(|out| writeln!(out, "0:000> {command}"))?;
         }
-        let (mut result, mut read) = (Ok(()), None);
-        output.text(|out| match session.execute(command, out) {
-            Err(CommandError::Output) => Err(fmt::Error),
-            Ok(losses) => {
-                read = losses;
-                Ok(())
-            }
-            Err(error) => {
-                result = Err(error);
-                Ok(())
+        let mut executed = None;
+        output.text(|out| {
+            let done = executed.insert(session.execute(command, out));
+            match done.result {
+                Err(CommandError::Output) => Err(fmt::Error),
+                _ => Ok(()),
             }
         })?;
+        let (read, result) = match executed {
+            Some(executed) => (executed.losses, executed.result),
+            None => (None, Ok(())),
+        };
         reporter.report(read);
         if let Err(error) = result {
             output.flush()?;

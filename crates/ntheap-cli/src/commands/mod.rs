@@ -54,10 +54,7 @@ fn document_format(common: &Common) -> Result<Format, Failure> {
 
 /// Carries out one of the debugger's commands, for a command of ours that shows the same.
 fn debugger(session: &mut Session<'_, '_>, command: &str, out: &mut dyn fmt::Write) -> fmt::Result {
-    match session.execute(command, out) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(fmt::Error),
-    }
+    session.execute(command, out).result.map_err(|_| fmt::Error)
 }
 
 /// Commands that print what the debugger prints have no other form.

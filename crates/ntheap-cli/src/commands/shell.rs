@@ -161,9 +161,9 @@ impl State<'_, '_, '_> {
                 Ok(writeln!(out, "{}", all.join(" "))?)
             }
             _ => {
-                let read = self.sessions[self.current].execute(command, out)?;
-                self.read = read;
-                Ok(())
+                let executed = self.sessions[self.current].execute(command, out);
+                self.read = executed.losses;
+                executed.result
             }
         }
     }

@@ -65,6 +65,16 @@ impl From<fmt::Error> for CommandError {
     }
 }
 
+/// What came of a line of commands.
+#[derive(Debug)]
+#[must_use]
+pub struct Executed<'p> {
+    /// What could not be read of the heaps that a command looked into; `None` if none did.
+    pub losses: Option<&'p Losses>,
+    /// The first command that was wrong, or [`CommandError::Output`], which ends the line.
+    pub result: Result<(), CommandError>,
+}
+
 /// A process, names for its addresses, and what commands remember.
 pub struct Session<'p, 'a> {
     heaps: &'p Heaps<'p, 'a>,
@@ -144,30 +154,31 @@ impl<'p, 'a> Session<'p, 'a> {
     }
 
     /// Carries out the commands of a line, which semicolons part; `q` ends it. Of one that looks into
-    /// heaps it returns what of them could not be read: what the debugger would print is as
-    /// incomplete as that.
-    ///
-    /// # Errors
-    /// [`CommandError`], that of the first command that is wrong; as in the debugger, the others do
-    /// not wait for it to be right.
-    pub fn execute(
-        &mut self,
-        line: &str,
-        out: &mut dyn Write,
-    ) -> Result<Option<&'p Losses>, CommandError> {
-        let mut result = Ok(());
+    /// heaps it says what of them could not be read: what the debugger would print is as incomplete
+    /// as that. As in the debugger, no command waits for another to be right.
+    pub fn execute(&mut self, line: &str, out: &mut dyn Write) -> Executed<'p> {
+        let mut error = None;
         let mut read = false;
         for command in line::commands(line) {
             let (name, _) = line::name(command);
             if matches!(name.as_str(), "q" | "qq" | "qd") {
                 break;
             }
-            match self.dispatch(command, out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
-                carried_out => result = result.and(carried_out),
+            let result = self.dispatch(command, out);
+            read |= matches!(name.as_str(), "!heap" | "!address")
+                && matches!(result, Ok(()) | Err(CommandError::Output));
+            match result {
+                Err(CommandError::Output) => {
+                    error = Some(CommandError::Output);
+                    break;
+                }
+                Err(wrong) => error = error.or(Some(wrong)),
+                Ok(()) => {}
             }
-            read |= matches!(name.as_str(), "!heap" | "!address");
         }
-        result.map(|()| read.then(|| self.heaps.losses()))
+        Executed {
+            losses: read.then(|| self.heaps.losses()),
+            result: error.map_or(Ok(()), Err),
+        }
     }
 }

@@ -88,7 +88,7 @@ impl<'c, 'a> Context<'c, 'a> {
     /// The context of another command, whose output was printed in place of that of this one.
     pub(crate) fn of(model: &'c Model<'c, 'a>, command: &'c Typed, typed: String) -> Self {
         let mut ours = String::new();
-        let result = model.session.borrow_mut().execute(&typed, &mut ours);
+        let result = model.session.borrow_mut().execute(&typed, &mut ours).result;
         if let Err(error @ (CommandError::Unknown { .. } | CommandError::Unavailable { .. })) =
             result
         {
