@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Report(commands::report::Report),
     /// Files for other viewers: DevTools, heaptrack, Eclipse MAT, speedscope, pprof, flame graphs
     Export(commands::export::Export),
+    /// What can be kept of a dump: sizes, sites, types in 64 KB of JSON, without contents
+    Fingerprint(commands::fingerprint::Fingerprint),
     /// Stacks for flame graphs and pprof (export --as collapsed and pprof)
     #[command(
         after_help = "Examples:\n  ntheap stacks app.dmp | flamegraph.pl > app.svg\n  ntheap stacks before.dmp after.dmp --as pprof -o gained.pb.gz"

@@ -16,6 +16,13 @@ pub(crate) enum Failure {
         /// Why.
         error: ntheap::Error,
     },
+    /// A fingerprint can't be used.
+    Fingerprint {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The command line says something impossible.
     Usage(String),
     /// The output can't be written.
@@ -52,6 +59,9 @@ impl fmt::Display for Failure {
                 error: ntheap::Error::NotAFile { what, .. },
             } => write!(f, "{}: is {what}, not a file", privacy::path(path)),
             Failure::Input { path, error } => write!(f, "{}: {error}", privacy::path(path)),
+            Failure::Fingerprint { path, reason } => {
+                write!(f, "{}: {reason}", privacy::path(path))
+            }
             Failure::Usage(text) => write!(f, "{text}"),
             Failure::Output(error) => write!(f, "can't write the output: {error}"),
             Failure::ClosedPipe => write!(f, "the output was closed"),

@@ -9,7 +9,9 @@ mod commands;
 mod completion;
 mod deadline;
 mod failure;
+mod fingerprints;
 mod input;
+mod labels;
 mod numbers;
 mod options;
 mod output;
@@ -69,6 +71,7 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Info(args) => commands::info::run(args, common, &mut output),
         Command::Report(args) => commands::report::run(args, common, &mut output),
         Command::Export(args) => commands::export::run(args, common, &mut output),
+        Command::Fingerprint(args) => commands::fingerprint::run(args, common, &mut output),
         Command::Stacks(args) => commands::stacks::run(args, common, &mut output),
         Command::Umdh(args) => commands::umdh::run(args, common, &mut output),
         Command::Block(args) => commands::block::run(args, common, &mut output),

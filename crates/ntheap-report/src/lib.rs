@@ -4,7 +4,7 @@
 //!   own, its text: [`info`], [`summary`], [`stat`], [`block`], [`symbol`], [`diff`], [`leaks`],
 //!   [`owners`], [`types`], [`address`], [`verify`], [`noted`];
 //! * [`json`] and [`text`]: what reports have in common; [`schema`]: the JSON Schema of them all;
-//! * [`csv`]: tables for spreadsheets;
+//! * [`csv`]: tables for spreadsheets; [`fingerprint`]: what is kept of dumps that are not;
 //! * [`umdh`]: umdh's logs and comparisons, read and written;
 //! * [`export`]: files for other people's viewers; [`profile`]: collapsed stacks and pprof profiles.
 //!
@@ -29,6 +29,7 @@ pub mod block;
 pub mod csv;
 pub mod diff;
 pub mod export;
+pub mod fingerprint;
 pub mod html;
 pub mod info;
 pub mod json;

@@ -7,6 +7,7 @@ use crate::{
     address::AddressSpaceReport,
     block::BlocksReport,
     diff::DiffReport,
+    fingerprint::{Fingerprint, compare::FingerprintDiff},
     info::InfoReport,
     json::{BlockReport, SCHEMA},
     leaks::{LeakBlock, LeaksReport},
@@ -28,10 +29,11 @@ pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut generator = settings.into_generator();
     let mut documents: Vec<(&str, Value)> = Vec::new();
-    let all: [(&str, &[Of]); 11] = [
+    let all: [(&str, &[Of]); 12] = [
         ("address", &[of::<AddressSpaceReport>]),
         ("block", &[of::<BlocksReport>]),
-        ("diff", &[of::<DiffReport>]),
+        ("diff", &[of::<DiffReport>, of::<FingerprintDiff>]),
+        ("fingerprint", &[of::<Fingerprint>]),
         ("info", &[of::<InfoReport>]),
         ("leaks", &[of::<LeaksReport>]),
         ("owners", &[of::<OwnersReport>]),

@@ -13,11 +13,14 @@ use ntheap::{
 use ntheap_report::{
     csv,
     diff::{self as comparison, DiffReport, JudgementReport, Naming, Options, Show},
+    fingerprint::compare::Sites,
     json::document,
 };
 
+use super::diff_fingerprints::DiffOfFingerprints;
 use crate::{
     failure::{Failure, Status},
+    fingerprints,
     input::{Input, heaps},
     numbers,
     options::{Common, Format},
@@ -35,7 +38,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Diff {
     /// The dumps: the older and the newer, or any number of a series, which are put in the order of
-    /// their times; a name may be a pattern
+    /// their times; a name may be a pattern. Of two, each may be a fingerprint in place of a dump
     #[arg(required = true, value_name = "DUMP")]
     pub(crate) dumps: Vec<PathBuf>,
     /// What to count blocks by [default: size, and stacks under each size where there are any]
@@ -113,6 +116,23 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
         size: by.0,
         stack: by.1,
     };
+    let paths = patterns::expand(&args.dumps)?;
+    if paths.iter().any(|path| fingerprints::is_one(path)) {
+        let diff = DiffOfFingerprints {
+            sites: match args.group_by {
+                Some(DiffGroup::Stack) => Sites::Stack,
+                _ => Sites::StackAndSize,
+            },
+            owners: !args.judging.no_owners,
+            top,
+            min_growth,
+        };
+        let (growth, seconds, status) = diff.run(&paths, common, output)?;
+        return Ok(match limit {
+            Some(limit) if limit.is_passed(growth, seconds) => Status::Grown,
+            _ => status,
+        });
+    }
     let inputs = open(&args.dumps, common)?;
     let dumps: Vec<Dump<'_>> = inputs.iter().map(Input::parse).collect::<Result<_, _>>()?;
     let order = in_order(&dumps);
@@ -263,12 +283,16 @@ impl Limit {
             .outside
             .as_ref()
             .map_or(0, |outside| outside.bytes);
-        let grown = comparison.total.bytes().max(outside);
+        self.is_passed(comparison.total.bytes().max(outside), comparison.seconds)
+    }
+
+    /// Whether this is more growth.
+    fn is_passed(&self, grown: i64, seconds: i64) -> bool {
         if grown <= 0 {
             return false;
         }
         let grown = u128::from(grown.unsigned_abs());
-        match (self.hourly, u128::try_from(comparison.seconds)) {
+        match (self.hourly, u128::try_from(seconds)) {
             (false, _) => grown > u128::from(self.bytes),
             // Without time between the dumps every growth is too fast.
             (true, Ok(0) | Err(_)) => true,

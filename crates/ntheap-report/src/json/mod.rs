@@ -16,7 +16,7 @@ pub use process::{HeapReport, ProcessReport};
 use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use ntheap::{
     blocks::{Block, Finding},
@@ -199,12 +199,22 @@ impl BlockReport {
 }
 
 /// Blocks and bytes.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct CountReport {
     /// Number of blocks.
     pub blocks: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl CountReport {
+    /// Adds another; a sum that does not fit stays at the largest number.
+    pub fn add(&mut self, other: CountReport) {
+        self.blocks = self.blocks.saturating_add(other.blocks);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
 }
 
 impl From<Count> for CountReport {
