@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Export(commands::export::Export),
     /// What can be kept of a dump: sizes, sites, types in 64 KB of JSON, without contents
     Fingerprint(commands::fingerprint::Fingerprint),
+    /// A folder of dumps to fingerprints or tables; goes on past broken ones, and where it ended
+    Scan(commands::scan::Scan),
     /// Stacks for flame graphs and pprof (export --as collapsed and pprof)
     #[command(
         after_help = "Examples:\n  ntheap stacks app.dmp | flamegraph.pl > app.svg\n  ntheap stacks before.dmp after.dmp --as pprof -o gained.pb.gz"

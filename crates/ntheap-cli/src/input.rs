@@ -125,6 +125,11 @@ impl Input {
         Ok(dump)
     }
 
+    /// Fails if what was read is not what the file holds any more.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.file.check().map_err(|error| self.failure(error))
+    }
+
     pub(crate) fn failure(&self, error: Error) -> Failure {
         Failure::Input {
             path: self.path.clone(),

@@ -19,6 +19,7 @@ mod pager;
 mod patterns;
 mod privacy;
 mod symbols;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Report(args) => commands::report::run(args, common, &mut output),
         Command::Export(args) => commands::export::run(args, common, &mut output),
         Command::Fingerprint(args) => commands::fingerprint::run(args, common, &mut output),
+        Command::Scan(args) => commands::scan::run(args, common, &mut output),
         Command::Stacks(args) => commands::stacks::run(args, common, &mut output),
         Command::Umdh(args) => commands::umdh::run(args, common, &mut output),
         Command::Block(args) => commands::block::run(args, common, &mut output),

@@ -6,7 +6,10 @@ use std::{
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -222,9 +225,9 @@ struct Checked<W>(W);
 
 impl<W: Write> Write for Checked<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match ntheap::dump::read_faults() {
-            0 => self.0.write(bytes),
-            _ => Err(io::Error::other(InputLost)),
+        match has_new_read_faults() {
+            false => self.0.write(bytes),
+            true => Err(io::Error::other(InputLost)),
         }
     }
 
@@ -236,6 +239,19 @@ impl<W: Write> Write for Checked<W> {
 /// Whether progress may be drawn on stderr.
 pub(crate) fn shows_progress() -> bool {
     io::stderr().is_terminal() && !crate::said::is_quiet()
+}
+
+/// Read faults of inputs of which nothing was written.
+static FORGIVEN: AtomicUsize = AtomicUsize::new(0);
+
+fn has_new_read_faults() -> bool {
+    ntheap::dump::read_faults() as usize > FORGIVEN.load(Ordering::Relaxed)
+}
+
+/// Lets output through again after an input could not be read any more, for who wrote nothing that was
+/// made of it.
+pub(crate) fn forgive_read_faults() {
+    FORGIVEN.store(ntheap::dump::read_faults() as usize, Ordering::Relaxed);
 }
 
 /// JSON whose strings hold no characters that a terminal acts on; readers get the same strings.

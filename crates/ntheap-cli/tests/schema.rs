@@ -82,6 +82,7 @@ fn what_is_printed_keeps_the_schema() {
             ("diff", &["diff", &first, &second]),
             ("diff", &["diff", &first, &second, "--symbols", &symbols]),
             ("diff", &["diff", &first, &second, &first]),
+            ("fingerprint", &["fingerprint", &second, "--label", "a=b"]),
             ("info", &["info", &second]),
             ("leaks", &["leaks", &second]),
             ("stat", &["stat", &second]),
@@ -112,6 +113,57 @@ fn what_is_printed_keeps_the_schema() {
             let record: Value = serde_json::from_str(line).expect("JSON");
             assert_valid(&blocks, &record, line);
         }
+    }
+}
+
+#[test]
+fn what_is_made_of_many_dumps_keeps_the_schema() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let file = |name: &str| {
+        ntheap_synth::oracle::testdata()
+            .join(name)
+            .display()
+            .to_string()
+    };
+    let mut prints = Vec::new();
+    for snapshot in [1, 2] {
+        let dump = file(&format!("19041.662-smallust.snap{snapshot}.dmp.zst"));
+        let print = path(&format!("{snapshot}.json"));
+        fs::write(&print, self::print(&["fingerprint", &dump])).expect("written");
+        prints.push(print);
+    }
+    fs::create_dir(path("dumps")).expect("made");
+    fs::write(path("dumps/a.dmp"), b"MDMP").expect("written");
+    let symbols = file("symbols");
+    let commands: [(&str, &[&str]); 4] = [
+        ("diff", &["diff", &prints[0], &prints[1], "-f", "json"]),
+        (
+            "diff",
+            &[
+                "diff", &prints[0], &prints[1], "-g", "stack", "-s", &symbols, "-f", "json",
+            ],
+        ),
+        (
+            "fingerprint",
+            &[
+                "fingerprint",
+                "--add",
+                &prints[0],
+                &prints[1],
+                "-s",
+                &symbols,
+            ],
+        ),
+        (
+            "scan",
+            &["scan", &path("dumps"), "-o", &path("out"), "-f", "json"],
+        ),
+    ];
+    for (command, arguments) in commands {
+        let document: Value = serde_json::from_str(&print(arguments)).expect("JSON");
+        let what = format!("{arguments:?}");
+        assert_valid(&validator(&format!("document-{command}")), &document, &what);
     }
 }
 

@@ -38,9 +38,12 @@ pub mod noted;
 pub mod owners;
 pub mod profile;
 mod schema;
+pub mod scan;
 pub mod stat;
 pub mod summary;
 pub mod symbol;
+#[cfg(feature = "parquet")]
+pub mod tables;
 pub mod text;
 pub mod types;
 pub mod umdh;

@@ -12,6 +12,7 @@ use crate::{
     json::{BlockReport, SCHEMA},
     leaks::{LeakBlock, LeaksReport},
     owners::OwnersReport,
+    scan::ScanReport,
     stat::{HeapSizes, HeapStacks, StatReport},
     summary::SummaryReport,
     symbol::SymbolsReport,
@@ -29,7 +30,7 @@ pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut generator = settings.into_generator();
     let mut documents: Vec<(&str, Value)> = Vec::new();
-    let all: [(&str, &[Of]); 12] = [
+    let all: [(&str, &[Of]); 13] = [
         ("address", &[of::<AddressSpaceReport>]),
         ("block", &[of::<BlocksReport>]),
         ("diff", &[of::<DiffReport>, of::<FingerprintDiff>]),
@@ -37,6 +38,7 @@ pub fn schema() -> Value {
         ("info", &[of::<InfoReport>]),
         ("leaks", &[of::<LeaksReport>]),
         ("owners", &[of::<OwnersReport>]),
+        ("scan", &[of::<ScanReport>]),
         (
             "stat",
             &[of::<StatReport<HeapSizes>>, of::<StatReport<HeapStacks>>],

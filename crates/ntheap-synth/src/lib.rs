@@ -1,5 +1,6 @@
 //! Dumps made by hand: a minidump writer, and NT heaps of Windows 10 (19041, x64) to put into it.
 
+pub mod fleet;
 pub mod oracle;
 pub mod stream;
 
@@ -15,6 +16,8 @@ const PEB: u64 = 0x10_1000;
 const HEAP_ARRAY: u64 = 0x10_2000;
 const KEY: u64 = 0x0011_2233_4455_6677 | 0x0010_0000;
 const UNIT: u64 = 16;
+/// `UnusedBytes` of a block whose count stands in the prefix of its trace, two units behind its entry.
+const EXTENDED: u8 = 0x42;
 
 /// Where the heap of [`small_dump`] lies.
 pub const HEAP: u64 = 0x20_0000;
@@ -64,8 +67,32 @@ impl Image {
 /// Ranges of memory: address and bytes.
 pub type Memory = Vec<(u64, Vec<u8>)>;
 
+/// A module of a made dump.
+#[derive(Debug, Clone)]
+pub struct Module {
+    pub base: u64,
+    pub size: u32,
+    pub timestamp: u32,
+    pub path: String,
+    pub version: [u16; 4],
+}
+
+/// What a made dump says beside its memory.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// When it was taken: seconds since 1970, UTC.
+    pub timestamp: u32,
+    pub nt_global_flag: u32,
+    pub modules: Vec<Module>,
+}
+
 /// A minidump with full memory of a process with these heaps.
-pub fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
+pub fn dump(heaps: &[u64], memory: Memory) -> Vec<u8> {
+    dump_about(heaps, memory, &About::default())
+}
+
+/// The same of a process of which more is told.
+pub fn dump_about(heaps: &[u64], mut memory: Memory, about: &About) -> Vec<u8> {
     let layouts = Layouts::for_build(BUILD, Bitness::X64);
     let field = |offset: Option<u32>| u64::from(offset.expect("the layout has the field"));
     let mut teb = Image::new(0x1000);
@@ -81,6 +108,7 @@ pub fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
         16.max(heaps.len() as u32),
     );
     peb.u64(field(layouts.peb.process_heaps), HEAP_ARRAY);
+    peb.u32(field(layouts.peb.nt_global_flag), about.nt_global_flag);
     peb.put(
         field(layouts.peb.os_build_number),
         &(BUILD as u16).to_le_bytes(),
@@ -102,9 +130,11 @@ pub fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
     threads.u32(0, 1);
     threads.u32(4, 77);
     threads.u64(4 + 16, TEB);
-    let modules = Image::new(4);
-
     let directory = 32;
+    // Names are told by their places in the file: the list comes third.
+    let before = directory + 12 * 4 + system_info.0.len() as u64 + threads.0.len() as u64;
+    let modules = module_list(&about.modules, before);
+
     let streams: [(u32, &[u8]); 3] = [(7, &system_info.0), (3, &threads.0), (4, &modules.0)];
     let mut at = directory + 12 * (streams.len() as u64 + 1);
     let mut file = Image::new(0);
@@ -112,7 +142,8 @@ pub fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
     file.0.extend(0xa793u32.to_le_bytes());
     file.0.extend((streams.len() as u32 + 1).to_le_bytes());
     file.0.extend((directory as u32).to_le_bytes());
-    file.0.extend([0; 8]);
+    file.0.extend([0; 4]);
+    file.0.extend(about.timestamp.to_le_bytes());
     file.0.extend(2u64.to_le_bytes());
     for (kind, bytes) in streams {
         for value in [kind, bytes.len() as u32, at as u32] {
@@ -137,6 +168,31 @@ pub fn dump(heaps: &[u64], mut memory: Memory) -> Vec<u8> {
     file.0
 }
 
+/// The list of modules, which lies at `place` in the file, with their names behind it.
+fn module_list(modules: &[Module], place: u64) -> Image {
+    const RECORD: u64 = 0x6c;
+    let mut list = Image::new(4 + modules.len() * RECORD as usize);
+    list.u32(0, modules.len() as u32);
+    for (number, module) in (0..).zip(modules) {
+        let at = 4 + number * RECORD;
+        let name = place + list.0.len() as u64;
+        list.u64(at, module.base);
+        list.u32(at + 8, module.size);
+        list.u32(at + 0x10, module.timestamp);
+        list.u32(at + 0x14, name as u32);
+        list.u32(at + 0x18, 0xfeef_04bd);
+        let [major, minor, build, revision] = module.version.map(u32::from);
+        list.u32(at + 0x20, major << 16 | minor);
+        list.u32(at + 0x24, build << 16 | revision);
+        let units: Vec<u16> = module.path.encode_utf16().collect();
+        list.0.extend((units.len() as u32 * 2).to_le_bytes());
+        list.0
+            .extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+        list.0.extend([0; 2]);
+    }
+    list
+}
+
 /// An NT heap of one or more segments, all committed and full of busy blocks of the sizes that
 /// `size` gives for their running numbers. Returns its memory and the blocks as (address, size).
 pub fn heap(
@@ -144,6 +200,19 @@ pub fn heap(
     segment_size: u64,
     segments: u64,
     mut size: impl FnMut(u64) -> u64,
+) -> (Memory, Vec<(u64, u64)>) {
+    traced_heap(base, segment_size, segments, |number| {
+        Some((size(number), None))
+    })
+}
+
+/// The same with blocks that have stacks: `next` gives size and trace record of each; when it has no more,
+/// the rest is free.
+pub fn traced_heap(
+    base: u64,
+    segment_size: u64,
+    segments: u64,
+    mut next: impl FnMut(u64) -> Option<(u64, Option<u64>)>,
 ) -> (Memory, Vec<(u64, u64)>) {
     let layouts = Layouts::for_build(BUILD, Bitness::X64);
     let field = |offset: Option<u32>| u64::from(offset.expect("the layout has the field"));
@@ -212,26 +281,39 @@ pub fn heap(
         let mut at = first;
         let mut previous_size = 0;
         while at < segment_size {
-            let requested = size(number);
-            let whole = (requested + 8).next_multiple_of(UNIT).max(2 * UNIT);
+            let block = next(number);
+            let (requested, trace) = block.unwrap_or((0, None));
+            let prefix = if trace.is_some() { 2 * UNIT } else { 0 };
+            let whole = (requested + prefix + 8)
+                .next_multiple_of(UNIT)
+                .max(2 * UNIT);
             // What is too small for another block belongs to the last one.
-            let whole = if segment_size - at < whole + 64 * UNIT {
+            let whole = if block.is_none() || segment_size - at < whole + 64 * UNIT {
                 segment_size - at
             } else {
                 whole
             };
-            let free = whole - requested.min(whole) >= 0x3f;
+            let unused = whole - requested.min(whole);
+            let free = block.is_none() || unused >= 0x3f + prefix;
             let entry = Entry {
                 size: (whole / UNIT) as u16,
                 flags: u8::from(!free),
                 small_tag: 0,
                 previous_size,
                 segment_offset: 0,
-                unused: if free { 0 } else { (whole - requested) as u8 },
+                unused: match (free, trace) {
+                    (true, _) => 0,
+                    (false, Some(_)) => EXTENDED,
+                    (false, None) => unused as u8,
+                },
             };
             image.u64(at + 8, codec.encode(&entry));
+            if let Some(trace) = trace.filter(|_| !free) {
+                image.u64(at + UNIT, trace);
+                image.u64(at + prefix + 8, 0x0502 << 48 | unused << 32 | 1);
+            }
             if !free {
-                blocks.push((start + at + UNIT, requested));
+                blocks.push((start + at + UNIT + prefix, requested));
             }
             previous_size = entry.size;
             number += 1;

@@ -15,9 +15,11 @@ use super::stacks;
 use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
+    labels::Labels,
     options::{Common, Format},
     output::{Output, Working, write_to},
     patterns, privacy, symbols,
+    tables::{self, Tables},
 };
 
 const EXAMPLES: &str = "\
@@ -40,9 +42,44 @@ pub(crate) struct Export {
     #[arg(long, value_enum, default_value = "bytes")]
     by: stacks::By,
     /// Where to write [default: standard output]; of two heap snapshots or HPROF files a number is
-    /// put before the extension
+    /// put before the extension; of Parquet the folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Parquet: every block, too
+    #[arg(long)]
+    blocks: bool,
+    /// Parquet: every pointer to a block, too
+    #[arg(long)]
+    references: bool,
+    /// Parquet: don't look up what the blocks are and who holds them
+    #[arg(long)]
+    no_owners: bool,
+    #[command(flatten)]
+    labels: Labels,
+}
+
+impl Export {
+    /// Writes tables, dump by dump.
+    fn tables(&self, paths: &[PathBuf], common: &Common) -> Result<Status, Failure> {
+        tables::check()?;
+        let Some(folder) = &self.output else {
+            return Err(Failure::Usage(
+                "Parquet files need a folder: -o DIR".to_owned(),
+            ));
+        };
+        let tables = Tables {
+            owners: !self.no_owners,
+            blocks: self.blocks,
+            references: self.references,
+        };
+        let mut status = Status::Complete;
+        for path in paths {
+            let input = Input::open(path, common)?;
+            let losses = tables::write(&input, tables, &self.labels, (path, folder), common)?;
+            status = status.and(input.report(&losses));
+        }
+        Ok(status)
+    }
 }
 
 /// Form of the output.
@@ -60,6 +97,8 @@ pub(crate) enum Form {
     Collapsed,
     /// pprof's gzipped protocol buffer; of two dumps what was gained
     Pprof,
+    /// Tables for databases: a folder of Parquet files, any number of dumps (docs/fleet.md)
+    Parquet,
 }
 
 pub(crate) fn run(args: &Export, common: &Common, output: &mut Output) -> Result<Status, Failure> {
@@ -69,6 +108,9 @@ pub(crate) fn run(args: &Export, common: &Common, output: &mut Output) -> Result
         ));
     }
     let paths = patterns::expand(&args.dumps)?;
+    if args.form == Form::Parquet {
+        return args.tables(&paths, common);
+    }
     let most = match args.form {
         Form::Heaptrack | Form::Speedscope => usize::MAX,
         _ => 2,

@@ -15,6 +15,7 @@ pub(crate) mod leaks;
 pub(crate) mod manual;
 pub(crate) mod owners;
 pub(crate) mod report;
+pub(crate) mod scan;
 pub(crate) mod shell;
 pub(crate) mod stacks;
 pub(crate) mod stat;

@@ -7,7 +7,8 @@ use ntheap::{
     dump::{Dump, Module},
     heap::Heaps,
     losses::Losses,
-    stats::{self, Count, Groups},
+    process::Process,
+    stats::{self, Count, Groups, HeapStatistics},
     traces::Traces,
 };
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::json::CountReport;
 
-/// Stacks and sites by blocks of a key that the caller counts.
+/// Blocks by stack and size.
 type Sites = BTreeMap<(String, u64), CountReport>;
 
 impl Fingerprint {
@@ -25,11 +26,19 @@ impl Fingerprint {
     /// are, where somebody looked.
     #[must_use]
     pub fn of(heaps: &Heaps<'_, '_>, known: Option<Known>) -> Self {
+        Self::with_statistics(heaps, &stats::collect(heaps), known)
+    }
+
+    /// Likewise, of heaps whose totals are known.
+    #[must_use]
+    pub fn with_statistics(
+        heaps: &Heaps<'_, '_>,
+        statistics: &[HeapStatistics],
+        known: Option<Known>,
+    ) -> Self {
         let process = heaps.process();
         let dump = process.dump;
-        let statistics = stats::collect(heaps);
-        let losses = Losses::of(process).merged(stats::losses(&statistics));
-        let mut modules = Modules::of(dump);
+        let losses = Losses::of(process).merged(stats::losses(statistics));
         let mut fingerprint = Fingerprint {
             dumps: 1,
             incomplete: u64::from(!losses.complete()),
@@ -45,7 +54,7 @@ impl Fingerprint {
             known,
             ..Fingerprint::default()
         };
-        for heap in &statistics {
+        for heap in statistics {
             fingerprint.free.add(heap.free.into());
             fingerprint.free.add(heap.lfh_free.into());
         }
@@ -66,20 +75,14 @@ impl Fingerprint {
             blocks,
             bytes: size.saturating_mul(blocks),
         }));
-        if let Some(program) = process.program() {
-            modules.position(program);
-        }
         let mut counted: Groups<(Trace, u64)> = Groups::default();
         for heap in stats::collect_by(heaps, |block| (block.trace, block.size)) {
             counted.merge(heap);
         }
-        let traces = Traces::of(process);
-        let mut stacks = Stacks {
-            modules,
-            traces: &traces,
-            known: HashMap::new(),
-            rows: BTreeMap::new(),
-        };
+        let mut stacks = StackHashes::of(process);
+        if let Some(program) = process.program() {
+            stacks.modules.position(program);
+        }
         let mut sites = Sites::new();
         for ((trace, size), count) in counted.into_counts() {
             match stacks.hash(trace) {
@@ -157,17 +160,36 @@ impl<'d, 'a> Modules<'d, 'a> {
     }
 }
 
-/// The distinct stacks of a dump.
-struct Stacks<'s, 'd, 'a> {
-    modules: Modules<'d, 'a>,
-    traces: &'s Traces<'s, 'a>,
+/// The distinct stacks of a process, told by their hashes.
+pub struct StackHashes<'p, 'a> {
+    modules: Modules<'p, 'a>,
+    traces: Traces<'p, 'a>,
     known: HashMap<Trace, Option<String>>,
     rows: BTreeMap<String, StackRow>,
 }
 
-impl Stacks<'_, '_, '_> {
+impl std::fmt::Debug for StackHashes<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StackHashes")
+            .field("stacks", &self.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'p, 'a> StackHashes<'p, 'a> {
+    /// Those of a process, of which none is known yet.
+    #[must_use]
+    pub fn of(process: &'p Process<'p, 'a>) -> Self {
+        StackHashes {
+            modules: Modules::of(process.dump),
+            traces: Traces::of(process),
+            known: HashMap::new(),
+            rows: BTreeMap::new(),
+        }
+    }
+
     /// The hash of a trace's stack, if it has one.
-    fn hash(&mut self, trace: Trace) -> Option<String> {
+    pub fn hash(&mut self, trace: Trace) -> Option<String> {
         if let Some(known) = self.known.get(&trace) {
             return known.clone();
         }

@@ -34,6 +34,7 @@ mod sum;
 mod tests;
 mod text;
 
+pub use collect::StackHashes;
 pub use identity::{ModuleIdentity, site_hash, stack_hash};
 pub use read::FingerprintError;
 pub use rows::{
