@@ -7,7 +7,7 @@ use std::{
 };
 
 use ntheap::{dump::Dump, graph::Graph, losses::Losses};
-use ntheap_report::fingerprint::{Fingerprint, FingerprintError, Known, ModuleIdentity};
+use ntheap_report::fingerprint::{Fingerprint, FingerprintError, Known, ModuleIdentity, Sum};
 use ntheap_symbols::Symbols;
 use sha2::{Digest, Sha256};
 
@@ -82,8 +82,9 @@ fn is_cut_off(error: &FingerprintError) -> bool {
 
 /// The sum of the fingerprints in a file.
 pub(crate) fn read(path: &Path) -> Result<Fingerprint, Failure> {
-    let mut sum = Fingerprint::default();
-    each(path, |one| sum.add(&one))?;
+    let mut sum = Sum::default();
+    each(path, |one| sum.add(one))?;
+    let sum = sum.finish();
     match sum.dumps {
         0 => Err(Failure::Fingerprint {
             path: path.to_owned(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ntheap_report::{
-    fingerprint::{COMMAND, Fingerprint as Data, LIMIT},
+    fingerprint::{COMMAND, LIMIT, Sum},
     json::document,
 };
 
@@ -62,17 +62,18 @@ pub(crate) fn run(
                 .to_owned(),
         ));
     }
-    let (mut sum, mut status) = (Data::default(), Status::Complete);
+    let (mut sum, mut status) = (Sum::default(), Status::Complete);
     for file in &files {
         if fingerprints::is_one(file) {
-            sum.add(&fingerprints::read(file)?);
+            sum.add(fingerprints::read(file)?);
             continue;
         }
         let (mut one, lost) = fingerprints::open(file, common, !args.no_owners)?;
         args.labels.put(file, &mut one)?;
-        sum.add(&one);
+        sum.add(one);
         status = status.and(lost);
     }
+    let mut sum = sum.finish();
     let text = common.format == Some(Format::Text);
     // JSON is the same on every machine, unless names are asked for.
     if common.symbols.is_some() || (text && symbols::path_text(common).is_some()) {

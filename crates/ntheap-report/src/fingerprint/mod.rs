@@ -42,6 +42,8 @@ pub use rows::{
     TypeRow,
 };
 
+pub use sum::Sum;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

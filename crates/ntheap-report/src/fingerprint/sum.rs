@@ -130,6 +130,39 @@ fn once<R: Ord>(rows: Vec<R>, dumps: impl Fn(&mut R) -> &mut u64) -> Vec<R> {
     counts.into_iter().map(counted).collect()
 }
 
+/// A sum of many fingerprints. Sums of as many are added to each other, so that the work grows with the
+/// number of the fingerprints, and not with its square.
+#[derive(Debug, Default)]
+pub struct Sum {
+    /// At each position the sum of 2 to the power of it, if there is one.
+    parts: Vec<Option<Fingerprint>>,
+}
+
+impl Sum {
+    /// Adds a fingerprint.
+    pub fn add(&mut self, one: Fingerprint) {
+        let mut carried = one;
+        for part in &mut self.parts {
+            match part.take() {
+                None => {
+                    *part = Some(carried);
+                    return;
+                }
+                Some(other) => carried.add(&other),
+            }
+        }
+        self.parts.push(Some(carried));
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn finish(self) -> Fingerprint {
+        let mut sum = Fingerprint::default();
+        self.parts.iter().flatten().for_each(|part| sum.add(part));
+        sum
+    }
+}
+
 impl Known {
     fn add(&mut self, other: &Known) {
         self.dumps = self.dumps.saturating_add(other.dumps);

@@ -6,6 +6,8 @@
 
 mod sheet;
 mod single;
+#[cfg(test)]
+mod tests;
 
 pub use single::{write_blocks, write_references};
 
