@@ -30,8 +30,6 @@ mod names;
 mod read;
 mod rows;
 mod sum;
-#[cfg(test)]
-mod tests;
 mod text;
 
 pub use collect::StackHashes;
@@ -119,3 +117,6 @@ impl Fingerprint {
         line
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,6 @@
 
 mod sheet;
 mod single;
-#[cfg(test)]
-mod tests;
 
 pub use single::{write_blocks, write_references};
 
@@ -307,3 +305,6 @@ fn frames(stack: &StackRow, names: &[String], modules: &[ModuleIdentity]) -> Vec
     };
     stack.frames.iter().zip(names).map(frame).collect()
 }
+
+#[cfg(test)]
+mod tests;
