@@ -8,6 +8,10 @@ use crate::{failure::Failure, input::Input, labels::Labels, options::Common};
 
 /// Which tables are written beside those that sum up.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(
+    not(feature = "parquet"),
+    expect(dead_code, reason = "who writes no tables asks for none")
+)]
 pub(crate) struct Tables {
     /// What the blocks are and who holds them.
     pub(crate) owners: bool,

@@ -184,6 +184,7 @@ impl<'w> Work<'w> {
         let (mut fingerprint, losses) =
             fingerprints::of(&input, &dump, self.common, self.args.owners)?;
         self.args.labels.put(relative, &mut fingerprint)?;
+        input.check()?;
         Ok((Some(fingerprint.folded(LIMIT).to_line()), losses))
     }
 }
