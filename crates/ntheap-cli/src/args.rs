@@ -109,6 +109,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ntheap shell app.dmp\n  ntheap shell before.dmp after.dmp"
     )]
     Shell(commands::shell::Shell),
+    /// Serve agents over the Model Context Protocol, on standard input and output
+    #[cfg(feature = "mcp")]
+    #[command(
+        after_help = "Examples:\n  ntheap mcp dumps -s C:\\symbols\n  ntheap mcp /srv/dumps --patience 600 --private"
+    )]
+    Mcp(commands::mcp::Mcp),
     /// Completions for a shell, to its standard place
     #[command(
         after_help = "Examples:\n  ntheap completions bash > ~/.local/share/bash-completion/completions/ntheap\n  ntheap completions powershell >> $PROFILE"

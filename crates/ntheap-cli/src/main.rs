@@ -85,6 +85,12 @@ fn run(arguments: &Arguments) -> Result<Status, Failure> {
         Command::Completions(args) => {
             commands::manual::completions(args, Arguments::command(), &mut output)
         }
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => {
+            // The protocol has standard output for itself.
+            drop(output);
+            return commands::mcp::run(args, common);
+        }
         Command::Man(args) => commands::manual::man(args, Arguments::command(), &mut output),
         Command::Shell(args) => commands::shell::run(args, common, &mut output),
     }?;

@@ -3,15 +3,32 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Each crate with the crates of the workspace that it may use.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("ntheap", &[]),
+    ("ntheap-c", &["ntheap", "ntheap-report", "ntheap-session"]),
+    ("ntheap-mcp", &["ntheap", "ntheap-report", "ntheap-session"]),
+    (
+        "ntheap-python",
+        &["ntheap", "ntheap-report", "ntheap-session"],
+    ),
     ("ntheap-report", &["ntheap"]),
+    (
+        "ntheap-session",
+        &["ntheap", "ntheap-report", "ntheap-symbols"],
+    ),
     ("ntheap-symbols", &["ntheap"]),
     ("ntheap-synth", &["ntheap"]),
     ("ntheap-windbg", &["ntheap"]),
     (
         "ntheap-cli",
-        &["ntheap", "ntheap-report", "ntheap-symbols", "ntheap-windbg"],
+        &[
+            "ntheap",
+            "ntheap-mcp",
+            "ntheap-report",
+            "ntheap-session",
+            "ntheap-symbols",
+            "ntheap-windbg",
+        ],
     ),
 ];
 

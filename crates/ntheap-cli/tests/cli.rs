@@ -15,8 +15,14 @@ fn testdata(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The program; `NTHEAP_PROGRAM` names another build of it, such as the one for Windows behind Wine.
+fn program() -> PathBuf {
+    let other = std::env::var_os("NTHEAP_PROGRAM").map(PathBuf::from);
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_ntheap").into())
+}
+
 fn ntheap(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ntheap"))
+    Command::new(program())
         .args(arguments)
         .output()
         .expect("the program runs")
@@ -24,7 +30,9 @@ fn ntheap(arguments: &[&str]) -> Output {
 
 #[test]
 fn transcripts() {
-    trycmd::TestCases::new().case("tests/cmd/*.trycmd");
+    trycmd::TestCases::new()
+        .register_bin("ntheap", program())
+        .case("tests/cmd/*.trycmd");
 }
 
 #[test]

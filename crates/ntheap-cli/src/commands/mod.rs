@@ -13,6 +13,8 @@ pub(crate) mod fingerprint;
 pub(crate) mod info;
 pub(crate) mod leaks;
 pub(crate) mod manual;
+#[cfg(feature = "mcp")]
+pub(crate) mod mcp;
 pub(crate) mod owners;
 pub(crate) mod report;
 pub(crate) mod scan;
