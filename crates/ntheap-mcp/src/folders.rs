@@ -101,7 +101,8 @@ impl Folders {
             // Without following: a link may lead anywhere.
             let about = entry.metadata().ok()?;
             let is_folder = about.is_dir();
-            if !is_folder && !(about.is_file() && is_dump_name(&path)) {
+            let is_dump = about.is_file() && is_dump_name(&path);
+            if !is_folder && !is_dump {
                 return None;
             }
             Some(Entry {
@@ -166,7 +167,7 @@ mod tests {
         fs::create_dir_all(&closed).expect("a folder");
         fs::write(open.join("deep/a.dmp"), "a").expect("a file");
         fs::write(closed.join("b.dmp"), "b").expect("a file");
-        let folders = Folders::new(&[open.clone()]).expect("folders");
+        let folders = Folders::new(std::slice::from_ref(&open)).expect("folders");
 
         assert_eq!(kind(&folders, "deep/a.dmp"), None);
         assert_eq!(kind(&folders, "deep/../deep/a.dmp"), None);
