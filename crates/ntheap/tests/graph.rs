@@ -2,12 +2,12 @@
 //! known from how it was made.
 
 use ntheap::{
-    dump::Dump,
-    graph::{Class, Graph, Holder, Rules},
+    dump::{Dump, DumpFile},
+    graph::{Class, Graph, Holder, RootKind, Rules},
     heap::Heaps,
     process::Process,
 };
-use ntheap_synth::{HEAP, dump, heap};
+use ntheap_synth::{HEAP, dump, heap, oracle::testdata};
 
 /// Where the only roots lie that point to blocks.
 const ROOTS: u64 = 0x80_0000;
@@ -247,4 +247,29 @@ fn long_lists_need_no_stack() {
         assert_eq!(classes.of(blocks[half]), Class::Definite);
         assert_eq!(classes.leader(blocks[count - 1]), Some(blocks[half]));
     });
+}
+
+/// XP's low fragmentation heap lies in a block of its heap, which the heap alone need hold.
+#[test]
+fn the_front_end_of_an_xp_heap_is_held_by_its_heap() {
+    let path = testdata().join("x86-2600.5512-smalllfh.snap1.dmp.zst");
+    let file = DumpFile::open(&path).expect("the dump opens");
+    let dump = Dump::parse(file.bytes()).expect("a dump");
+    let process = Process::of(&dump).expect("a process");
+    let graph = Graph::of(&Heaps::of(&process));
+    let areas = graph.areas().iter();
+    let front_ends: Vec<u32> = areas
+        .filter(|area| area.kind == RootKind::FrontEnd)
+        .map(|area| {
+            let address = process.memory().u32(area.start).expect("in the dump");
+            graph.index().find(address.into()).expect("a block")
+        })
+        .collect();
+    assert!(!front_ends.is_empty());
+    for rules in [Rules::NONE, Rules::DEFAULT, Rules::ALL] {
+        let classes = graph.classes(rules);
+        for &block in &front_ends {
+            assert_eq!(classes.of(block), Class::Reachable, "{rules}");
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Leaks {
 }
 
 /// What users get who name no rules.
-pub(super) const DEFAULT_RULES: &str = "default";
+pub(super) const DEFAULT_RULES: &str = "all";
 
 /// A class, on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -90,6 +90,7 @@ impl Holders<'_, '_, '_> {
             (Owner::Stack(thread), _) => self.stack(thread, at),
             (Owner::Teb(thread), _) => format!("TEB of thread {thread:x} at {at:x}"),
             (Owner::Peb, _) => format!("process environment at {at:x}"),
+            (Owner::Heap(heap), RootKind::FrontEnd) => format!("front end of heap {heap:x}"),
             (_, RootKind::Damaged) => format!("damaged memory of a heap at {at:x}"),
             (owner, _) => format!("{} at {at:x}", owner.describe(process.dump)),
         }

@@ -111,10 +111,11 @@ impl<'p, 'a> Graph<'p, 'a> {
                 registers: 0,
             });
         }
-        areas.sort_by_key(|area| area.start);
-        areas.extend(roots::register_areas(&threads));
         let unit = process.bitness.unit();
         let index = Index::new(std::mem::take(&mut collected.blocks), unit);
+        areas.extend(roots::front_ends(heaps, &index));
+        areas.sort_by_key(|area| area.start);
+        areas.extend(roots::register_areas(&threads));
         let facts = facts(process, &index, &usage, &threads);
         let scan = Scan {
             facts: &facts,

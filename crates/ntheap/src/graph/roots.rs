@@ -1,7 +1,9 @@
 //! Where pointers are looked for outside the blocks: the roots.
 
+use super::Index;
 use crate::{
     dump::{Context, Dump, Region, RegionKind, RegionState, Thread},
+    heap::Heaps,
     layout::{Bitness, Layouts},
     process::{Process, wow64_tebs},
     usage::{Owner, UsedRegion},
@@ -36,6 +38,9 @@ pub enum RootKind {
     Sealed,
     /// ntdll's variables that it writes to at start only, and seals (rule `sealed`).
     SealedImage,
+    /// Where a heap keeps the address of its front end, if that is a block like others: XP's heaps
+    /// allocate it from themselves, and nothing else need lead there.
+    FrontEnd,
     /// Memory of a heap where no blocks could be proved: what lies there may hold pointers.
     Damaged,
     /// Memory of which the dump does not tell what it is.
@@ -60,6 +65,7 @@ impl RootKind {
             RootKind::Register => "register",
             RootKind::Sealed => "sealed",
             RootKind::SealedImage => "sealed-image",
+            RootKind::FrontEnd => "front-end",
             RootKind::Damaged => "damaged-heap",
             RootKind::Unknown => "unknown",
         }
@@ -239,6 +245,37 @@ pub(super) fn areas(
         }
     }
     areas
+}
+
+/// Where heaps keep the addresses of front ends that are blocks.
+pub(super) fn front_ends<'h>(
+    heaps: &'h Heaps<'_, '_>,
+    index: &'h Index,
+) -> impl Iterator<Item = Area> + 'h {
+    /// `_HEAP.FrontEndHeapType` of the low fragmentation heap.
+    const LFH: u8 = 2;
+    let process = heaps.process();
+    heaps.iter().filter_map(move |heap| {
+        let (layouts, memory) = (&process.layouts, process.memory());
+        let handle = heap.nt()?.handle();
+        let header = memory.at(handle, process.bitness);
+        if header.u8(layouts.heap.front_end_heap_type) != Some(LFH) {
+            return None;
+        }
+        let front_end = header.pointer(layouts.heap.front_end_heap)?;
+        let owner = memory
+            .at(front_end, process.bitness)
+            .pointer(layouts.lfh_heap.heap);
+        let block = index.block(index.find(front_end)?);
+        let start = header.address(layouts.heap.front_end_heap)?;
+        (block.0 == front_end && owner == Some(handle)).then_some(Area {
+            kind: RootKind::FrontEnd,
+            start,
+            end: start + process.bitness.pointer_size(),
+            owner: Owner::Heap(handle),
+            registers: 0,
+        })
+    })
 }
 
 /// The areas of registers.

@@ -162,8 +162,9 @@ fn preference(kind: RootKind) -> u8 {
         RootKind::Sealed => 4,
         RootKind::Stack => 5,
         RootKind::Register => 6,
-        RootKind::Unknown => 7,
-        RootKind::Damaged => 8,
+        RootKind::FrontEnd => 7,
+        RootKind::Unknown => 8,
+        RootKind::Damaged => 9,
     }
 }
 
