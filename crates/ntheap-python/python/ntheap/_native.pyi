@@ -2,6 +2,8 @@
 
 from typing import Any, final
 
+__all__ = ["Dump", "DumpError", "Table", "__version__", "compare_types", "diff", "open"]
+
 __version__: str
 
 class DumpError(Exception):
