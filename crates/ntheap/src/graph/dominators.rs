@@ -9,7 +9,7 @@
 //! nearest common ancestor of each with the node's parent (Georgiadis), whose time has a bound
 //! whatever the dump holds (m·log n), without recursion and on numbers of depth-first order alone. Of
 //! what leads to a block from before it in that order only the first counts, so only references
-//! backwards are listed: 41 bytes a block and at most 8 a reference, half of it while the lists are
+//! backwards are listed: 45 bytes a block and at most 8 a reference, half of it while the lists are
 //! made.
 
 use super::Graph;
