@@ -23,8 +23,9 @@ use crate::{
     failure::{Failure, Status},
     numbers,
     options::{Common, Side},
-    output::shows_progress,
-    privacy, symbols,
+    privacy,
+    progress::{self, shows_progress},
+    symbols,
 };
 
 /// A file that was named on the command line.
@@ -111,6 +112,7 @@ impl Input {
     /// The dump with the paths that it names, for who judges by them and shows none.
     pub(crate) fn parse_with_paths(&self) -> Result<Dump<'_>, Failure> {
         let mut dump = Dump::parse(self.file.bytes()).map_err(|error| self.failure(error))?;
+        dump.count_walked(progress::walked());
         if let Some(deadline) = deadline::get() {
             dump.stop_at(deadline);
         }

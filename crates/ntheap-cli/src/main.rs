@@ -18,6 +18,7 @@ mod output;
 mod pager;
 mod patterns;
 mod privacy;
+mod progress;
 mod symbols;
 mod tables;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     privacy::set(arguments.common.private);
     said::be_quiet(arguments.common.quiet);
+    progress::ask(arguments.common.progress);
     let result = run(&arguments);
     // Whatever was printed, or went wrong, came of a file that was not the same all the time.
     let changed = input::changed();
@@ -56,10 +58,27 @@ fn report(failure: &Failure) {
     }
 }
 
+/// Uses so many threads for everything that is done on all cores.
+fn use_threads(threads: usize) -> Result<(), Failure> {
+    /// More than any machine has.
+    const MOST: usize = 1024;
+    if !(1..=MOST).contains(&threads) {
+        return Err(Failure::Usage(format!(
+            "--threads {threads}: 1 to {MOST} can work"
+        )));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build_global()
+        .map_err(|error| Failure::Usage(format!("--threads {threads}: {error}")))
+}
+
 /// Runs the command.
 fn run(arguments: &Arguments) -> Result<Status, Failure> {
     let common = &arguments.common;
     deadline::start(common.timeout)?;
+    if let Some(threads) = common.threads {
+        use_threads(threads)?;
+    }
     let mut output = Output::new(common.paginate);
     let status = match &arguments.command {
         Command::Address(args) => commands::address::run(args, common, &mut output),

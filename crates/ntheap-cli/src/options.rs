@@ -20,6 +20,12 @@ pub(crate) struct Common {
     /// Say nothing on standard error but why nothing could be done; the exit status tells the rest
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// Say how far long work is, on standard error, even where that is no terminal
+    #[arg(long, global = true)]
+    pub(crate) progress: bool,
+    /// Threads to work with [default: one for each processor]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
     /// Show what a terminal would be flooded with in a pager: $NTHEAP_PAGER, $PAGER, or less
     #[arg(short, long, global = true)]
     pub(crate) paginate: bool,

@@ -6,15 +6,9 @@ use std::{
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-    time::Duration,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use indicatif::ProgressBar;
 use ntheap::printable::{Lines, is_unprintable};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
@@ -236,11 +230,6 @@ impl<W: Write> Write for Checked<W> {
     }
 }
 
-/// Whether progress may be drawn on stderr.
-pub(crate) fn shows_progress() -> bool {
-    io::stderr().is_terminal() && !crate::said::is_quiet()
-}
-
 /// Read faults of inputs of which nothing was written.
 static FORGIVEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -328,48 +317,5 @@ impl<W: Write> fmt::Write for Adapter<'_, W> {
             self.error = Some(error);
             fmt::Error
         })
-    }
-}
-
-/// Draws a sign of life on stderr while long work goes on, and takes it away when dropped.
-pub(crate) struct Working {
-    done: Option<mpsc::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Working {
-    /// Work that lasts shorter than this goes by unseen.
-    const PATIENCE: Duration = Duration::from_millis(700);
-
-    pub(crate) fn on(what: &'static str) -> Self {
-        if !shows_progress() {
-            return Working {
-                done: None,
-                thread: None,
-            };
-        }
-        let (done, ended) = mpsc::channel::<()>();
-        let thread = thread::spawn(move || {
-            if ended.recv_timeout(Self::PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
-                return;
-            }
-            let bar = ProgressBar::new_spinner().with_message(what);
-            bar.enable_steady_tick(Duration::from_millis(120));
-            let _ = ended.recv();
-            bar.finish_and_clear();
-        });
-        Working {
-            done: Some(done),
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        drop(self.done.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }

@@ -196,6 +196,14 @@ impl Visitor for Losses {
         CONTINUE
     }
 
+    fn only_counts(&self) -> bool {
+        true
+    }
+
+    fn alike(&mut self, _: &Block, _: u64) -> Flow {
+        CONTINUE
+    }
+
     fn span(&mut self, span: &Span) -> Flow {
         self.add_span(span);
         CONTINUE

@@ -12,6 +12,7 @@ use crate::{
     input::Input,
     options::{Common, Format},
     output::Output,
+    progress::Working,
     symbols,
 };
 
@@ -29,8 +30,9 @@ pub(super) fn run(
     let status = input.each_side(&dump, common, |heaps| {
         let process = heaps.process();
         let traces = Traces::of(process);
-        let statistics = stats::collect(heaps);
-        let groups = stats::collect_by(heaps, |block| block.trace);
+        let working = Working::walking("walking heaps", heaps.bytes());
+        let (statistics, groups) = stats::collect_with_stacks(heaps);
+        drop(working);
         for (heap, groups) in statistics.iter().zip(groups) {
             let stacks = HeapStacks::new(heap, groups, &traces, top);
             match format {

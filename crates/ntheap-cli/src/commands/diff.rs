@@ -24,8 +24,10 @@ use crate::{
     input::{Input, heaps},
     numbers,
     options::{Common, Format},
-    output::{Output, Working},
-    patterns, symbols,
+    output::Output,
+    patterns,
+    progress::Working,
+    symbols,
 };
 
 const EXAMPLES: &str = "\
@@ -72,6 +74,14 @@ pub(crate) struct Judging {
 }
 
 impl Judging {
+    /// What the comparison has to keep for what is looked up.
+    fn keep(&self) -> diff::Keep {
+        match self.no_owners {
+            true => diff::Keep::Nothing,
+            false => diff::Keep::NewBlocks,
+        }
+    }
+
     pub(crate) fn options(&self) -> diff::Options {
         diff::Options {
             keep_frames: self.keep_frames,
@@ -141,13 +151,16 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
     let processes = processes(&inputs, &dumps, common)?;
     let snapshots = snapshots(&inputs, &processes, common)?;
     let all: Vec<&Snapshot<'_, '_>> = snapshots.iter().collect();
-    let working = Working::on("comparing heaps");
-    let comparison = diff::compare_series(&all, by).ok_or_else(too_few)?;
+    let bytes = all.iter().map(|snapshot| snapshot.heaps.bytes()).sum();
+    let working = Working::walking("comparing heaps", bytes);
+    let comparison = diff::compare_keeping(&all, by, args.judging.keep()).ok_or_else(too_few)?;
     let (input, dump, last) = match (&inputs[..], &dumps[..], &all[..]) {
         ([.., input], [.., dump], [.., last]) => (*input, *dump, *last),
         _ => return Err(too_few()),
     };
+    drop(working);
     let names = input.names(dump);
+    let working = Working::on("looking up who holds what");
     let judgement = comparison.judge(last, &names, &args.judging.options());
     drop(working);
     let status = report(&inputs, &comparison);

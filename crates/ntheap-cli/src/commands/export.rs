@@ -17,8 +17,10 @@ use crate::{
     input::{Input, heaps},
     labels::Labels,
     options::{Common, Format},
-    output::{Output, Working, write_to},
-    patterns, privacy, symbols,
+    output::{Output, write_to},
+    patterns, privacy,
+    progress::Working,
+    symbols,
     tables::{self, Tables},
 };
 

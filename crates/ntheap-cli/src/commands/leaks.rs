@@ -23,7 +23,8 @@ use crate::{
     input::Input,
     numbers,
     options::{Common, Format},
-    output::{Output, Working},
+    output::Output,
+    progress::Working,
     symbols,
 };
 

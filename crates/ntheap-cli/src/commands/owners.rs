@@ -20,7 +20,8 @@ use crate::{
     input::Input,
     numbers,
     options::{Common, Format},
-    output::{Output, Working},
+    output::Output,
+    progress::Working,
     symbols,
 };
 

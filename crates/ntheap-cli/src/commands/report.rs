@@ -14,7 +14,8 @@ use crate::{
     failure::{Failure, Status},
     input::Input,
     options::{Common, Format},
-    output::{Output, Working, write_to},
+    output::{Output, write_to},
+    progress::Working,
     symbols,
 };
 
@@ -55,7 +56,8 @@ pub(crate) fn run(args: &Report, common: &Common, output: &mut Output) -> Result
         size: true,
         stack: true,
     };
-    let working = Working::on("comparing heaps");
+    let bytes = all.iter().map(|snapshot| snapshot.heaps.bytes()).sum();
+    let working = Working::walking("comparing heaps", bytes);
     let comparison = diff::compare_series(&all, by);
     let (Some(comparison), [first, .., last], [.., input]) = (comparison, &all[..], &inputs[..])
     else {
@@ -63,7 +65,9 @@ pub(crate) fn run(args: &Report, common: &Common, output: &mut Output) -> Result
             "a report needs two dumps at least".to_owned(),
         ));
     };
+    drop(working);
     let names = input.names(last.process().dump);
+    let working = Working::on("looking up who holds what");
     let judgement = comparison.judge(last, &names, &args.judging.options());
     let status = report(&inputs, &comparison);
     let files: Vec<String> = inputs

@@ -11,7 +11,8 @@ use crate::{
     input::Input,
     numbers,
     options::{Common, Format},
-    output::{Output, Working},
+    output::Output,
+    progress::Working,
 };
 use ntheap_report::{
     csv::Row,
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Stat, common: &Common, output: &mut Output) -> Result<S
     let mut report = StatReport { heaps: Vec::new() };
     let status = input.each_side(&dump, common, |heaps| {
         let bitness = heaps.process().bitness;
-        let working = Working::on("walking heaps");
+        let working = Working::walking("walking heaps", heaps.bytes());
         let statistics = stats::collect(heaps);
         drop(working);
         match format {

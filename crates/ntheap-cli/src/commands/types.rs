@@ -19,8 +19,9 @@ use crate::{
     input::{Input, heaps},
     numbers,
     options::{Common, Format},
-    output::{Output, Working},
+    output::Output,
     privacy,
+    progress::Working,
 };
 use ntheap_report::json::document;
 

@@ -14,14 +14,19 @@
 mod fields;
 mod lists;
 mod pointers;
+mod run;
 mod window;
 
 pub use fields::Structure;
 pub use lists::ListEnd;
 pub use pointers::{scan_pointers, words};
+pub(crate) use run::{Numbers, Run};
 pub use window::Window;
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use crate::layout::Bitness;
 
@@ -65,6 +70,8 @@ pub struct AddressSpace<'a> {
     overlaps: Vec<Overlap>,
     /// When walks over this memory end, done or not.
     pub(crate) deadline: Option<Instant>,
+    /// Where walks add up the bytes that they have done.
+    pub(crate) walked: Option<Arc<AtomicU64>>,
 }
 
 impl<'a> AddressSpace<'a> {
@@ -140,6 +147,7 @@ impl<'a> AddressSpace<'a> {
             ranges,
             overlaps,
             deadline: None,
+            walked: None,
         }
     }
 

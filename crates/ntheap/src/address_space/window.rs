@@ -1,6 +1,6 @@
 //! A cursor that remembers the range it read last.
 
-use super::{AddressSpace, Range};
+use super::{AddressSpace, Range, Run};
 
 /// Reads numbers near each other without looking up the range for each of them.
 ///
@@ -54,6 +54,23 @@ impl<'s, 'a> Window<'s, 'a> {
         let ahead = &bytes[..bytes.len().min(AHEAD as usize)];
         let sum = ahead.iter().step_by(LINE).fold(0u8, |sum, byte| sum ^ byte);
         std::hint::black_box(sum);
+    }
+
+    /// The bytes from `address` on, up to the end of the range that holds it; no more than `size`.
+    pub(crate) fn run(&mut self, address: u64, size: u64) -> Run<'a> {
+        if address.wrapping_sub(self.range.start) >= self.range.bytes.len() as u64
+            && let Some(range) = self.space.range_of(address)
+        {
+            self.range = range;
+        }
+        let offset = usize::try_from(address.wrapping_sub(self.range.start)).ok();
+        let bytes = offset.and_then(|offset| self.range.bytes.get(offset..));
+        let bytes = bytes.unwrap_or_default();
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        Run {
+            start: address,
+            bytes: &bytes[..bytes.len().min(size)],
+        }
     }
 
     /// The bytes at `address`.

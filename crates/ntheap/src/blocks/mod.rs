@@ -209,6 +209,21 @@ pub trait Visitor {
     /// A block, busy or free.
     fn block(&mut self, block: &Block) -> Flow;
 
+    /// Whether blocks are only counted, by size, state and kind: then [`Visitor::alike`] may be
+    /// called for many slots at once.
+    fn only_counts(&self) -> bool {
+        false
+    }
+
+    /// Some blocks that differ in nothing but where they lie: `block` is one of them. Called only where
+    /// [`Visitor::only_counts`], and for slots without a trace.
+    fn alike(&mut self, block: &Block, count: u64) -> Flow {
+        for _ in 0..count {
+            self.block(block)?;
+        }
+        CONTINUE
+    }
+
     /// A part of a segment without blocks.
     fn span(&mut self, span: &Span) -> Flow {
         let _ = span;
@@ -219,5 +234,27 @@ pub trait Visitor {
     fn finding(&mut self, finding: Finding) -> Flow {
         let _ = finding;
         CONTINUE
+    }
+}
+
+impl<V: Visitor + ?Sized> Visitor for &mut V {
+    fn block(&mut self, block: &Block) -> Flow {
+        (**self).block(block)
+    }
+
+    fn only_counts(&self) -> bool {
+        (**self).only_counts()
+    }
+
+    fn alike(&mut self, block: &Block, count: u64) -> Flow {
+        (**self).alike(block, count)
+    }
+
+    fn span(&mut self, span: &Span) -> Flow {
+        (**self).span(span)
+    }
+
+    fn finding(&mut self, finding: Finding) -> Flow {
+        (**self).finding(finding)
     }
 }

@@ -1,20 +1,17 @@
 //! Matching the heaps of two dumps, and counting what changed in each.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use super::{
+    Change, Grouping, Keep, Snapshot,
+    merge::{Held, Totals, merge_blocks, trace_hash},
+    snapshot::key,
 };
-
-use rustc_hash::{FxHashMap, FxHasher};
-
-use super::{Change, Grouping, Snapshot, snapshot::key};
 use crate::{
-    blocks::{Block, CONTINUE, Finding, Flow, Span, State, Trace, Visitor},
-    heap::Heap,
-    losses::Losses,
-    process::HeapKind,
-    stats::Count,
-    traces::Traces,
+    blocks::Trace, heap::Heap, losses::Losses, process::HeapKind, stats::Count, traces::Traces,
 };
 
 /// Whether a heap is in both dumps.
@@ -70,12 +67,12 @@ pub struct FreeBlocks {
 }
 
 impl FreeBlocks {
-    fn add(&mut self, size: u64) {
+    pub(super) fn add(&mut self, size: u64) {
         self.all.add(size);
         self.largest = self.largest.max(size);
     }
 
-    fn merge(&mut self, other: FreeBlocks) {
+    pub(super) fn merge(&mut self, other: FreeBlocks) {
         self.all.merge(other.all);
         self.largest = self.largest.max(other.largest);
     }
@@ -101,6 +98,14 @@ pub struct BlockChanges {
     pub gone: Count,
     /// In both, with the same size and trace.
     pub survived: Count,
+}
+
+impl BlockChanges {
+    pub(super) fn merge(&mut self, other: BlockChanges) {
+        self.new.merge(other.new);
+        self.gone.merge(other.gone);
+        self.survived.merge(other.survived);
+    }
 }
 
 /// What changed in one heap.
@@ -199,11 +204,12 @@ fn sorted(groups: impl Iterator<Item = (GroupKey, Vec<Count>)>) -> Vec<GroupChan
 }
 
 /// A heap through all dumps: for each the heap, where it is there.
-type Chain<'s, 'p, 'a> = Vec<Option<&'s Heap<'p, 'a>>>;
+pub(super) type Chain<'s, 'p, 'a> = Vec<Option<&'s Heap<'p, 'a>>>;
 
-/// Compares heap by heap, the oldest dump first; only one heap has its blocks in memory at a time.
+/// Compares heap by heap, the oldest dump first; of each heap only a few segments have their blocks in
+/// memory at a time.
 #[must_use]
-pub fn compare_heaps(snapshots: &[&Snapshot<'_, '_>], by: Grouping) -> Vec<HeapChange> {
+pub fn compare_heaps(snapshots: &[&Snapshot<'_, '_>], by: Grouping, keep: Keep) -> Vec<HeapChange> {
     let mut chains: Vec<Chain<'_, '_, '_>> = Vec::new();
     for (moment, snapshot) in snapshots.iter().enumerate() {
         for heap in &snapshot.heaps {
@@ -224,9 +230,9 @@ pub fn compare_heaps(snapshots: &[&Snapshot<'_, '_>], by: Grouping) -> Vec<HeapC
             chain.resize(moment + 1, None);
         }
     }
-    let chains = chains.into_iter();
+    let chains = chains.into_par_iter();
     chains
-        .map(|chain| compare_chain(&chain, snapshots, by))
+        .map(|chain| compare_chain(&chain, snapshots, by, keep))
         .collect()
 }
 
@@ -247,49 +253,30 @@ fn compare_chain(
     chain: &Chain<'_, '_, '_>,
     snapshots: &[&Snapshot<'_, '_>],
     by: Grouping,
+    keep: Keep,
 ) -> HeapChange {
+    let mut merged = merge_blocks(chain, by, keep);
     let mut groups: FxHashMap<GroupKey, Vec<Count>> = FxHashMap::default();
-    let mut counts = vec![Count::default(); chain.len()];
+    let mut newest_keys = FxHashMap::default();
     let mut losses = [Losses::default(), Losses::default()];
-    let mut free = [FreeBlocks::default(); 2];
-    let mut oldest: Vec<Held> = Vec::new();
-    let mut survivors: Vec<Held> = Vec::new();
-    let mut newest = Collected::default();
     let last = chain.len().saturating_sub(1);
-    for (moment, (heap, snapshot)) in chain.iter().zip(snapshots).enumerate() {
-        let mut collected = match heap {
-            Some(heap) => collect(heap, &snapshot.traces, by),
-            None => Collected::default(),
-        };
-        counts[moment] = collected.busy;
-        for (key, count) in std::mem::take(&mut collected.groups) {
+    let counts: Vec<Count> = merged.moments.iter().map(|moment| moment.busy).collect();
+    let free = [merged.moments.first(), merged.moments.last()]
+        .map(|moment| moment.map_or_else(FreeBlocks::default, |moment| moment.free));
+    for (moment, (walked, snapshot)) in merged.moments.iter_mut().zip(snapshots).enumerate() {
+        // What a dump between the two lost is said with the last one.
+        losses[usize::from(moment != 0)].merge(std::mem::take(&mut walked.losses));
+        let (of_moment, keys) = named(walked, &snapshot.traces, by);
+        for (key, count) in of_moment {
             let group = groups.entry(key);
             let group = group.or_insert_with(|| vec![Count::default(); chain.len()]);
             group[moment] = count;
         }
-        // What a dump between the two lost is said with the last one.
-        losses[usize::from(moment != 0)].merge(std::mem::take(&mut collected.losses));
-        if moment == 0 {
-            free[0] = collected.free;
-            oldest = collected.blocks.clone();
-            survivors = std::mem::take(&mut collected.blocks);
-        } else {
-            keep_common(&mut survivors, &collected.blocks);
-        }
         if moment == last {
-            free[1] = collected.free;
-            if moment == 0 {
-                collected.blocks.clone_from(&oldest);
-            }
-            newest = collected;
+            newest_keys = keys;
         }
     }
-    let mut blocks = BlockChanges::default();
-    let mut fresh: Vec<Held> = Vec::new();
-    compare_blocks(&oldest, &newest.blocks, &mut blocks, &mut fresh);
     let groups = sorted(groups.into_iter());
-    let mut survivor_count = Count::default();
-    survivors.iter().for_each(|held| survivor_count.add(held.1));
     let first = chain.first().copied().flatten();
     let newer = chain.last().copied().flatten();
     let any = newer.or_else(|| chain.iter().rev().copied().flatten().next());
@@ -307,14 +294,41 @@ fn compare_chain(
         },
         busy: Change::of(&counts),
         counts,
-        new_blocks: new_blocks(&fresh, &newest.keys, &groups, by),
+        new_blocks: new_blocks(&merged.fresh, &newest_keys, &groups, by),
         groups,
-        blocks,
-        survivors: survivor_count,
+        blocks: merged.changes,
+        survivors: merged.survivors,
         free,
         committed: [0; 2],
         losses,
     }
+}
+
+/// The groups of one dump with the stacks that their traces stand for, and which group the blocks of
+/// each size and hash of a trace are in.
+fn named(
+    walked: &mut Totals,
+    traces: &Traces<'_, '_>,
+    by: Grouping,
+) -> (FxHashMap<GroupKey, Count>, FxHashMap<(u64, u32), GroupKey>) {
+    // Each distinct trace is decoded once; different records can hold the same frames.
+    let mut stacks: FxHashMap<Trace, Arc<[u64]>> = FxHashMap::default();
+    let mut groups: FxHashMap<GroupKey, Count> = FxHashMap::default();
+    let mut keys: FxHashMap<(u64, u32), GroupKey> = FxHashMap::default();
+    for ((size, trace), count) in walked.take_groups() {
+        let stack = by.stack.then(|| {
+            let read = || traces.frames(trace).unwrap_or_default().into();
+            stacks.entry(trace).or_insert_with(read).clone()
+        });
+        let key = GroupKey {
+            size: by.size.then_some(size),
+            stack,
+        };
+        let hash = if by.stack { trace_hash(trace) } else { 0 };
+        keys.insert((size, hash), key.clone());
+        groups.entry(key).or_default().merge(count);
+    }
+    (groups, keys)
 }
 
 /// The new blocks with the places of their groups.
@@ -336,204 +350,4 @@ fn new_blocks(
         })
     };
     fresh.iter().filter_map(place).collect()
-}
-
-/// A block: address, size, hash of the trace.
-type Held = (u64, u64, u32);
-
-/// Leaves of a sorted list what is in another, too.
-fn keep_common(kept: &mut Vec<Held>, other: &[Held]) {
-    let mut other = other.iter().peekable();
-    kept.retain(|block| {
-        while other.next_if(|next| *next < block).is_some() {}
-        other.next_if_eq(&block).is_some()
-    });
-}
-
-/// The blocks of one heap, as far as they matter to the comparison.
-#[derive(Default)]
-struct Collected {
-    busy: Count,
-    free: FreeBlocks,
-    /// By ascending address.
-    blocks: Vec<Held>,
-    groups: FxHashMap<GroupKey, Count>,
-    /// The group of each size and hash of a trace.
-    keys: FxHashMap<(u64, u32), GroupKey>,
-    losses: Losses,
-}
-
-/// Gathers blocks during the walk.
-#[derive(Default)]
-struct Collector {
-    by: Option<Grouping>,
-    busy: Count,
-    free: FreeBlocks,
-    blocks: Vec<Held>,
-    /// By size and trace, however they are grouped later: the new blocks are looked up by both.
-    groups: FxHashMap<(u64, Trace), Count>,
-    losses: Losses,
-}
-
-impl Visitor for Collector {
-    fn block(&mut self, block: &Block) -> Flow {
-        if block.state == State::Free {
-            self.free.add(block.size);
-        }
-        if !block.is_user_block() {
-            return CONTINUE;
-        }
-        let by = self.by.unwrap_or(Grouping {
-            size: true,
-            stack: false,
-        });
-        self.busy.add(block.size);
-        self.blocks
-            .push((block.address, block.size, hash(block.trace)));
-        let trace = if by.stack { block.trace } else { Trace::None };
-        let group = self.groups.entry((block.size, trace)).or_default();
-        group.add(block.size);
-        CONTINUE
-    }
-
-    fn span(&mut self, span: &Span) -> Flow {
-        self.losses.span(span)
-    }
-
-    fn finding(&mut self, finding: Finding) -> Flow {
-        self.losses.finding(finding)
-    }
-}
-
-fn hash(trace: Trace) -> u32 {
-    let mut hasher = FxHasher::default();
-    trace.hash(&mut hasher);
-    hasher.finish() as u32
-}
-
-fn collect(heap: &Heap<'_, '_>, traces: &Traces<'_, '_>, by: Grouping) -> Collected {
-    let merge = |mut a: Collector, b: Collector| {
-        a.busy.merge(b.busy);
-        a.free.merge(b.free);
-        a.blocks.extend(b.blocks);
-        for (key, count) in b.groups {
-            a.groups.entry(key).or_default().merge(count);
-        }
-        a.losses.merge(b.losses);
-        a
-    };
-    let new = || Collector {
-        by: Some(by),
-        ..Collector::default()
-    };
-    let mut walked = heap.walk_parallel(new, merge);
-    walked.blocks.sort_unstable();
-
-    // Each distinct trace is decoded once; different records can hold the same frames.
-    let mut stacks: FxHashMap<Trace, Arc<[u64]>> = FxHashMap::default();
-    let mut groups: FxHashMap<GroupKey, Count> = FxHashMap::default();
-    let mut keys: FxHashMap<(u64, u32), GroupKey> = FxHashMap::default();
-    for ((size, trace), count) in walked.groups {
-        let stack = by.stack.then(|| {
-            let read = || traces.frames(trace).unwrap_or_default().into();
-            stacks.entry(trace).or_insert_with(read).clone()
-        });
-        let key = GroupKey {
-            size: by.size.then_some(size),
-            stack,
-        };
-        let hash = if by.stack { hash(trace) } else { 0 };
-        keys.insert((size, hash), key.clone());
-        groups.entry(key).or_default().merge(count);
-    }
-    Collected {
-        busy: walked.busy,
-        free: walked.free,
-        blocks: walked.blocks,
-        groups,
-        keys,
-        losses: walked.losses,
-    }
-}
-
-/// Merges two lists that are sorted by address, and gathers what is in the second alone.
-fn compare_blocks(old: &[Held], new: &[Held], changes: &mut BlockChanges, fresh: &mut Vec<Held>) {
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        match (old.peek(), new.peek()) {
-            (Some(a), Some(b)) if a == b => {
-                changes.survived.add(a.1);
-                old.next();
-                new.next();
-            }
-            (Some(a), Some(b)) if a < b => {
-                changes.gone.add(a.1);
-                old.next();
-            }
-            (Some(a), None) => {
-                changes.gone.add(a.1);
-                old.next();
-            }
-            (_, Some(&&b)) => {
-                changes.new.add(b.1);
-                fresh.push(b);
-                new.next();
-            }
-            (None, None) => return,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn compare_blocks(old: &[Held], new: &[Held]) -> BlockChanges {
-        let (mut changes, mut fresh) = (BlockChanges::default(), Vec::new());
-        super::compare_blocks(old, new, &mut changes, &mut fresh);
-        assert_eq!(fresh.len() as u64, changes.new.blocks);
-        changes
-    }
-
-    fn blocks() -> impl Strategy<Value = Vec<(u64, u64, u32)>> {
-        proptest::collection::btree_map(0..40u64, (1..4u64, 0..2u32), 0..30).prop_map(|map| {
-            map.into_iter()
-                .map(|(a, (s, t))| (a * 16, s * 8, t))
-                .collect()
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_common_is_what_both_have(a in blocks(), b in blocks()) {
-            let mut kept = a.clone();
-            keep_common(&mut kept, &b);
-            let both: Vec<Held> = a.into_iter().filter(|block| b.contains(block)).collect();
-            prop_assert_eq!(kept, both);
-        }
-
-        #[test]
-        fn the_reversed_comparison_exchanges_new_and_gone(a in blocks(), b in blocks()) {
-            let (forth, back) = (compare_blocks(&a, &b), compare_blocks(&b, &a));
-            prop_assert_eq!(forth.new, back.gone);
-            prop_assert_eq!(forth.gone, back.new);
-            prop_assert_eq!(forth.survived, back.survived);
-        }
-
-        #[test]
-        fn new_less_gone_is_the_growth(a in blocks(), b in blocks()) {
-            let changes = compare_blocks(&a, &b);
-            let sum = |list: &[(u64, u64, u32)]| list.iter().map(|block| block.1 as i64).sum::<i64>();
-            prop_assert_eq!(changes.new.bytes as i64 - changes.gone.bytes as i64, sum(&b) - sum(&a));
-            prop_assert_eq!((changes.survived.blocks + changes.new.blocks) as usize, b.len());
-            prop_assert_eq!((changes.survived.blocks + changes.gone.blocks) as usize, a.len());
-        }
-
-        #[test]
-        fn nothing_changes_between_a_dump_and_itself(a in blocks()) {
-            let changes = compare_blocks(&a, &a);
-            prop_assert_eq!(changes.new.blocks + changes.gone.blocks, 0);
-        }
-    }
 }

@@ -24,6 +24,7 @@
 mod candidates;
 mod evidence;
 mod heaps;
+mod merge;
 mod series;
 mod snapshot;
 mod suspects;
@@ -57,6 +58,17 @@ pub struct Grouping {
     pub size: bool,
     /// By stack.
     pub stack: bool,
+}
+
+/// What a comparison keeps besides counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// The blocks that are in the last dump alone ([`HeapChange::new_blocks`]): what
+    /// [`Comparison::judge`] looks up. They take 24 bytes each.
+    #[default]
+    NewBlocks,
+    /// Nothing: memory stays the same however large the dumps are.
+    Nothing,
 }
 
 /// A number before and after.
@@ -225,15 +237,25 @@ impl Comparison {
 /// Compares two snapshots, the older first.
 #[must_use]
 pub fn compare(before: &Snapshot<'_, '_>, after: &Snapshot<'_, '_>, by: Grouping) -> Comparison {
-    compare_pair(before, after, &[before, after], by)
+    compare_pair(before, after, &[before, after], (by, Keep::NewBlocks))
 }
 
 /// Compares the snapshots of a series, the oldest first: the first with the last, and what each
 /// group did in between. `None` of fewer than two.
 #[must_use]
 pub fn compare_series(snapshots: &[&Snapshot<'_, '_>], by: Grouping) -> Option<Comparison> {
+    compare_keeping(snapshots, by, Keep::NewBlocks)
+}
+
+/// [`compare_series`], and what it keeps.
+#[must_use]
+pub fn compare_keeping(
+    snapshots: &[&Snapshot<'_, '_>],
+    by: Grouping,
+    keep: Keep,
+) -> Option<Comparison> {
     match snapshots {
-        [first, .., last] => Some(compare_pair(first, last, snapshots, by)),
+        [first, .., last] => Some(compare_pair(first, last, snapshots, (by, keep))),
         _ => None,
     }
 }
@@ -242,9 +264,9 @@ fn compare_pair(
     before: &Snapshot<'_, '_>,
     after: &Snapshot<'_, '_>,
     snapshots: &[&Snapshot<'_, '_>],
-    by: Grouping,
+    (by, keep): (Grouping, Keep),
 ) -> Comparison {
-    let mut heaps = compare_heaps(snapshots, by);
+    let mut heaps = compare_heaps(snapshots, by, keep);
     heaps.sort_by_key(|heap| {
         (
             std::cmp::Reverse(heap.busy.bytes()),

@@ -1,6 +1,9 @@
 //! The streams of a minidump.
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use super::{
     Context, Exception, Module, Problem, Region,
@@ -172,6 +175,12 @@ impl<'a> Dump<'a> {
     /// walked is a finding ([`FindingKind::OutOfTime`](crate::blocks::FindingKind::OutOfTime)).
     pub fn stop_at(&mut self, deadline: Instant) {
         self.memory.deadline = Some(deadline);
+    }
+
+    /// Lets all walks over this dump add up the bytes of heaps that they have done, so that who waits
+    /// can be told: of how many in all, [`Heaps::bytes`](crate::heap::Heaps::bytes) says.
+    pub fn count_walked(&mut self, walked: Arc<AtomicU64>) {
+        self.memory.walked = Some(walked);
     }
 
     /// Whether the dump was written with full memory.

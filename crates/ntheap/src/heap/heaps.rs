@@ -131,6 +131,16 @@ impl<'p, 'a> Heaps<'p, 'a> {
             .ok_or(Error::NoSuchHeap { handle })
     }
 
+    /// Bytes of the heaps that a walk goes through, about: what their segments have committed.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let parts = self
+            .heaps
+            .iter()
+            .map(|heap| heap.parts().map(|part| heap.bytes(part)));
+        parts.flatten().sum()
+    }
+
     /// Walks every part of every heap on all cores and joins the parts' visitors per heap, in order.
     pub fn walk_parallel<V: Visitor + Send>(
         &self,

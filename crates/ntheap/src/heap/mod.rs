@@ -46,11 +46,12 @@ pub use index::BlockIndex;
 pub use lock::LockState;
 pub use operations::Operation;
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
 use crate::{
+    address_space::AddressSpace,
     blocks::{Flow, TryVisitor, Visitor, try_visit},
     process::{HeapKind, HeapRef, Process},
 };
@@ -155,30 +156,57 @@ impl<'p, 'a> Heap<'p, 'a> {
         (0..count).map(Part)
     }
 
+    /// The addresses that all blocks of a part lie at, where they are known: those of its segment.
+    pub(crate) fn extent(&self, part: Part) -> Option<std::ops::Range<u64>> {
+        match self {
+            Heap::Nt(heap) => {
+                let segment = heap.segments.get(part.0)?;
+                Some(segment.base..segment.base.saturating_add(segment.reserved))
+            }
+            Heap::Segment(heap) => {
+                let segment = heap.segments.get(part.0)?;
+                Some(segment.base..segment.base.saturating_add(segment.size))
+            }
+            Heap::Page(_) => None,
+        }
+    }
+
     /// Walks one part; answers whether the visitor let it go to the end.
-    pub fn walk_part(&self, part: Part, visitor: &mut dyn Visitor) -> Flow {
-        match self.deadline() {
+    pub fn walk_part<V: Visitor + ?Sized>(&self, part: Part, visitor: &mut V) -> Flow {
+        let flow = match self.memory().deadline {
             Some(deadline) => {
                 let mut visitor = Until::new(visitor, deadline, self.handle());
                 self.walk_part_to_end(part, &mut visitor)
             }
             None => self.walk_part_to_end(part, visitor),
+        };
+        if let Some(walked) = &self.memory().walked {
+            walked.fetch_add(self.bytes(part), Ordering::Relaxed);
         }
+        flow
     }
 
-    /// See [`Dump::stop_at`](crate::dump::Dump::stop_at).
-    fn deadline(&self) -> Option<Instant> {
+    /// Bytes of a part that a walk has to go through, about.
+    pub(crate) fn bytes(&self, part: Part) -> u64 {
         match self {
-            Heap::Nt(heap) => heap.deadline(),
-            Heap::Page(heap) => heap.deadline(),
-            Heap::Segment(heap) => heap.deadline(),
+            Heap::Nt(heap) => heap.segments.get(part.0).map_or(0, nt::Segment::committed),
+            Heap::Segment(heap) => heap.segments.get(part.0).map_or(0, |segment| segment.size),
+            Heap::Page(_) => 0,
         }
     }
 
-    fn walk_part_to_end(&self, part: Part, visitor: &mut dyn Visitor) -> Flow {
+    fn memory(&self) -> &'p AddressSpace<'a> {
+        match self {
+            Heap::Nt(heap) => heap.memory(),
+            Heap::Page(heap) => heap.memory(),
+            Heap::Segment(heap) => heap.memory(),
+        }
+    }
+
+    fn walk_part_to_end<V: Visitor + ?Sized>(&self, part: Part, mut visitor: &mut V) -> Flow {
         match self {
             Heap::Nt(heap) => heap.walk_part(part.0, visitor),
-            Heap::Page(heap) => heap.walk_part(part.0, visitor),
+            Heap::Page(heap) => heap.walk_part(part.0, &mut visitor),
             Heap::Segment(heap) => heap.walk_part(part.0, visitor),
         }
     }
@@ -210,7 +238,7 @@ impl<'p, 'a> Heap<'p, 'a> {
     }
 
     /// Walks the whole heap; answers whether the visitor let it go to the end.
-    pub fn walk(&self, visitor: &mut dyn Visitor) -> Flow {
+    pub fn walk<V: Visitor + ?Sized>(&self, visitor: &mut V) -> Flow {
         self.parts()
             .try_for_each(|part| self.walk_part(part, visitor))
     }

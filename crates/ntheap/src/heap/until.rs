@@ -8,15 +8,15 @@ use crate::blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Span, Visitor};
 const EVERY: u32 = 4096;
 
 /// Passes everything on until the time is up, and says then that it was.
-pub(super) struct Until<'v> {
-    visitor: &'v mut dyn Visitor,
+pub(super) struct Until<'v, V: ?Sized> {
+    visitor: &'v mut V,
     deadline: Instant,
     heap: u64,
     left: u32,
 }
 
-impl<'v> Until<'v> {
-    pub(super) fn new(visitor: &'v mut dyn Visitor, deadline: Instant, heap: u64) -> Self {
+impl<'v, V: Visitor + ?Sized> Until<'v, V> {
+    pub(super) fn new(visitor: &'v mut V, deadline: Instant, heap: u64) -> Self {
         Until {
             visitor,
             deadline,
@@ -46,7 +46,16 @@ impl<'v> Until<'v> {
     }
 }
 
-impl Visitor for Until<'_> {
+impl<V: Visitor + ?Sized> Visitor for Until<'_, V> {
+    fn only_counts(&self) -> bool {
+        self.visitor.only_counts()
+    }
+
+    fn alike(&mut self, block: &Block, count: u64) -> Flow {
+        self.tick(block.address)?;
+        self.visitor.alike(block, count)
+    }
+
     #[inline]
     fn block(&mut self, block: &Block) -> Flow {
         self.tick(block.address)?;

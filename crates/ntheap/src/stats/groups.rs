@@ -110,15 +110,25 @@ pub struct SizeCounts {
 
 impl SizeCounts {
     /// Counts one block.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, size: u64) {
+        // One comparison tells the first block and the large ones from all others.
+        match self.small.get_mut(size as usize) {
+            Some(blocks) if size < SMALL as u64 => *blocks += 1,
+            _ => self.add_many(size, 1),
+        }
+    }
+
+    /// Counts some blocks of one size.
+    #[inline(never)]
+    pub fn add_many(&mut self, size: u64, blocks: u64) {
         if size < SMALL as u64 {
             if self.small.is_empty() {
                 self.small = vec![0; SMALL];
             }
-            self.small[size as usize] += 1;
+            self.small[size as usize] += blocks;
         } else {
-            *self.large.entry(size).or_default() += 1;
+            *self.large.entry(size).or_default() += blocks;
         }
     }
 

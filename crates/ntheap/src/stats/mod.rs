@@ -21,13 +21,16 @@
 mod groups;
 mod segment_report;
 mod summary_row;
+mod trace_counts;
 
 pub use groups::{Count, Groups, Order, SizeCounts, total};
 pub use segment_report::{BUCKETS, Bucket, Chunks, LargeBlocks, Ranges, SegmentReport, Slots};
 pub use summary_row::SummaryRow;
 
+use trace_counts::TraceCounts;
+
 use crate::{
-    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, State, Visitor},
+    blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, State, Trace, Visitor},
     heap::{Heap, Heaps},
     losses::Losses,
     process::HeapKind,
@@ -115,7 +118,35 @@ impl HeapStatistics {
 }
 
 impl Visitor for HeapStatistics {
-    #[inline]
+    fn only_counts(&self) -> bool {
+        true
+    }
+
+    fn alike(&mut self, block: &Block, count: u64) -> Flow {
+        let of = |bytes: u64| Count {
+            blocks: count,
+            bytes: bytes.wrapping_mul(count),
+        };
+        match block.state {
+            State::Busy if !block.internal => {
+                self.busy_blocks += count;
+                self.busy_bytes = self
+                    .busy_bytes
+                    .saturating_add(block.size.saturating_mul(count));
+                self.sizes.add_many(block.size, count);
+                self.lfh_busy.merge(of(block.block_size));
+                CONTINUE
+            }
+            State::Free => {
+                self.lfh_free.merge(of(block.block_size));
+                CONTINUE
+            }
+            _ => (0..count).try_for_each(|_| self.block(block)),
+        }
+    }
+
+    // Inlined into the walk, which knows the kind and fills in no more of a block than is read here.
+    #[inline(always)]
     fn block(&mut self, block: &Block) -> Flow {
         let slot = matches!(block.kind, Kind::Lfh | Kind::SegmentLfh);
         match block.state {
@@ -124,7 +155,7 @@ impl Visitor for HeapStatistics {
                 self.busy_blocks += 1;
                 self.busy_bytes = self.busy_bytes.saturating_add(block.size);
                 self.sizes.add(block.size);
-                self.traced_blocks += u64::from(block.trace != crate::blocks::Trace::None);
+                self.traced_blocks += u64::from(block.trace != Trace::None);
                 if slot {
                     self.lfh_busy.add(block.block_size);
                 } else if matches!(block.kind, Kind::Virtual | Kind::Large) {
@@ -178,6 +209,46 @@ pub fn behind_page_heap(heaps: &Heaps<'_, '_>, handle: u64) -> Option<HeapStatis
         totals.handle = handle;
         Some(totals)
     })
+}
+
+/// Totals of these heaps and their blocks by the trace of the allocation, in one walk.
+#[must_use]
+pub fn collect_with_stacks(heaps: &Heaps<'_, '_>) -> (Vec<HeapStatistics>, Vec<Groups<Trace>>) {
+    struct Both {
+        totals: HeapStatistics,
+        stacks: TraceCounts,
+    }
+    impl Visitor for Both {
+        #[inline(always)]
+        fn block(&mut self, block: &Block) -> Flow {
+            if block.is_user_block() {
+                self.stacks.add(block.trace, block.size);
+            }
+            self.totals.block(block)
+        }
+
+        fn span(&mut self, span: &Span) -> Flow {
+            self.totals.span(span)
+        }
+
+        fn finding(&mut self, finding: Finding) -> Flow {
+            self.totals.finding(finding)
+        }
+    }
+    let new = |heap: &Heap<'_, '_>| Both {
+        totals: HeapStatistics::new(heap),
+        stacks: TraceCounts::default(),
+    };
+    let merge = |mut mine: Both, theirs: Both| {
+        mine.stacks.merge(theirs.stacks);
+        Both {
+            totals: mine.totals.merge(theirs.totals),
+            stacks: mine.stacks,
+        }
+    };
+    let walked = heaps.walk_parallel(new, merge).into_iter();
+    let parted = walked.map(|both| (both.totals, both.stacks.into_groups()));
+    parted.unzip()
 }
 
 /// Counts the blocks that the program holds by a key of the caller's choice, per heap.

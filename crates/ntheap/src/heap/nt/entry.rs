@@ -1,7 +1,7 @@
 //! The header in front of every block: decoding it, and the size that the program asked for.
 
 use crate::{
-    address_space::{AddressSpace, Window},
+    address_space::{AddressSpace, Numbers},
     layout::{Bitness, Layouts},
 };
 
@@ -28,7 +28,7 @@ pub(crate) const UNUSED_OWN: u8 = 1;
 /// `UnusedBytes` of the entry in front of an uncommitted range.
 pub(crate) const UNUSED_MARKER: u8 = 3;
 /// `UnusedBytes` when the count is a 16-bit number in the header.
-const UNUSED_IN_HEADER: u8 = 5;
+pub(super) const UNUSED_IN_HEADER: u8 = 5;
 /// `UnusedBytes` bits 0-5 when the count did not fit.
 const UNUSED_AT_END: u8 = 0x3f;
 /// `UnusedBytes` bit of a block whose count is in an extended entry.
@@ -189,9 +189,9 @@ pub(super) struct UserArea {
 ///
 /// `size` is the block's size in bytes, `raw` its eight header bytes. `None` when the bytes that
 /// hold the unused count are not in the dump.
-#[inline]
+#[inline(always)]
 pub(super) fn user_area(
-    window: &mut Window<'_, '_>,
+    window: &mut impl Numbers,
     codec: &EntryCodec,
     entry: u64,
     size: u64,

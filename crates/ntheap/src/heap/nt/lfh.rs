@@ -12,8 +12,9 @@ use super::{
     entry::{UNUSED_LFH, flags::BUSY, user_area},
 };
 use crate::{
-    address_space::Window,
+    address_space::{Numbers, Window},
     blocks::{Block, CONTINUE, Certainty, FindingKind, Flow, Kind, State, Trace, Visitor},
+    layout::Bitness,
 };
 
 /// `_HEAP_USERDATA_HEADER.Signature`.
@@ -59,13 +60,15 @@ impl NtHeap<'_, '_> {
         user_blocks: u64,
         end: u64,
     ) -> Contents {
-        let header = self.memory.at(user_blocks, self.bitness());
         let layout = &self.layouts.user_data_header;
-        if header.u32(layout.signature) != Some(SIGNATURE) {
+        let signature = field(user_blocks, layout.signature).and_then(|at| window.u32(at));
+        if signature != Some(SIGNATURE) {
             return Contents::Other;
         }
+        let subsegment = field(user_blocks, layout.sub_segment);
+        let subsegment = subsegment.and_then(|at| self.read_pointer(window, at));
         let live = || {
-            let subsegment = header.pointer(layout.sub_segment)?;
+            let subsegment = subsegment?;
             let container = self.container_of_subsegment(subsegment, end)?;
             (container.user_blocks == user_blocks).then_some(container)
         };
@@ -77,12 +80,13 @@ impl NtHeap<'_, '_> {
     /// The container that a subsegment describes.
     pub(super) fn container_of_subsegment(&self, subsegment: u64, end: u64) -> Option<Container> {
         let layout = &self.layouts.subsegment;
-        let record = self.memory.at(subsegment, self.bitness());
+        let mut window = self.memory.window();
+        let user_blocks = field(subsegment, layout.user_blocks)?;
         let container = Container {
-            user_blocks: record.pointer(layout.user_blocks)?,
+            user_blocks: self.read_pointer(&mut window, user_blocks)?,
             subsegment,
-            stride: u64::from(record.u16(layout.block_size)?) * self.unit(),
-            count: u64::from(record.u16(layout.block_count)?),
+            stride: u64::from(window.u16(field(subsegment, layout.block_size)?)?) * self.unit(),
+            count: u64::from(window.u16(field(subsegment, layout.block_count)?)?),
             end,
             first: None,
             certainty: self.certainty,
@@ -90,11 +94,11 @@ impl NtHeap<'_, '_> {
         (container.stride != 0 && container.count != 0).then_some(container)
     }
 
-    pub(super) fn walk_container(
+    pub(super) fn walk_container<V: Visitor + ?Sized>(
         &self,
         window: &mut Window<'_, '_>,
         container: &Container,
-        visitor: &mut dyn Visitor,
+        visitor: &mut V,
     ) -> Flow {
         let skipped = |reason| {
             let bytes = container.end.saturating_sub(container.user_blocks);
@@ -122,14 +126,33 @@ impl NtHeap<'_, '_> {
             };
             visitor.finding(self.finding(container.user_blocks, 0, kind))?;
         }
-        let bitmap = self.busy_bitmap(container);
-        let mut disagreeing = 0;
-        for index in 0..container.count.min(fitting) {
-            let at = first + index * container.stride;
-            match self.slot(window, container, at, visitor)? {
+        let bitmap = self.busy_bitmap(window, container);
+        let count = container.count.min(fitting);
+        let (first_slow, mut disagreeing) = if visitor.only_counts() {
+            self.count_slots(window, container, (first, count, bitmap), visitor)?
+        } else {
+            (0, 0)
+        };
+        let stride = container.stride;
+        // The count of unused bytes of the last slot may lie behind it.
+        let mut run = window.run(
+            first,
+            count.saturating_mul(stride).saturating_add(self.unit()),
+        );
+        let map = bitmap.map(|at| window.run(at, count.div_ceil(8)).bytes);
+        for index in first_slow..count {
+            let at = first + index * stride;
+            let slot = match self.slot(&mut run, container, at, visitor)? {
+                Some(block) => Some(block),
+                None => self.slot(window, container, at, visitor)?,
+            };
+            match slot {
                 Some(block) => {
                     let busy = block.state == State::Busy;
-                    let marked = bitmap.and_then(|bitmap| self.bit(window, bitmap, index));
+                    let marked = match map.and_then(|map| map.get(index as usize / 8)) {
+                        Some(byte) => Some(byte & 1 << (index % 8) != 0),
+                        None => bitmap.and_then(|bitmap| self.bit(window, bitmap, index)),
+                    };
                     disagreeing += u32::from(marked.is_some_and(|marked| marked != busy));
                     visitor.block(&block)?;
                 }
@@ -156,12 +179,13 @@ impl NtHeap<'_, '_> {
         unused & UNUSED_LFH != 0 && unused != UNUSED_LFH
     }
 
-    pub(super) fn slot(
+    #[inline(always)]
+    pub(super) fn slot<V: Visitor + ?Sized>(
         &self,
-        window: &mut Window<'_, '_>,
+        window: &mut impl Numbers,
         container: &Container,
         at: u64,
-        visitor: &mut dyn Visitor,
+        visitor: &mut V,
     ) -> ControlFlow<(), Option<Block>> {
         let unit = self.unit();
         let codec = &self.header.codec;
@@ -208,16 +232,16 @@ impl NtHeap<'_, '_> {
             return container.first;
         }
         let layout = &self.layouts.user_data_header;
-        let header = self.memory.at(container.user_blocks, self.bitness());
         let offset = if layout.encoded_offsets.is_some() {
-            let encoded = header.u32(layout.encoded_offsets)?;
+            let encoded = window.u32(field(container.user_blocks, layout.encoded_offsets)?)?;
             self.decoded_offset(encoded, container).or_else(|| {
                 self.proved_offset(window, encoded, container)
                     .map(|(first, _)| first)
             })?
         } else if layout.first_allocation_offset.is_some() {
             // Windows 8: plain.
-            u64::from(header.u16(layout.first_allocation_offset)?)
+            let at = field(container.user_blocks, layout.first_allocation_offset)?;
+            u64::from(window.u16(at)?)
         } else {
             // XP to 7: right behind the header.
             u64::from(layout.struct_size)
@@ -341,18 +365,29 @@ impl NtHeap<'_, '_> {
     }
 
     /// Address of the bitmap's bits (8 and later).
-    fn busy_bitmap(&self, container: &Container) -> Option<u64> {
+    fn busy_bitmap(&self, window: &mut Window<'_, '_>, container: &Container) -> Option<u64> {
         let bitmap = u64::from(self.layouts.user_data_header.busy_bitmap?);
         let size = self.bitness().pointer_size();
         // RTL_BITMAP and RTL_BITMAP_EX: the number of bits, then the address of the bits.
-        self.memory
-            .pointer(container.user_blocks + bitmap + size, self.bitness())
+        self.read_pointer(window, container.user_blocks + bitmap + size)
+    }
+
+    fn read_pointer(&self, window: &mut Window<'_, '_>, at: u64) -> Option<u64> {
+        match self.bitness() {
+            Bitness::X86 => window.u32(at).map(u64::from),
+            Bitness::X64 => window.u64(at),
+        }
     }
 
     fn bit(&self, window: &mut Window<'_, '_>, bitmap: u64, index: u64) -> Option<bool> {
         let byte = window.u8(bitmap.checked_add(index / 8)?)?;
         Some(byte & (1 << (index % 8)) != 0)
     }
+}
+
+/// Address of a field of the structure at `base`.
+fn field(base: u64, offset: Option<u32>) -> Option<u64> {
+    base.checked_add(u64::from(offset?))
 }
 
 /// What `EncodedOffsets` would be with neither key nor `_LFH_HEAP`.

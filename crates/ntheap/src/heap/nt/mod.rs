@@ -12,6 +12,7 @@
 //! * `recover`, `shape` and `rescue`: heaps, containers and slots whose headers are lost.
 
 mod entry;
+mod fast;
 mod half_done;
 mod header;
 mod key;
@@ -169,16 +170,16 @@ impl<'p, 'a> NtHeap<'p, 'a> {
         self.segments.len() + 1
     }
 
-    /// When walks end, done or not.
-    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
-        self.memory.deadline
+    /// The memory that it lies in.
+    pub(super) fn memory(&self) -> &'p AddressSpace<'a> {
+        self.memory
     }
 
-    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
+    pub(super) fn walk_part<V: Visitor + ?Sized>(&self, part: usize, mut visitor: &mut V) -> Flow {
         match self.segments.get(part) {
             Some(segment) => self.walk_segment(segment, visitor),
             None => {
-                self.walk_virtual_blocks(visitor)?;
+                self.walk_virtual_blocks(&mut visitor)?;
                 self.findings
                     .iter()
                     .cloned()

@@ -9,6 +9,7 @@ use super::{
         flags::{BUSY, EXTRA, INTERNAL},
         user_area,
     },
+    fast::Place,
     header::FrontEndKind,
     lfh::Contents,
     stretch::Stretch,
@@ -31,12 +32,12 @@ impl NtHeap<'_, '_> {
         }
     }
 
-    pub(super) fn span(
+    pub(super) fn span<V: Visitor + ?Sized>(
         &self,
         start: u64,
         end: u64,
         kind: SpanKind,
-        visitor: &mut dyn Visitor,
+        visitor: &mut V,
     ) -> Flow {
         if end <= start {
             return CONTINUE;
@@ -50,7 +51,11 @@ impl NtHeap<'_, '_> {
     }
 
     /// Walks one segment. Every byte of its reservation is reported exactly once.
-    pub(super) fn walk_segment(&self, segment: &Segment, visitor: &mut dyn Visitor) -> Flow {
+    pub(super) fn walk_segment<V: Visitor + ?Sized>(
+        &self,
+        segment: &Segment,
+        mut visitor: &mut V,
+    ) -> Flow {
         let mut window = self.memory.window();
         let mut ranges = segment.ranges.iter().peekable();
         self.span(segment.base, segment.first_entry, SpanKind::Header, visitor)?;
@@ -71,6 +76,15 @@ impl NtHeap<'_, '_> {
                 Some(range) => range.start.min(segment.end),
                 None => segment.end,
             };
+            let place = Place {
+                segment,
+                certainty,
+                limit,
+            };
+            self.walk_plain(&mut window, &place, &mut at, &mut previous, visitor)?;
+            if at >= limit {
+                continue;
+            }
             window.approach(at);
             let entry = self.entry_at(&mut window, at, limit);
             match entry.map(|entry| entry.filter(|e| self.is_entry(&mut window, at, e, limit))) {
@@ -89,7 +103,7 @@ impl NtHeap<'_, '_> {
                 }
                 other => {
                     if let Some(size) = self.half_done(&mut window, at, limit) {
-                        self.visit_half_done(&mut window, (segment, at, size), visitor)?;
+                        self.visit_half_done(&mut window, (segment, at, size), &mut visitor)?;
                         previous = None;
                         at += size;
                         continue;
@@ -100,7 +114,7 @@ impl NtHeap<'_, '_> {
                         to: found.at,
                         is_corrupt: other.is_some(),
                     };
-                    self.visit_stretch(&mut window, stretch, visitor)?;
+                    self.visit_stretch(&mut window, stretch, &mut visitor)?;
                     certainty = self.certainty_in(segment);
                     if !found.certain {
                         certainty = certainty.max(Certainty::Chain);
@@ -131,13 +145,13 @@ impl NtHeap<'_, '_> {
         }
     }
 
-    pub(super) fn visit_entry(
+    pub(super) fn visit_entry<V: Visitor + ?Sized>(
         &self,
         window: &mut Window<'_, '_>,
         (segment, certainty): (&Segment, Certainty),
         at: u64,
         entry: &Entry,
-        visitor: &mut dyn Visitor,
+        mut visitor: &mut V,
     ) -> Flow {
         let unit = self.unit();
         let size = u64::from(entry.size) * unit;
@@ -203,7 +217,7 @@ impl NtHeap<'_, '_> {
                 contents @ (Contents::Other | Contents::Idle) => {
                     block.internal |= contents == Contents::Idle;
                     visitor.block(&block)?;
-                    return self.visit_lost_slots(window, area.address, at + size, visitor);
+                    return self.visit_lost_slots(window, area.address, at + size, &mut visitor);
                 }
                 Contents::Live(container) => {
                     block.internal = true;
@@ -223,12 +237,12 @@ impl NtHeap<'_, '_> {
 
     /// Requested size of a block with so many unused bytes.
     #[inline]
-    pub(super) fn requested(
+    pub(super) fn requested<V: Visitor + ?Sized>(
         &self,
         at: u64,
         size: u64,
         unused: u64,
-        visitor: &mut dyn Visitor,
+        visitor: &mut V,
     ) -> ControlFlow<(), u64> {
         // On x64 a block lends the first eight bytes of the next header.
         if let Some(requested) = size.checked_sub(unused) {

@@ -213,9 +213,9 @@ impl<'p, 'a> PageHeap<'p, 'a> {
         1 + self.normal.as_ref().map_or(0, |heap| heap.parts().count())
     }
 
-    /// When walks end, done or not.
-    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
-        self.memory.deadline
+    /// The memory that it lies in.
+    pub(super) fn memory(&self) -> &'p AddressSpace<'a> {
+        self.memory
     }
 
     pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {

@@ -169,7 +169,7 @@ impl SegmentHeap<'_, '_> {
                 missing += 1;
                 continue;
             };
-            let busy = bits.busy && freed.binary_search(&index).is_err();
+            let busy = bits.busy && (freed.is_empty() || freed.binary_search(&index).is_err());
             let mut unused = Unused::NONE;
             if busy && bits.unused_present {
                 let record = window.u16(at + slots.size - size_of::<u16>() as u64);
@@ -219,7 +219,7 @@ impl SegmentHeap<'_, '_> {
     ///
     /// Before 26100 each slot has two bits next to each other. From 26100 on each 64 bits describe
     /// 32 slots: the busy bits of all of them, then the other bits.
-    #[inline]
+    #[inline(always)]
     fn slot_bits(
         &self,
         window: &mut Window<'_, '_>,

@@ -212,12 +212,7 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
         self.segments.len() + 1
     }
 
-    /// When walks end, done or not.
-    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
-        self.memory.deadline
-    }
-
-    pub(super) fn walk_part(&self, part: usize, visitor: &mut dyn Visitor) -> Flow {
+    pub(super) fn walk_part<V: Visitor + ?Sized>(&self, part: usize, visitor: &mut V) -> Flow {
         let mut sink = Emit::new(self, visitor);
         match self.segments.get(part) {
             Some(segment) => self.walk_segment(segment, &mut sink),

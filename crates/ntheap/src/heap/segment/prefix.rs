@@ -9,6 +9,7 @@ use super::{
     sink::{RawBlock, Sink},
 };
 use crate::{
+    address_space::Window,
     blocks::{CONTINUE, Flow, Kind, State},
     process::{HeapKind, Process},
 };
@@ -52,7 +53,13 @@ const EXEMPT_IMAGE: &str = "svchost.exe";
 impl Prefix {
     /// How far the program's address is from the start of the block, and how many bytes of the block
     /// the prefix takes.
-    pub(super) fn of(self, heap: &SegmentHeap<'_, '_>, raw: &RawBlock) -> (u64, u64) {
+    #[inline(always)]
+    pub(super) fn of(
+        self,
+        heap: &SegmentHeap<'_, '_>,
+        window: &mut Window<'_, '_>,
+        raw: &RawBlock,
+    ) -> (u64, u64) {
         let unit = heap.unit();
         match self {
             Prefix::None => (0, 0),
@@ -60,7 +67,7 @@ impl Prefix {
             Prefix::Unit => (unit, unit),
             Prefix::Stored => {
                 // An overwritten one is taken for the smallest.
-                let size = stored(heap, raw.start).unwrap_or(unit);
+                let size = stored(heap, window, raw.start).unwrap_or(unit);
                 (size, size)
             }
         }
@@ -68,15 +75,15 @@ impl Prefix {
 }
 
 /// The size that a prefix at the start of a block stores, if it agrees with itself.
-fn stored(heap: &SegmentHeap<'_, '_>, start: u64) -> Option<u64> {
+#[inline]
+fn stored(heap: &SegmentHeap<'_, '_>, window: &mut Window<'_, '_>, start: u64) -> Option<u64> {
     let unit = heap.unit();
-    let bitness = heap.bitness();
-    let size = heap.memory.pointer(start, bitness)?;
+    let size = heap.chunk_word(window, start)?;
     if size < unit || size > MAX_PREFIX || !size.is_multiple_of(unit) {
         return None;
     }
     let again = start.checked_add(size - unit)?;
-    (heap.memory.pointer(again, bitness)? == size).then_some(size)
+    (again == start || heap.chunk_word(window, again)? == size).then_some(size)
 }
 
 /// What is in front of the blocks of a heap.
@@ -147,6 +154,7 @@ fn judge_stored(with: usize, seen: usize) -> Prefix {
 fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
     struct Sample<'h, 'p, 'a> {
         heap: &'h SegmentHeap<'p, 'a>,
+        window: Window<'p, 'a>,
         with: usize,
         seen: usize,
     }
@@ -154,13 +162,14 @@ fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
         fn raw(&mut self, raw: RawBlock) -> Flow {
             if raw.state == State::Busy && !raw.internal {
                 self.seen += 1;
-                self.with += usize::from(stored(self.heap, raw.start).is_some());
+                self.with += usize::from(stored(self.heap, &mut self.window, raw.start).is_some());
             }
             enough(self.seen >= STORED_SAMPLE)
         }
     }
     let mut sample = Sample {
         heap,
+        window: heap.memory.window(),
         with: 0,
         seen: 0,
     };

@@ -2,8 +2,9 @@
 //! program sees.
 
 use super::{SegmentHeap, extra};
-use crate::blocks::{
-    Block, CONTINUE, Certainty, Finding, FindingKind, Flow, Kind, Span, State, Visitor,
+use crate::{
+    address_space::Window,
+    blocks::{Block, CONTINUE, Certainty, Finding, FindingKind, Flow, Kind, Span, State, Visitor},
 };
 
 /// A block as the heap's structures describe it.
@@ -56,18 +57,25 @@ pub(super) trait Sink {
 }
 
 /// Hands everything on to a visitor.
-pub(super) struct Emit<'h, 'p, 'a, 'v> {
+pub(super) struct Emit<'h, 'p, 'a, 'v, V: ?Sized> {
     heap: &'h SegmentHeap<'p, 'a>,
-    visitor: &'v mut dyn Visitor,
+    /// Where prefixes are read.
+    window: Window<'p, 'a>,
+    visitor: &'v mut V,
 }
 
-impl<'h, 'p, 'a, 'v> Emit<'h, 'p, 'a, 'v> {
-    pub(super) fn new(heap: &'h SegmentHeap<'p, 'a>, visitor: &'v mut dyn Visitor) -> Self {
-        Emit { heap, visitor }
+impl<'h, 'p, 'a, 'v, V: Visitor + ?Sized> Emit<'h, 'p, 'a, 'v, V> {
+    pub(super) fn new(heap: &'h SegmentHeap<'p, 'a>, visitor: &'v mut V) -> Self {
+        Emit {
+            heap,
+            window: heap.memory.window(),
+            visitor,
+        }
     }
 }
 
-impl Sink for Emit<'_, '_, '_, '_> {
+impl<V: Visitor + ?Sized> Sink for Emit<'_, '_, '_, '_, V> {
+    #[inline(always)]
     fn raw(&mut self, raw: RawBlock) -> Flow {
         let heap = self.heap;
         let mut block = Block {
@@ -89,7 +97,7 @@ impl Sink for Emit<'_, '_, '_, '_> {
             block.flags |= extra::PRESENT;
         }
         if raw.state == State::Busy && !raw.internal {
-            let (shift, taken) = heap.prefix.of(heap, &raw);
+            let (shift, taken) = heap.prefix.of(heap, &mut self.window, &raw);
             block.address = raw.start.saturating_add(shift);
             match raw.unused.bytes {
                 Some(unused) => {

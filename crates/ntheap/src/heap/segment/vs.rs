@@ -39,6 +39,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// Decodes the first word of the header at `at`. `None` if bits are set that never are.
+    #[inline(always)]
     pub(super) fn decode(bitness: Bitness, raw: u64, at: u64, key: u64) -> Option<Chunk> {
         let plain = raw ^ at ^ key;
         let chunk = match bitness {
@@ -102,7 +103,7 @@ impl SegmentHeap<'_, '_> {
     }
 
     /// The chunk at `at`, if it is one by its own header.
-    #[inline]
+    #[inline(always)]
     fn chunk(&self, window: &mut Window<'_, '_>, key: u64, at: u64, end: u64) -> Option<Chunk> {
         let raw = self.chunk_word(window, at)?;
         let chunk = Chunk::decode(self.bitness(), raw, at, key)?;
@@ -120,6 +121,12 @@ impl SegmentHeap<'_, '_> {
             Some(0),
             usize::MAX,
         )
+    }
+
+    /// Whether so many chunks of a subsegment, or all, follow each other under this key.
+    pub(super) fn chain_goes_on(&self, chunks: &Chunks, key: u64, count: usize) -> bool {
+        let mut window = self.memory.window();
+        self.proved(&mut window, key, chunks.start, chunks.end, Some(0), count)
     }
 
     /// Whether the first chunks of a subsegment agree with each other under this key.
@@ -222,6 +229,7 @@ impl SegmentHeap<'_, '_> {
         CONTINUE
     }
 
+    #[inline(always)]
     fn raw_chunk(
         &self,
         window: &mut Window<'_, '_>,
