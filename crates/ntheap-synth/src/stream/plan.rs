@@ -161,14 +161,22 @@ impl Place {
             // Behind the program's image.
             at = at.max(0x60_0000);
         }
+        // Each heap has addresses of its own to grow in, so that the same plan with more bytes is the same
+        // process some time later.
+        let start = at;
+        let room = match plan.bitness {
+            Bitness::X86 => (0xb000_0000 / plan.heaps.max(1)) & !0xffff,
+            Bitness::X64 => (1 << 46) / plan.heaps.max(1).next_power_of_two(),
+        };
         for heap in 0..plan.heaps as usize {
+            at = at.max(start + heap as u64 * room);
             match plan.manager {
                 Manager::Nt => place.add_nt(&mut at, heap),
                 Manager::Segment => place.add_segment_heap(&mut at, heap),
             }
         }
         let mut image = match plan.bitness {
-            Bitness::X86 => 0x7700_0000,
+            Bitness::X86 => 0xf000_0000,
             Bitness::X64 => 0x7fff_1000_0000,
         };
         place.ntdll = image;

@@ -7,6 +7,18 @@ pub(crate) trait Numbers {
     /// The bytes at `address`.
     fn array<const N: usize>(&mut self, address: u64) -> Option<[u8; N]>;
 
+    /// The byte at `address`.
+    #[inline]
+    fn u8(&mut self, address: u64) -> Option<u8> {
+        self.array::<1>(address).map(|[byte]| byte)
+    }
+
+    /// The 16-bit number at `address`.
+    #[inline]
+    fn u16(&mut self, address: u64) -> Option<u16> {
+        self.array(address).map(u16::from_le_bytes)
+    }
+
     /// The 32-bit number at `address`.
     #[inline]
     fn u32(&mut self, address: u64) -> Option<u32> {

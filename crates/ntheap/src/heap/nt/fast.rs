@@ -159,14 +159,14 @@ impl NtHeap<'_, '_> {
         let mut place = 0;
         while done < count {
             let lanes = (count - done).min(LANES);
-            let last = place + (lanes as usize - 1) * step;
-            let Some(bytes) = marks.bytes.get(place..=last) else {
+            let Some(bytes) = marks.bytes.get(place..place + lanes as usize * step) else {
                 break;
             };
             // What is behind the last slot counts as free.
-            let mut word = 0;
-            for lane in 0..lanes as usize {
-                word |= u64::from(bytes[lane * step]) << (8 * lane);
+            let (mut word, mut shift) = (0, 0);
+            for slot in bytes.chunks_exact(step) {
+                word |= u64::from(slot[0]) << shift;
+                shift += 8;
             }
             let marked = map.map(|map| map[(done / LANES) as usize] & (u8::MAX >> (LANES - lanes)));
             if !tally.add(word, lanes as u32, marked) {
@@ -175,18 +175,23 @@ impl NtHeap<'_, '_> {
             done += lanes;
             place += lanes as usize * step;
         }
+        tally.settle();
         let unit = self.unit();
-        let busy = tally.busy.iter().take(tally.kinds);
-        for &(mark, slots) in busy {
-            let Some(size) = stride.checked_sub(u64::from(mark & !UNUSED_LFH)) else {
-                return nothing;
-            };
+        // More unused bytes than a slot has are for the other way to tell of.
+        if tally
+            .busy()
+            .any(|(mark, _)| u64::from(mark & !UNUSED_LFH) > stride)
+        {
+            return nothing;
+        }
+        for (mark, slots) in tally.busy() {
+            let size = stride - u64::from(mark & !UNUSED_LFH);
             let block = self.slot_like(container, first, size, State::Busy);
             visitor.alike(&block, slots.into())?;
         }
-        if tally.free > 0 {
+        if tally.free() > 0 {
             let block = self.slot_like(container, first, stride - unit, State::Free);
-            visitor.alike(&block, tally.free.into())?;
+            visitor.alike(&block, tally.free().into())?;
         }
         ControlFlow::Continue((done, tally.disagreeing))
     }
@@ -214,11 +219,23 @@ impl NtHeap<'_, '_> {
 /// Slots by what the last byte of their header says, eight at a time.
 #[derive(Default)]
 struct Tally {
-    /// Marks of busy slots, each of which is the count of unused bytes, and their numbers.
-    busy: [(u8, u32); Tally::KINDS],
-    kinds: usize,
-    free: u32,
+    /// Marks of busy slots, each of which is the count of unused bytes.
+    kinds: [Kinds; Tally::KINDS],
+    /// How many of them there are.
+    known: usize,
+    /// Words since the numbers of each lane were added up.
+    words: u32,
+    slots: u32,
     disagreeing: u32,
+}
+
+/// Slots with one mark.
+#[derive(Default, Clone, Copy)]
+struct Kinds {
+    mark: u8,
+    number: u32,
+    /// The number in each lane that is not added up yet: a byte a lane.
+    lanes: u64,
 }
 
 impl Tally {
@@ -227,9 +244,11 @@ impl Tally {
     /// The lowest bit of each byte, and the highest.
     const LOW: u64 = u64::MAX / 0xff;
     const HIGH: u64 = Self::LOW << 7;
+    /// Words after which a lane's number could no longer be a byte.
+    const WORDS: u32 = 0xff;
 
     /// Counts the slots with these marks, a byte each; whether it could: not where one's count of
-    /// unused bytes is elsewhere.
+    /// unused bytes is elsewhere, nor with too many different marks.
     #[inline(always)]
     fn add(&mut self, word: u64, lanes: u32, marked: Option<u8>) -> bool {
         /// From this mark on the count is elsewhere.
@@ -241,65 +260,90 @@ impl Tally {
         if elsewhere != 0 {
             return false;
         }
-        let mut left = busy.count_ones();
-        let slots = left;
-        for (mark, number) in self.busy.iter_mut().take(self.kinds) {
-            let same = zeroes(word ^ Self::LOW * u64::from(*mark));
-            *number += same;
-            left -= same;
+        let mut left = busy;
+        for kind in &mut self.kinds[..self.known.min(Self::KINDS)] {
+            let same = zeroes(word ^ (Self::LOW * u64::from(kind.mark)));
+            kind.lanes += same >> 7;
+            left &= !same;
             if left == 0 {
                 break;
             }
         }
-        if left > 0 && !self.add_new(word, busy) {
+        if left != 0 && !self.add_new(word, busy) {
             return false;
         }
-        self.free += lanes - slots;
+        self.slots += lanes;
+        self.words += 1;
+        if self.words == Self::WORDS {
+            self.settle();
+        }
         if let Some(marked) = marked {
-            // Bit by bit from the highest of each byte to one byte.
+            // The highest bits of the bytes, to one byte.
             let bits = ((busy >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
-            self.disagreeing += (bits ^ marked).count_ones();
+            if bits != marked {
+                self.disagreeing += (bits ^ marked).count_ones();
+            }
         }
         true
+    }
+
+    /// Adds up what is counted in lanes.
+    fn settle(&mut self) {
+        for kind in &mut self.kinds[..self.known] {
+            let lanes = std::mem::take(&mut kind.lanes).to_le_bytes();
+            kind.number += lanes.iter().map(|&lane| u32::from(lane)).sum::<u32>();
+        }
+        self.words = 0;
+    }
+
+    /// Busy slots by their marks.
+    fn busy(&self) -> impl Iterator<Item = (u8, u32)> {
+        let kinds = self.kinds.iter().take(self.known);
+        kinds.map(|kind| (kind.mark, kind.number))
+    }
+
+    fn free(&self) -> u32 {
+        self.slots - self.busy().map(|(_, number)| number).sum::<u32>()
     }
 
     /// Counts the marks that were not seen before. Without room for them nothing of the word counts.
     #[cold]
     fn add_new(&mut self, word: u64, busy: u64) -> bool {
-        let known = self.kinds;
+        let known = self.known;
         let is_busy = |lane: &usize| busy >> (8 * lane) & 0x80 != 0;
         for lane in (0..8).filter(is_busy) {
             let mark = (word >> (8 * lane)) as u8;
-            let place = self.busy[..self.kinds].iter().position(|of| of.0 == mark);
+            let place = self.busy().position(|(of, _)| of == mark);
             match place {
                 Some(place) if place < known => {}
-                Some(place) => self.busy[place].1 += 1,
-                None if self.kinds < Self::KINDS => {
-                    self.busy[self.kinds] = (mark, 1);
-                    self.kinds += 1;
+                Some(place) => self.kinds[place].number += 1,
+                None if self.known < Self::KINDS => {
+                    self.kinds[self.known] = Kinds {
+                        mark,
+                        number: 1,
+                        lanes: 0,
+                    };
+                    self.known += 1;
                 }
                 None => {
-                    self.take_back(word, known);
+                    // The others of this word are taken back.
+                    for kind in &mut self.kinds[..known] {
+                        kind.lanes -= zeroes(word ^ (Self::LOW * u64::from(kind.mark))) >> 7;
+                    }
+                    self.known = known;
                     return false;
                 }
             }
         }
         true
     }
-
-    fn take_back(&mut self, word: u64, known: usize) {
-        for (mark, number) in self.busy.iter_mut().take(known) {
-            *number -= zeroes(word ^ Self::LOW * u64::from(*mark));
-        }
-        self.kinds = known;
-    }
 }
 
-/// The number of bytes that are 0.
+/// The highest bit of each byte that is 0.
 #[inline(always)]
-fn zeroes(word: u64) -> u32 {
+fn zeroes(word: u64) -> u64 {
     let low = (word & !Tally::HIGH) + (Tally::HIGH - Tally::LOW);
-    (!(low | word) & Tally::HIGH).count_ones()
+    !(low | word) & Tally::HIGH
 }
 
 #[cfg(test)]
@@ -315,12 +359,12 @@ mod tests {
             let mut tally = Tally::default();
             prop_assert!(tally.add(word, 8, Some(marked)));
             prop_assert!(tally.add(word, 8, None));
+            tally.settle();
             let busy = marks.iter().filter(|mark| is_busy(**mark)).count() as u32;
-            prop_assert_eq!(tally.free, 2 * (8 - busy));
-            prop_assert_eq!(tally.busy.iter().map(|of| of.1).sum::<u32>(), 2 * busy);
-            for (mark, number) in tally.busy.iter().take(tally.kinds) {
-                let expected = marks.iter().filter(|other| *other == mark).count() as u32;
-                prop_assert_eq!(*number, 2 * expected);
+            prop_assert_eq!(tally.free(), 2 * (8 - busy));
+            for (mark, number) in tally.busy() {
+                let expected = marks.iter().filter(|other| **other == mark).count() as u32;
+                prop_assert_eq!(number, 2 * expected);
             }
             let wrong = (0..8).filter(|&lane| is_busy(marks[lane]) != (marked >> lane & 1 != 0));
             prop_assert_eq!(tally.disagreeing, wrong.count() as u32);

@@ -8,7 +8,7 @@ use super::{
     sink::{RawBlock, Sink, Unused},
 };
 use crate::{
-    address_space::Window,
+    address_space::Numbers,
     blocks::{CONTINUE, Certainty, FindingKind, Flow, Kind, SpanKind, State},
 };
 
@@ -153,8 +153,15 @@ impl SegmentHeap<'_, '_> {
         certainty: Certainty,
         sink: &mut S,
     ) -> Flow {
+        let first = subsegment.start + slots.first;
         let mut window = self.memory.window();
         let mut map = self.memory.window();
+        // Where all lies in one piece nothing has to be searched for each slot.
+        let mut run = window.run(first, subsegment.count * slots.size);
+        let mut bits_run = map.run(
+            subsegment.bitmap,
+            (subsegment.count * BITS).next_multiple_of(64) / 8,
+        );
         let (freed, whole) = self.freed_slots(subsegment, slots, sink)?;
         // A slot behind the break may be freed as well.
         let in_use = if whole {
@@ -164,15 +171,19 @@ impl SegmentHeap<'_, '_> {
         };
         let mut missing = 0;
         for index in 0..subsegment.count {
-            let at = subsegment.start + slots.first + index * slots.size;
-            let Some(bits) = self.slot_bits(&mut map, subsegment, index) else {
+            let at = first + index * slots.size;
+            let bits = self
+                .slot_bits(&mut bits_run, subsegment, index)
+                .or_else(|| self.slot_bits(&mut map, subsegment, index));
+            let Some(bits) = bits else {
                 missing += 1;
                 continue;
             };
             let busy = bits.busy && (freed.is_empty() || freed.binary_search(&index).is_err());
             let mut unused = Unused::NONE;
             if busy && bits.unused_present {
-                let record = window.u16(at + slots.size - size_of::<u16>() as u64);
+                let end = at + slots.size - size_of::<u16>() as u64;
+                let record = Numbers::u16(&mut run, end).or_else(|| window.u16(end));
                 unused = Unused {
                     bytes: record.map(|record| match record & ONE_UNUSED {
                         0 => u64::from(record & UNUSED_MASK),
@@ -198,7 +209,6 @@ impl SegmentHeap<'_, '_> {
             let structure = "the bitmap of an LFH subsegment";
             let kind = FindingKind::MissingStructure { structure };
             let bytes = missing * slots.size;
-            let first = subsegment.start + slots.first;
             self.span(first, first + bytes, SpanKind::Unreadable, sink)?;
             sink.finding(self.finding(subsegment.start, bytes, kind))?;
         }
@@ -222,7 +232,7 @@ impl SegmentHeap<'_, '_> {
     #[inline(always)]
     fn slot_bits(
         &self,
-        window: &mut Window<'_, '_>,
+        window: &mut impl Numbers,
         subsegment: &Subsegment,
         index: u64,
     ) -> Option<SlotBits> {
