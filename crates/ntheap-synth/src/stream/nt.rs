@@ -127,7 +127,9 @@ impl<'p> NtHeap<'p> {
             self.fill(picture, &mut stream, &mut cursor, limit, &mut free);
             let entry = cursor.at;
             self.step(picture, &mut cursor, MARKER, flags::BUSY, AT_MARKER);
-            let next = runs.get(number + 1).map_or(end, |next| base + next.0);
+            let next = runs
+                .get(number + 1)
+                .map_or(base + area.size, |next| base + next.0);
             self.descriptor(picture, entry, (end, next - end), number, base, &runs);
         }
         self.link_free(picture, free);
@@ -145,13 +147,14 @@ impl<'p> NtHeap<'p> {
             for bytes in [0x810, 0x1cb0] {
                 let at = cursor.at;
                 picture.zero(at + unit, bytes - unit);
-                self.step(
-                    picture,
-                    cursor,
-                    bytes / unit,
-                    flags::BUSY | flags::INTERNAL,
-                    OWN,
-                );
+                // The mark of tables is new in 8.
+                let mark = if self.place.plan.build < 9200 {
+                    unit as u8
+                } else {
+                    OWN
+                };
+                let own = flags::BUSY | flags::INTERNAL;
+                self.step(picture, cursor, bytes / unit, own, mark);
                 self.truth.internal.add(bytes);
             }
         }

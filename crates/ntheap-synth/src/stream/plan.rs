@@ -255,20 +255,30 @@ impl Place {
         /// What the heap's own structures at the start of its first segment take.
         const FIRST: u64 = 0x1_0000;
         const HOLE: u64 = PAGE;
+        let Content::Segment { heap, index } = area.content else {
+            return vec![(0, area.size)];
+        };
+        if self.plan.manager == Manager::Segment {
+            return vec![(0, area.size)];
+        }
+        // What is at the end of a heap's last segment nobody has needed yet.
+        let is_last = index + 1 == self.heaps[heap].segments.len();
+        let end = match is_last {
+            true => (area.size * 3 / 4)
+                .next_multiple_of(PAGE)
+                .max(FIRST.min(area.size)),
+            false => area.size,
+        };
         let every = self.plan.hole_every;
-        let whole = vec![(0, area.size)];
-        if !matches!(area.content, Content::Segment { .. })
-            || every == 0
-            || self.plan.manager == Manager::Segment
-        {
-            return whole;
+        if every == 0 {
+            return vec![(0, end)];
         }
         let every = every.next_multiple_of(PAGE);
         let (mut runs, mut at) = (Vec::new(), 0);
-        while at < area.size {
+        while at < end {
             let size = if at == 0 { every.max(FIRST) } else { every };
             // What remains is not cut into pieces that are too small to be one.
-            let size = match area.size - at {
+            let size = match end - at {
                 rest if rest < size + HOLE + every => rest,
                 _ => size,
             };

@@ -185,6 +185,7 @@ impl<'p> SegmentHeap<'p> {
         picture.u64(base + field(layout.signature), signature);
         let mut unit = HEADER_UNITS;
         let mut lfh = 0;
+        let mut subsegments = Vec::new();
         while unit < UNITS {
             let left = UNITS - unit;
             let start = base + unit * PAGE;
@@ -194,6 +195,7 @@ impl<'p> SegmentHeap<'p> {
                 lfh += units;
                 self.descriptors(picture, base, unit, (units, ALLOCATED | LFH, 0));
                 self.slots(picture, &mut stream, start, units * PAGE);
+                subsegments.push(start);
                 units
             } else if left >= 16 {
                 let units = (16 + stream.below(17)).min(left);
@@ -214,6 +216,18 @@ impl<'p> SegmentHeap<'p> {
             };
             unit += units;
         }
+        self.link_subsegments(picture, &subsegments);
+    }
+
+    /// The subsegments of slots of a segment, on one list.
+    fn link_subsegments(&self, picture: &mut Picture, subsegments: &[u64]) {
+        let link = field(self.place.layouts.segment_lfh_subsegment.list_entry);
+        let count = subsegments.len();
+        for (index, start) in subsegments.iter().enumerate() {
+            let next = subsegments[(index + 1) % count];
+            let previous = subsegments[(index + count - 1) % count];
+            picture.links(start + link, next + link, previous + link);
+        }
     }
 
     /// The descriptors of a range's units.
@@ -231,7 +245,7 @@ impl<'p> SegmentHeap<'p> {
             let at = array + (first + index) * size;
             picture.u8(at + field(layout.committed_page_count), 1);
             if index > 0 {
-                picture.u8(at + field(layout.range_flags), flags);
+                picture.u8(at + field(layout.range_flags), flags & ALLOCATED);
                 picture.u8(at + field(layout.unit_offset), index as u8);
                 continue;
             }
