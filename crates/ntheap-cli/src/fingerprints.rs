@@ -15,8 +15,8 @@ use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
     options::Common,
-    output::Working,
     privacy,
+    progress::Working,
 };
 
 /// Longest fingerprint that is read: those that are written are much shorter.

@@ -63,7 +63,7 @@ pub(crate) fn write(
         tables::{self, DumpFacts},
     };
 
-    use crate::{fingerprints, input::heaps, output::Working};
+    use crate::{fingerprints, input::heaps, progress::Working};
 
     let dump = input.parse_with_paths()?;
     let process = input.process(&dump, common)?;

@@ -14,7 +14,8 @@ use crate::{
     failure::{Failure, Status},
     labels::Labels,
     options::{Common, Format},
-    output::{Output, shows_progress},
+    output::Output,
+    progress::shows_progress,
     tables,
 };
 use state::{Outcome, State};
