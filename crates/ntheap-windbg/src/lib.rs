@@ -28,5 +28,7 @@
 mod session;
 mod words;
 
-pub use session::{COMMANDS, CommandError, Executed, Session, SymbolLookup, evaluate};
+pub use session::{
+    COMMANDS, CommandError, Executed, ScriptReader, Session, SymbolLookup, evaluate,
+};
 pub use words::{DEFAULT_ROWS, SummaryOptions, all_block_sizes, block_sizes, filter, summary};

@@ -157,6 +157,7 @@ pub mod time;
 pub mod traces;
 pub mod types;
 pub mod undecorate;
+pub mod unwind;
 pub mod usage;
 pub mod verify;
 

@@ -8,7 +8,7 @@ use ntheap::heap::Heaps;
 use ntheap_symbols::DumpNames;
 use ntheap_windbg::{CommandError, Session};
 
-use super::text_only;
+use super::{read_script, text_only};
 use crate::{
     failure::{Failure, Status},
     input::{Input, Reporter},
@@ -23,8 +23,11 @@ pub(crate) struct Exec {
     /// The dump
     dump: PathBuf,
     /// Commands, each one argument: '!heap -s'; several in one: '!heap -s;lm'
-    #[arg(required = true, value_name = "COMMAND")]
+    #[arg(required_unless_present = "script", value_name = "COMMAND")]
     commands: Vec<String>,
+    /// A script: each of its lines is a command line; those on the command line come first
+    #[arg(short = 'c', long = "script", value_name = "FILE")]
+    script: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<Status, Failure> {
@@ -41,11 +44,21 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     if let Some(other) = &other {
         session = session.with_other_side(other);
     }
-    let count = args.commands.len();
+    session = session
+        .with_dump_name(input.name())
+        .with_scripts(&read_script);
+    let mut commands = args.commands.clone();
+    if let Some(path) = &args.script {
+        let text = read_script(&path.to_string_lossy());
+        let text = text.map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+        commands.extend(text.lines().map(str::to_owned));
+    }
+    let count = commands.len();
     let mut failed = 0;
-    for command in &args.commands {
+    for command in &commands {
         if count > 1 {
-            output.text(|out| writeln!(out, "0:000> {command}"))?;
+            let prompt = session.prompt();
+            output.text(|out| writeln!(out, "{prompt}{command}"))?;
         }
         let mut executed = None;
         output.text(|out| {
@@ -69,6 +82,9 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
             // As in the debugger, the next command does not wait for this one to be right.
             say!("ntheap: {failure}");
             failed += 1;
+        }
+        if session.has_quit() {
+            break;
         }
     }
     if failed > 0 {

@@ -27,7 +27,10 @@ pub(crate) mod types;
 pub(crate) mod umdh;
 pub(crate) mod verify;
 
-use std::fmt;
+use std::{
+    fmt, fs,
+    io::{self, Read},
+};
 
 use ntheap_windbg::Session;
 
@@ -71,5 +74,16 @@ fn text_only(common: &Common) -> Result<(), Failure> {
              have --format"
                 .to_owned(),
         )),
+    }
+}
+/// Text of a script of the debugger's commands; a file that is no script for its size is refused.
+fn read_script(path: &str) -> io::Result<String> {
+    const LARGEST: u64 = 16 << 20;
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    let read = file.take(LARGEST + 1).read_to_string(&mut text)?;
+    match read as u64 > LARGEST {
+        true => Err(io::Error::other("larger than 16 MiB: this is no script")),
+        false => Ok(text),
     }
 }

@@ -19,7 +19,7 @@ use ntheap_symbols::DumpNames;
 use ntheap_windbg::{COMMANDS, CommandError, Session};
 use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::DefaultHistory};
 
-use super::text_only;
+use super::{read_script, text_only};
 use crate::{
     completion::{Completion, OWN_COMMANDS},
     failure::{Failure, Status},
@@ -70,8 +70,12 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
     let sessions = heaps
         .iter()
         .zip(&names)
-        .map(|((heaps, other), names)| {
-            let session = Session::new(heaps, names).without_contents(privacy::is_on());
+        .zip(&inputs)
+        .map(|(((heaps, other), names), input)| {
+            let session = Session::new(heaps, names)
+                .without_contents(privacy::is_on())
+                .with_dump_name(input.name())
+                .with_scripts(&read_script);
             match other {
                 Some(other) => session.with_other_side(other),
                 None => session,
@@ -130,6 +134,9 @@ impl State<'_, '_, '_> {
                     say!("{error}");
                     status = Status::Partial;
                 }
+            }
+            if self.sessions[self.current].has_quit() {
+                break;
             }
         }
         prompt.close();

@@ -37,8 +37,15 @@ impl Session<'_, '_> {
             ));
         };
         let (module, name) = match typed.split_once('!') {
+            // What the kernel's heaps are called in commands that people copy.
+            Some(("nt", name)) => (Some(NTDLL), name),
             Some((module, name)) => (Some(module), name),
             None => (None, typed),
+        };
+        // A field may stand behind the type at once: `_HEAP.FrontEndHeapType`.
+        let (name, field) = match name.split_once('.') {
+            Some((name, field)) if !name.contains('*') && !field.is_empty() => (name, Some(field)),
+            _ => (name, None),
         };
         if name.contains(['*', '?']) {
             return self.matching_types(module, name, out);
@@ -54,6 +61,10 @@ impl Session<'_, '_> {
             let fields = structure.as_ref().map(|structure| &structure.fields);
             fields.is_some_and(|fields| fields.iter().any(|f| f.name.eq_ignore_ascii_case(first)))
         };
+        if let Some(field) = field.filter(|field| is_field(field)) {
+            let parts = field.split('.').filter(|part| !part.is_empty());
+            display.path = parts.map(str::to_owned).collect();
+        }
         for &word in rest {
             if display.path.is_empty() && is_field(word) {
                 let parts = word.split('.').filter(|part| !part.is_empty());
@@ -88,7 +99,7 @@ impl Session<'_, '_> {
         ntdll.into_iter().chain(others).filter(named)
     }
 
-    fn find_type(
+    pub(super) fn find_type(
         &self,
         module: Option<&str>,
         name: &str,

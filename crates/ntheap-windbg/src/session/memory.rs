@@ -2,124 +2,212 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, SymbolLookup, evaluate};
-use crate::words::{self, Display};
+use super::{CommandError, Session};
+use crate::words::{self, Display, Shown, Target};
 
 /// What is not typed by mistake fits a screen a thousand times over.
 const MOST: u64 = 1 << 20;
 
-struct Terms<'s, 'p, 'a>(&'s Session<'p, 'a>);
-
-impl SymbolLookup for Terms<'_, '_, '_> {
-    fn address_of(&self, name: &str) -> Option<u64> {
-        let process = self.0.process;
-        match name.trim_start_matches('@').to_ascii_lowercase().as_str() {
-            "$peb" => return process.peb,
-            // The other side's threads have a block of their own.
-            "$teb" if !process.wow64 => return process.dump.threads.first().map(|t| t.teb),
-            _ => {}
-        }
-        if let Some(address) = self.0.names.address_of(name) {
-            return Some(address);
-        }
-        let modules = &process.dump.modules;
-        let module = modules.iter().find(|m| m.name().eq_ignore_ascii_case(name));
-        module.map(|module| module.base)
-    }
-
-    fn read(&self, address: u64, size: u64) -> Option<u64> {
-        self.0.may_show_contents().ok()?;
-        let memory = self.0.process.memory();
-        match size {
-            1 => memory.u8(address).map(u64::from),
-            2 => memory.u16(address).map(u64::from),
-            4 => memory.u32(address).map(u64::from),
-            8 => memory.u64(address),
-            _ => memory.pointer(address, self.0.process.bitness),
-        }
+fn wrong(text: &str, reason: &'static str) -> CommandError {
+    CommandError::Operand {
+        text: text.to_owned(),
+        reason,
     }
 }
 
+/// How a command shows memory, and how many elements where none is typed.
+fn display(name: &str, pointer: u64) -> Option<(Display, u64)> {
+    let lines = 128 / pointer;
+    Some(match name {
+        "db" => (Display::Bytes, 128),
+        "dw" => (Display::Numbers(2), 64),
+        "dd" => (Display::Numbers(4), 32),
+        "dq" => (Display::Numbers(8), 16),
+        "dp" => (Display::Numbers(pointer as u8), lines),
+        "dc" => (Display::Characters(4), 32),
+        "dW" => (Display::Characters(2), 64),
+        "df" => (Display::Floats(4), 16),
+        "dD" => (Display::Floats(8), 15),
+        "dyb" => (Display::Bits(1), 32),
+        "dyd" => (Display::Bits(4), 8),
+        "dps" => (Display::Symbols(pointer), lines),
+        "dds" => (Display::Symbols(4), 32),
+        "dqs" => (Display::Symbols(8), 16),
+        "dpp" => (Display::Targets(pointer, Target::Pointer), lines),
+        "ddp" => (Display::Targets(4, Target::Pointer), 32),
+        "dqp" => (Display::Targets(8, Target::Pointer), 16),
+        "dpa" => (Display::Targets(pointer, Target::Ascii), lines),
+        "dda" => (Display::Targets(4, Target::Ascii), 32),
+        "dqa" => (Display::Targets(8, Target::Ascii), 16),
+        "dpu" => (Display::Targets(pointer, Target::Unicode), lines),
+        "ddu" => (Display::Targets(4, Target::Unicode), 32),
+        "dqu" => (Display::Targets(8, Target::Unicode), 16),
+        "da" => (Display::Ascii, MOST),
+        "du" => (Display::Unicode, MOST),
+        "ds" => (Display::Counted(1), 1),
+        "dS" => (Display::Counted(2), 1),
+        "dl" => (Display::List, 32),
+        _ => return None,
+    })
+}
+
 impl Session<'_, '_> {
-    pub(super) fn value(&self, text: &str) -> Result<u64, CommandError> {
-        evaluate(text, &Terms(self))
+    /// Whether a command shows memory.
+    pub(super) fn is_display(&self, name: &str) -> bool {
+        name == "d"
+            || display(name, 8).is_some()
+            || display(&name.to_ascii_lowercase(), 8).is_some()
     }
 
     /// `db ADDRESS`, `db ADDRESS L20`, `db FROM TO`; without an address goes on behind what was
-    /// shown last.
+    /// shown last. `d` is what was typed last.
     pub(super) fn memory(
         &mut self,
         name: &str,
-        operands: &[&str],
+        operands: &str,
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         self.may_show_contents()?;
+        if name != "d" {
+            self.last_display = name.to_owned();
+        }
         let pointer = self.process.bitness.pointer_size();
-        let (display, size, default) = match name.to_ascii_lowercase().as_str() {
-            "db" => (Display::Bytes, 1, 128),
-            "dw" => (Display::Numbers(2), 2, 64),
-            "dd" => (Display::Numbers(4), 4, 32),
-            "dq" => (Display::Numbers(8), 8, 16),
-            "dp" => (Display::Numbers(pointer as u8), pointer, 128 / pointer),
-            "dc" => (Display::Characters, 4, 32),
-            "dps" => (Display::Symbols(pointer), pointer, 128 / pointer),
-            "dds" => (Display::Symbols(4), 4, 32),
-            "dqs" => (Display::Symbols(8), 8, 16),
-            "da" => (Display::Ascii, 1, MOST),
-            _ => (Display::Unicode, 2, MOST),
+        let name = self.last_display.clone();
+        let found =
+            display(&name, pointer).or_else(|| display(&name.to_ascii_lowercase(), pointer));
+        let (display, default) = found.unwrap_or((Display::Bytes, 128));
+        let mut operands = operands.trim();
+        let mut columns = None;
+        if let Some(rest) = operands.strip_prefix("/c") {
+            let (count, rest) = rest
+                .trim_start()
+                .split_once(' ')
+                .unwrap_or((rest.trim(), ""));
+            columns = Some(self.value(count)?.clamp(1, 64));
+            operands = rest.trim();
+        }
+        // `dl`: backwards along a list.
+        let backwards = name == "dl" && operands.starts_with(['b', 'B']) && {
+            let rest = &operands[1..];
+            rest.starts_with(' ') || rest.is_empty()
         };
-        let (address, count) = self.range(operands, size)?;
+        if backwards {
+            operands = operands[1..].trim_start();
+        }
+        let (address, count) = if display == Display::List {
+            self.list_range(operands)?
+        } else {
+            self.range(operands, display.size())?
+        };
         let address = match address {
             Some(address) => address,
-            None => self.next_address.ok_or_else(|| CommandError::Operand {
-                text: name.to_owned(),
-                reason: "an address is expected",
-            })?,
+            None => self
+                .next_address
+                .ok_or_else(|| wrong(&name, "an address is expected"))?,
         };
-        let count = count.unwrap_or(default).min(MOST);
-        let (process, names) = (self.process, self.names);
-        let shown = words::display(process, names, display, address, count, out)?;
-        self.next_address = Some(address.wrapping_add(shown));
+        let shown = Shown {
+            display,
+            address,
+            count: count.unwrap_or(default).min(MOST),
+            columns,
+            backwards,
+        };
+        let bytes = words::display(self.process, self.names, &shown, out)?;
+        self.next_address = Some(address.wrapping_add(bytes));
         Ok(())
     }
 
+    /// `dl ADDRESS [COUNT [SIZE]]`.
+    fn list_range(&self, operands: &str) -> Result<(Option<u64>, Option<u64>), CommandError> {
+        if operands.is_empty() {
+            return Ok((None, None));
+        }
+        let (address, rest) = self.value_at(operands)?;
+        let count = match rest.trim() {
+            "" => None,
+            rest => Some(self.value_at(rest.trim_start_matches(['l', 'L']))?.0),
+        };
+        Ok((Some(address), count))
+    }
+
     /// The address and the number of elements, as far as they were typed.
-    fn range(
+    pub(super) fn range(
         &self,
-        operands: &[&str],
+        operands: &str,
         size: u64,
     ) -> Result<(Option<u64>, Option<u64>), CommandError> {
-        let Some((&last, others)) = operands.split_last() else {
+        if operands.is_empty() {
             return Ok((None, None));
-        };
-        let whole = || self.value(&operands.join(" "));
-        let start = || match others {
-            [] => Ok(None),
-            others => self.value(&others.join(" ")).map(Some),
-        };
-        if let Some(length) = last.strip_prefix(['l', 'L']) {
-            // `L?` lifts a limit of the debugger's own.
-            let length = length.strip_prefix('?').unwrap_or(length);
-            if let Ok(count) = self.value(length) {
-                return Ok((start()?, Some(count)));
+        }
+        let (address, count, rest) = self.range_at(operands, size)?;
+        match rest {
+            "" => Ok((address, count)),
+            rest => Err(wrong(rest, "an operator is missing")),
+        }
+    }
+
+    /// A range that a text begins with, and what stands behind it.
+    pub(super) fn range_at<'t>(
+        &self,
+        text: &'t str,
+        size: u64,
+    ) -> Result<(Option<u64>, Option<u64>, &'t str), CommandError> {
+        let text = text.trim_start();
+        if let Some((count, rest)) = self.length_at(text)? {
+            return Ok((None, Some(count), rest));
+        }
+        let (address, rest) = self.value_at(text)?;
+        let rest = rest.trim_start();
+        if rest.is_empty() {
+            return Ok((Some(address), None, ""));
+        }
+        match self.length_at(rest)? {
+            // A length below 0 ends at the address.
+            Some((count, rest)) if (count as i64) < 0 => {
+                let bytes = count.wrapping_neg().saturating_mul(size);
+                let start = address.saturating_sub(bytes);
+                Ok((Some(start), Some(count.wrapping_neg()), rest))
+            }
+            Some((count, rest)) => Ok((Some(address), Some(count), rest)),
+            None => {
+                let (end, rest) = self.value_at(rest)?;
+                let bytes = end.checked_sub(address);
+                let bytes =
+                    bytes.ok_or_else(|| wrong(text, "the end lies in front of the beginning"))?;
+                Ok((Some(address), Some((bytes / size).saturating_add(1)), rest))
             }
         }
-        // Two addresses, or one in several words.
-        if let Ok(address) = whole() {
-            return Ok((Some(address), None));
-        }
-        match (start(), self.value(last)) {
-            (Ok(Some(from)), Ok(to)) => {
-                let count = to
-                    .checked_sub(from)
-                    .map(|bytes| (bytes / size).saturating_add(1));
-                let count = count.ok_or_else(|| CommandError::Operand {
-                    text: last.to_owned(),
-                    reason: "the end lies in front of the beginning",
-                })?;
-                Ok((Some(from), Some(count)))
-            }
-            _ => Ok((Some(whole()?), None)),
+    }
+
+    /// `L20`, `L?20`, if that stands here.
+    fn length_at<'t>(&self, text: &'t str) -> Result<Option<(u64, &'t str)>, CommandError> {
+        let Some(length) = text.strip_prefix(['l', 'L']) else {
+            return Ok(None);
+        };
+        // `L?` lifts a limit of the debugger's own.
+        let (length, sure) = match length.strip_prefix('?') {
+            Some(length) => (length, true),
+            None => (length, false),
+        };
+        let length = length.trim_start();
+        // The length is one term: what follows it is another operand.
+        let end = length
+            .char_indices()
+            .scan(0usize, |depth, (at, c)| {
+                match c {
+                    '(' => *depth += 1,
+                    ')' => *depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                Some((at, c.is_whitespace() && *depth == 0))
+            })
+            .find(|(_, ends)| *ends)
+            .map_or(length.len(), |(at, _)| at);
+        match self.value(&length[..end]) {
+            Ok(count) => Ok(Some((count, length[end..].trim_start()))),
+            Err(error) if sure => Err(error),
+            // A symbol that begins with this letter.
+            Err(_) => Ok(None),
         }
     }
 }

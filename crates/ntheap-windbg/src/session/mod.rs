@@ -3,19 +3,36 @@
 //! A [`Session`] takes the commands that are typed at the debugger's prompt and prints what the
 //! debugger would print.
 
+mod address;
+mod alias;
 mod command;
 mod detail;
 mod dt;
+mod heap;
 mod line;
 mod memory;
+mod modules;
+mod number;
 mod parse;
+mod program;
+mod refusals;
+mod registers;
+mod search;
+mod system;
+mod terms;
+mod threads;
 
-use std::fmt::{self, Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 pub use command::COMMANDS;
 pub use parse::{SymbolLookup, evaluate};
 
-use ntheap::{heap::Heaps, losses::Losses, names::NameSource, process::Process, traces::Traces};
+use ntheap::{
+    dump::Context, heap::Heaps, losses::Losses, names::NameSource, process::Process, traces::Traces,
+};
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +106,29 @@ pub struct Session<'p, 'a> {
     assumed_heap: Option<u64>,
     /// Behind the memory that was shown last.
     next_address: Option<u64>,
+    /// The memory command that was carried out last, which `d` repeats.
+    last_display: String,
     /// Whether what lies in memory may be shown.
     contents: bool,
+    /// What the dump is called.
+    dump_name: String,
+    /// Reads scripts.
+    scripts: Option<&'p ScriptReader>,
+    /// Base of numbers without a prefix.
+    radix: u32,
+    /// `$t0` to `$t19`.
+    pseudo_registers: [u64; 20],
+    /// Names that stand for other text.
+    aliases: BTreeMap<String, String>,
+    /// The thread that commands speak of, as an index into the dump's.
+    thread: usize,
+    /// Registers that `.ecxr` or `.cxr` took in place of the thread's.
+    context: Option<Context>,
+    run: program::Run,
 }
+
+/// What reads the text of a script: `$$>a<FILE`.
+pub type ScriptReader = dyn Fn(&str) -> std::io::Result<String> + Sync;
 
 impl fmt::Debug for Session<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,8 +150,43 @@ impl<'p, 'a> Session<'p, 'a> {
             lines: false,
             assumed_heap: None,
             next_address: None,
+            last_display: "db".to_owned(),
             contents: true,
+            dump_name: String::new(),
+            scripts: None,
+            radix: 16,
+            pseudo_registers: [0; 20],
+            aliases: BTreeMap::new(),
+            thread: threads::first(process),
+            context: None,
+            run: program::Run::default(),
         }
+    }
+
+    /// The session with the name of the dump, as `||` shows it.
+    #[must_use]
+    pub fn with_dump_name(mut self, name: impl Into<String>) -> Self {
+        self.dump_name = name.into();
+        self
+    }
+
+    /// The session with a reader of scripts; without one, scripts (`$$>a<FILE`) are refused.
+    #[must_use]
+    pub fn with_scripts(mut self, scripts: &'p ScriptReader) -> Self {
+        self.scripts = Some(scripts);
+        self
+    }
+
+    /// The debugger's prompt, for instance `0:000> `: with the number of the current thread.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        format!("0:{:03}> ", self.thread)
+    }
+
+    /// Whether `q` was carried out.
+    #[must_use]
+    pub fn has_quit(&self) -> bool {
+        self.run.has_quit()
     }
 
     /// The session with the other side of the process, which `.effmach` switches to.
@@ -155,30 +227,15 @@ impl<'p, 'a> Session<'p, 'a> {
 
     /// Carries out the commands of a line, which semicolons part; `q` ends it. Of one that looks into
     /// heaps it says what of them could not be read: what the debugger would print is as incomplete
-    /// as that. As in the debugger, no command waits for another to be right.
+    /// as that. As in the debugger, no command waits for another to be right: the error is that of
+    /// the first one that is wrong.
     pub fn execute(&mut self, line: &str, out: &mut dyn Write) -> Executed<'p> {
-        let mut error = None;
-        let mut read = false;
-        for command in line::commands(line) {
-            let (name, _) = line::name(command);
-            if matches!(name.as_str(), "q" | "qq" | "qd") {
-                break;
-            }
-            let result = self.dispatch(command, out);
-            read |= matches!(name.as_str(), "!heap" | "!address")
-                && matches!(result, Ok(()) | Err(CommandError::Output));
-            match result {
-                Err(CommandError::Output) => {
-                    error = Some(CommandError::Output);
-                    break;
-                }
-                Err(wrong) => error = error.or(Some(wrong)),
-                Ok(()) => {}
-            }
-        }
+        self.run = program::Run::default();
+        let result = self.commands(line, out);
+        let read = self.run.looked_into_heaps();
         Executed {
             losses: read.then(|| self.heaps.losses()),
-            result: error.map_or(Ok(()), Err),
+            result,
         }
     }
 }

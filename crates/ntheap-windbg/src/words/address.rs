@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    address_table::{AddressFilter, accepted},
     format::digits,
     usage::{HeapPart, Usage, UsageMap, UsedRegion, quoted, readable_size},
 };
@@ -34,7 +35,7 @@ const PROTECTIONS: &[&str] = &[
     "PAGE_WRITECOMBINE",
 ];
 
-fn protection(bits: u32) -> String {
+pub(super) fn protection(bits: u32) -> String {
     let named = PROTECTIONS
         .iter()
         .enumerate()
@@ -43,7 +44,7 @@ fn protection(bits: u32) -> String {
     names.join("|")
 }
 
-const fn state(state: RegionState) -> (u32, &'static str) {
+pub(super) const fn state(state: RegionState) -> (u32, &'static str) {
     match state {
         RegionState::Commit => (0x1000, "MEM_COMMIT"),
         RegionState::Reserve => (0x2000, "MEM_RESERVE"),
@@ -51,7 +52,7 @@ const fn state(state: RegionState) -> (u32, &'static str) {
     }
 }
 
-const fn kind(kind: RegionKind) -> (u32, &'static str) {
+pub(super) const fn kind(kind: RegionKind) -> (u32, &'static str) {
     match kind {
         RegionKind::Private => (0x2_0000, "MEM_PRIVATE"),
         RegionKind::Mapped => (0x4_0000, "MEM_MAPPED"),
@@ -209,13 +210,14 @@ fn sums<K: Ord>(
     sums
 }
 
-/// Prints how much of the address space is used for what.
+/// Prints how much of the address space is used for what, of the regions that the filters accept.
 ///
 /// # Errors
 /// Those of `out`.
 pub(crate) fn address_summary(
     heaps: &Heaps<'_, '_>,
     traces: &Traces<'_, '_>,
+    filters: &[AddressFilter],
     out: &mut dyn Write,
 ) -> fmt::Result {
     let process = heaps.process();
@@ -240,7 +242,8 @@ pub(crate) fn address_summary(
     ] {
         writeln!(out, "Mapping {pass} regions...")?;
     }
-    let map = UsageMap::of(heaps, traces);
+    let mut map = UsageMap::of(heaps, traces);
+    map.regions.retain(|used| accepted(filters, used));
     let regions = &map.regions;
     let size = |used: &UsedRegion| used.region.size;
     let busy = |used: &&UsedRegion| used.usage != Usage::Free;

@@ -24,6 +24,20 @@ pub fn filter(
     names: &dyn NameSource,
     out: &mut dyn Write,
 ) -> Result<Losses, fmt::Error> {
+    filter_heap(heaps, None, sizes, names, out)
+}
+
+/// The same of one heap alone.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn filter_heap(
+    heaps: &Heaps<'_, '_>,
+    only: Option<u64>,
+    sizes: RangeInclusive<u64>,
+    names: &dyn NameSource,
+    out: &mut dyn Write,
+) -> Result<Losses, fmt::Error> {
     let process = heaps.process();
     let mut rows = Rows {
         printer: RowPrinter::new(process, names),
@@ -32,6 +46,13 @@ pub fn filter(
         losses: Losses::default(),
     };
     for heap in heaps {
+        let normal = match heap {
+            Heap::Page(page) => page.normal_heap(),
+            _ => heap.handle(),
+        };
+        if only.is_some_and(|only| only != heap.handle() && only != normal) {
+            continue;
+        }
         if let Heap::Page(page) = heap {
             let printer = &rows.printer;
             let mut vtable =

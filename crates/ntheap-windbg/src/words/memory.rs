@@ -1,8 +1,8 @@
-//! `db`, `dw`, `dd`, `dc`, `dq`, `dp`, `dps`, `dds`, `dqs`, `da` and `du`: memory.
+//! `db`, `dd`, `dc`, `dps`, `dpp`, `da`, `dl` and their like: memory.
 
 use std::fmt::{self, Write};
 
-use super::modules::back_quoted;
+use super::{memory_other as other, modules::back_quoted};
 use ntheap::{layout::Bitness, names::NameSource, process::Process};
 
 /// How memory is shown.
@@ -12,14 +12,63 @@ pub(crate) enum Display {
     Bytes,
     /// Numbers of so many bytes: 2, 4 or 8.
     Numbers(u8),
-    /// Numbers of 4 bytes, and characters.
-    Characters,
+    /// Numbers of so many bytes, and characters.
+    Characters(u8),
+    /// Floating point numbers of so many bytes.
+    Floats(u8),
+    /// Bits of numbers of so many bytes.
+    Bits(u8),
     /// Pointers of so many bytes, one a line, with the symbols that they point to.
     Symbols(u64),
+    /// Pointers of so many bytes, one a line, with what lies where they point to.
+    Targets(u64, Target),
     /// A string of single bytes.
     Ascii,
     /// A string of 16-bit characters.
     Unicode,
+    /// A string that says its length: `STRING` or `UNICODE_STRING`.
+    Counted(u8),
+    /// The elements of a list, each by its first words.
+    List,
+}
+
+/// What is shown of the memory that a pointer leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The pointer there, with its symbol.
+    Pointer,
+    /// The string there.
+    Ascii,
+    /// The string of 16-bit characters there.
+    Unicode,
+}
+
+impl Display {
+    /// Size of an element in bytes.
+    pub(crate) fn size(self) -> u64 {
+        match self {
+            Display::Numbers(size)
+            | Display::Characters(size)
+            | Display::Floats(size)
+            | Display::Bits(size) => size.into(),
+            Display::Symbols(size) | Display::Targets(size, _) => size,
+            Display::Unicode => 2,
+            Display::Bytes | Display::Ascii | Display::Counted(_) | Display::List => 1,
+        }
+    }
+}
+
+/// What of memory is shown, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) display: Display,
+    pub(crate) address: u64,
+    /// Number of elements (of strings: at most so many characters).
+    pub(crate) count: u64,
+    /// Elements in a row, where that is asked for.
+    pub(crate) columns: Option<u64>,
+    /// Along the list's links back.
+    pub(crate) backwards: bool,
 }
 
 const ROW: u64 = 16;
@@ -28,55 +77,68 @@ const STRING_ROW: u64 = 32;
 /// Strings are shown up to this length.
 const LONGEST_STRING: u64 = 0x1000;
 
-/// Prints `count` elements (for strings: at most so many characters). Returns the number of bytes
-/// that were shown.
+/// Prints memory. Returns the number of bytes that were shown.
 ///
 /// # Errors
 /// Those of `out`.
 pub(crate) fn display(
     process: &Process<'_, '_>,
     names: &dyn NameSource,
-    display: Display,
-    address: u64,
-    count: u64,
+    shown: &Shown,
     out: &mut dyn Write,
 ) -> Result<u64, fmt::Error> {
-    let size = match display {
-        Display::Bytes => {
-            bytes(process, address, count, out)?;
-            1
-        }
+    let &Shown { address, count, .. } = shown;
+    let columns = |usual: u64| shown.columns.unwrap_or(usual);
+    match shown.display {
+        Display::Bytes => bytes(process, address, count, columns(ROW), out)?,
         Display::Numbers(size) => {
-            numbers(process, address, size.into(), count, false, out)?;
-            u64::from(size)
+            let columns = columns(ROW / u64::from(size));
+            numbers(process, (address, size.into()), count, columns, false, out)?;
         }
-        Display::Characters => {
-            numbers(process, address, 4, count, true, out)?;
-            4
+        Display::Characters(size) => {
+            let columns = columns(ROW / u64::from(size));
+            numbers(process, (address, size.into()), count, columns, true, out)?;
         }
-        Display::Symbols(size) => {
-            symbols(process, names, (address, size), count, out)?;
-            size
+        Display::Floats(size) => {
+            let columns = columns(if size == 4 { 4 } else { 3 });
+            other::floats(process, (address, size), count, columns, out)?;
+        }
+        Display::Bits(size) => other::bits(process, (address, size), count, out)?,
+        Display::Symbols(size) => symbols(process, names, (address, size), count, out)?,
+        Display::Targets(size, target) => {
+            other::targets(process, names, (address, size), target, count, out)?;
         }
         Display::Ascii => return string(process, address, count, 1, out),
         Display::Unicode => return string(process, address, count, 2, out),
-    };
-    Ok(count.saturating_mul(size))
+        Display::Counted(size) => return other::counted(process, address, size, out),
+        Display::List => other::list(process, address, count, shown.backwards, out)?,
+    }
+    Ok(count.saturating_mul(shown.display.size()))
 }
 
-fn bytes(process: &Process<'_, '_>, address: u64, count: u64, out: &mut dyn Write) -> fmt::Result {
+pub(super) fn bytes(
+    process: &Process<'_, '_>,
+    address: u64,
+    count: u64,
+    columns: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
     let mut at = 0;
     while at < count {
-        let row = (count - at).min(ROW);
+        let row = (count - at).min(columns);
         write!(
             out,
             "{} ",
             back_quoted(address.wrapping_add(at), process.bitness)
         )?;
         let byte = |index| process.memory().u8(address.wrapping_add(at + index));
-        for index in 0..ROW {
+        for index in 0..columns {
             // A row that ends before its second half has no mark in front of it.
-            out.write_str(if index == 8 && row > 8 { "-" } else { " " })?;
+            out.write_str(if index == 8 && row > 8 && columns == ROW {
+                "-"
+            } else {
+                " "
+            })?;
             match byte(index) {
                 _ if index >= row => out.write_str("  ")?,
                 Some(byte) => write!(out, "{byte:02x}")?,
@@ -108,16 +170,15 @@ fn characters(
     Ok(())
 }
 
-fn numbers(
+pub(super) fn numbers(
     process: &Process<'_, '_>,
-    address: u64,
-    size: u64,
+    (address, size): (u64, u64),
     count: u64,
+    in_row: u64,
     with_characters: bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let memory = process.memory();
-    let in_row = ROW / size;
     for index in 0..count {
         let at = address.wrapping_add(index.wrapping_mul(size));
         if index % in_row == 0 {
@@ -155,10 +216,7 @@ fn symbols(
     count: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let width = match size {
-        4 => Bitness::X86,
-        _ => Bitness::X64,
-    };
+    let width = width(size);
     for index in 0..count {
         let at = address.wrapping_add(index.wrapping_mul(size));
         write!(out, "{}  ", back_quoted(at, process.bitness))?;
@@ -167,22 +225,37 @@ fn symbols(
             continue;
         };
         write!(out, "{}", back_quoted(value, width))?;
-        if let Some(name) = names.name(value) {
-            write!(out, " {}", name.module)?;
-            if let Some(symbol) = &name.symbol {
-                write!(out, "!{symbol}")?;
-            }
-            if name.displacement != 0 {
-                write!(out, "+0x{:x}", name.displacement)?;
-            }
-        }
+        symbol(names, value, out)?;
         writeln!(out)?;
     }
     Ok(())
 }
 
+/// The width of pointers of so many bytes.
+pub(super) fn width(size: u64) -> Bitness {
+    match size {
+        4 => Bitness::X86,
+        _ => Bitness::X64,
+    }
+}
+
+/// The symbol of an address, if it has one, behind a space.
+pub(super) fn symbol(names: &dyn NameSource, address: u64, out: &mut dyn Write) -> fmt::Result {
+    let Some(name) = names.name(address) else {
+        return Ok(());
+    };
+    write!(out, " {}", name.module)?;
+    if let Some(symbol) = &name.symbol {
+        write!(out, "!{symbol}")?;
+    }
+    if name.displacement != 0 {
+        write!(out, "+0x{:x}", name.displacement)?;
+    }
+    Ok(())
+}
+
 /// What stands for a pointer that is not in the dump.
-fn missing(bitness: Bitness) -> &'static str {
+pub(super) fn missing(bitness: Bitness) -> &'static str {
     match bitness {
         Bitness::X86 => "????????",
         Bitness::X64 => "????????`????????",

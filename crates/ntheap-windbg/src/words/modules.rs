@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::time;
 use ntheap::{
     dump::Module,
     layout::Bitness,
@@ -13,6 +14,21 @@ use ntheap::{
 /// Pointers to imported functions are data.
 const IMPORT: &str = "_imp_";
 
+/// What `lm` shows of each module.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ModuleRow {
+    /// The path, in place of what there is of its symbols.
+    pub(crate) path: bool,
+    /// The name of the image's file.
+    pub(crate) image: bool,
+    /// When it was linked.
+    pub(crate) time: bool,
+    /// Lines of details below the row.
+    pub(crate) details: bool,
+    /// Nothing but the name.
+    pub(crate) name_only: bool,
+}
+
 /// `lm`: the modules that are wanted, and what there is of their symbols.
 ///
 /// # Errors
@@ -21,34 +37,116 @@ pub(crate) fn modules(
     process: &Process<'_, '_>,
     symbols: &dyn NameSource,
     wanted: &dyn Fn(&Module) -> bool,
+    row: &ModuleRow,
+    by_name: bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
     // An address takes as much as the back quote between its halves adds to it.
     let width = back_quoted(0, process.bitness).len();
     let (start, end) = (width + 1, width + 3);
-    writeln!(out, "{:start$}{:end$}module name", "start", "end")?;
+    if !row.name_only {
+        writeln!(out, "{:start$}{:end$}module name", "start", "end")?;
+    }
     let modules = process.dump.modules.iter();
     let mut modules: Vec<_> = modules.filter(|module| wanted(module)).collect();
-    modules.sort_by_key(|module| module.base);
+    match by_name {
+        true => modules.sort_by_key(|module| module.name().to_ascii_lowercase()),
+        false => modules.sort_by_key(|module| module.base),
+    }
     for module in modules {
-        let state = symbols.symbol_state(module);
-        let (text, path) = match &state {
-            SymbolState::Deferred => ("(deferred)", ""),
-            SymbolState::Missing => ("(no symbols)", ""),
-            SymbolState::Exports => ("(export symbols)", module.path.as_str()),
-            SymbolState::Pdb { path, private, .. } if *private => {
-                ("(private pdb symbols)", path.as_str())
-            }
-            SymbolState::Pdb { path, .. } => ("(pdb symbols)", path.as_str()),
-        };
-        writeln!(
+        let name = printable(module.name());
+        if row.name_only {
+            writeln!(out, "{name}")?;
+            continue;
+        }
+        write!(
             out,
-            "{} {}   {:<8} {} {text:<23}{}",
+            "{} {}   {name:<8} ",
             back_quoted(module.base, process.bitness),
             back_quoted(module.end(), process.bitness),
-            printable(module.name()),
-            doubt(module, &state),
-            printable(path),
+        )?;
+        if row.path || row.image || row.time {
+            let mut parts = Vec::new();
+            if row.image {
+                parts.push(format!("{:<12}", printable(module.file_name())));
+            }
+            if row.path {
+                parts.push(printable(&module.path).into_owned());
+            }
+            if row.time {
+                let date = time::date(module.timestamp.into());
+                parts.push(format!("{date} ({:08X})", module.timestamp));
+            }
+            writeln!(out, "  {}", parts.join(" ").trim_end())?;
+        } else {
+            let state = symbols.symbol_state(module);
+            let (text, path) = symbol_words(module, &state);
+            let doubt = doubt(module, &state);
+            writeln!(out, "{doubt} {text:<23}{}", printable(path))?;
+        }
+        if row.details {
+            details(module, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn symbol_words<'s>(module: &'s Module, state: &'s SymbolState) -> (&'static str, &'s str) {
+    match state {
+        SymbolState::Deferred => ("(deferred)", ""),
+        SymbolState::Missing => ("(no symbols)", ""),
+        SymbolState::Exports => ("(export symbols)", module.path.as_str()),
+        SymbolState::Pdb { path, private, .. } if *private => ("(private pdb symbols)", path),
+        SymbolState::Pdb { path, .. } => ("(pdb symbols)", path),
+    }
+}
+
+/// `lmv`: what the module list says of a module.
+fn details(module: &Module, out: &mut dyn Write) -> fmt::Result {
+    let mut row = |label: &str, text: &str| writeln!(out, "    {label:<17}{text}");
+    row("Image path:", &printable(&module.path))?;
+    row("Image name:", &printable(module.file_name()))?;
+    let date = time::date(module.timestamp.into());
+    row("Timestamp:", &format!("{date} ({:08X})", module.timestamp))?;
+    row("CheckSum:", &format!("{:08X}", module.checksum))?;
+    row("ImageSize:", &format!("{:08X}", module.size))?;
+    if let Some([major, minor, build, revision]) = module.version {
+        row(
+            "File version:",
+            &format!("{major}.{minor}.{build}.{revision}"),
+        )?;
+    }
+    if let Some(pdb) = &module.pdb {
+        row("Symbol file:", &printable(pdb.file_name()))?;
+        row("Symbol id:", &pdb.id.breakpad().to_string())?;
+    }
+    Ok(())
+}
+
+/// The modules that were unloaded, below those of `lm`.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn unloaded_modules(
+    process: &Process<'_, '_>,
+    wanted: &dyn Fn(&str) -> bool,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let mut modules = process.dump.unloaded_modules();
+    modules.retain(|module| wanted(&module.name));
+    if modules.is_empty() {
+        return Ok(());
+    }
+    modules.sort_by_key(|module| module.base);
+    writeln!(out, "\nUnloaded modules:")?;
+    for module in modules {
+        let end = module.base.saturating_add(module.size.into());
+        writeln!(
+            out,
+            "{} {}   {}",
+            back_quoted(module.base, process.bitness),
+            back_quoted(end, process.bitness),
+            printable(&module.name)
         )?;
     }
     Ok(())

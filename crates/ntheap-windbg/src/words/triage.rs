@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::{format::digits, list::listed_heaps};
 use ntheap::{
     blocks::{Block, CONTINUE, Finding, Flow, Visitor},
-    heap::{Heap, Heaps},
+    heap::{Found, Heap, Heaps},
 };
 
 const RULE: &str = "**********************************************************";
@@ -27,24 +27,29 @@ const ADVICE: &str = "** !heap: You can try:
              passed to HeapSize.
 ";
 
-/// Prints the report.
+/// Prints the report, of one heap alone if one is given.
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn triage(heaps: &Heaps<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+pub(crate) fn triage(heaps: &Heaps<'_, '_>, only: Option<u64>, out: &mut dyn Write) -> fmt::Result {
+    let wanted = |heap: &&Heap<'_, '_>| only.is_none_or(|only| only == heap.handle());
     let process = heaps.process();
     let width = digits(process.bitness);
-    for heap in heaps {
+    for heap in heaps.iter().filter(wanted) {
         if matches!(heap, Heap::Segment(_)) {
             segment_heap(heap, width, out)?;
         }
+    }
+    let only_segment_heap = |only| matches!(heaps.get(only), Ok(Heap::Segment(_)));
+    if only.is_some_and(only_segment_heap) {
+        return Ok(());
     }
     writeln!(
         out,
         "{RULE}\n** !heap: Searching all heaps for errors...               \n{RULE}\n"
     )?;
     let mut findings = Findings::default();
-    for heap in listed_heaps(heaps) {
+    for heap in listed_heaps(heaps).iter().filter(wanted) {
         if matches!(heap, Heap::Segment(_)) {
             continue;
         }
@@ -86,6 +91,15 @@ fn segment_heap(heap: &Heap<'_, '_>, width: usize, out: &mut dyn Write) -> fmt::
         writeln!(out, "          {finding}")?;
     }
     Ok(())
+}
+
+/// The heap that holds an address.
+#[must_use]
+pub(crate) fn owner(heaps: &Heaps<'_, '_>, address: u64) -> Option<u64> {
+    Some(match heaps.at(address)? {
+        Found::Block(block) => block.heap,
+        Found::Span(span) => span.heap,
+    })
 }
 
 #[derive(Default)]

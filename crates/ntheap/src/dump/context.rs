@@ -16,6 +16,8 @@ use super::Architecture;
 
 /// Registers that the largest set has, the instruction pointer aside.
 const MOST: usize = 32;
+/// Registers of segments.
+const SEGMENTS: usize = 6;
 /// `CONTEXT_CONTROL` and `CONTEXT_INTEGER`: which parts of a context are filled in.
 const CONTROL: u32 = 1;
 const INTEGER: u32 = 2;
@@ -32,6 +34,10 @@ struct Form {
     registers: &'static [(&'static str, usize)],
     /// Those of them that `CONTEXT_CONTROL` brings.
     control: &'static [&'static str],
+    /// The register of flags, of 32 bits.
+    processor_flags: usize,
+    /// 16-bit registers of segments.
+    segments: &'static [(&'static str, usize)],
 }
 
 const X86: Form = Form {
@@ -51,6 +57,15 @@ const X86: Form = Form {
         ("esp", 0xc4),
     ],
     control: &["ebp", "esp"],
+    processor_flags: 0xc0,
+    segments: &[
+        ("cs", 0xbc),
+        ("ss", 0xc8),
+        ("ds", 0x98),
+        ("es", 0x94),
+        ("fs", 0x90),
+        ("gs", 0x8c),
+    ],
 };
 
 const X64: Form = Form {
@@ -78,6 +93,15 @@ const X64: Form = Form {
         ("r15", 0xf0),
     ],
     control: &["rsp"],
+    processor_flags: 0x44,
+    segments: &[
+        ("cs", 0x38),
+        ("ss", 0x42),
+        ("ds", 0x3a),
+        ("es", 0x3c),
+        ("fs", 0x3e),
+        ("gs", 0x40),
+    ],
 };
 
 const ARM64: Form = Form {
@@ -121,6 +145,8 @@ const ARM64: Form = Form {
         ("sp", 0x100),
     ],
     control: &["fp", "lr", "sp"],
+    processor_flags: 0x4,
+    segments: &[],
 };
 
 /// The general registers of a thread, as its `CONTEXT` has them.
@@ -132,6 +158,8 @@ pub struct Context {
     values: [u64; MOST],
     /// Bit by bit, which of the values are in the dump.
     present: u32,
+    processor_flags: u32,
+    segments: [u16; SEGMENTS],
 }
 
 fn form(architecture: Architecture) -> &'static Form {
@@ -158,13 +186,22 @@ impl Context {
             value[..form.size].copy_from_slice(bytes.get(at..at + form.size)?);
             Some(u64::from_le_bytes(value))
         };
+        let half = |at: usize| {
+            let bytes = bytes.get(at..)?.first_chunk()?;
+            Some(u32::from_le_bytes(*bytes))
+        };
         let mut context = Context {
             architecture,
             instruction_pointer: word(form.instruction_pointer)?,
             stack_pointer: word(form.stack_pointer)?,
             values: [0; MOST],
             present: 0,
+            processor_flags: half(form.processor_flags)?,
+            segments: [0; SEGMENTS],
         };
+        for (value, &(_, at)) in context.segments.iter_mut().zip(form.segments) {
+            *value = half(at)? as u16;
+        }
         for (index, &(name, at)) in form.registers.iter().enumerate() {
             if flags & INTEGER != 0 || form.control.contains(&name) {
                 context.values[index] = word(at)?;
@@ -190,6 +227,27 @@ impl Context {
     #[must_use]
     pub fn stack_pointer(&self) -> u64 {
         self.stack_pointer
+    }
+
+    /// The register of flags: `efl` on Intel's processors.
+    #[must_use]
+    pub fn processor_flags(&self) -> u32 {
+        self.processor_flags
+    }
+
+    /// The registers of segments with their names; ARM has none.
+    pub fn segments(&self) -> impl Iterator<Item = (&'static str, u16)> + '_ {
+        let names = form(self.architecture).segments.iter();
+        names
+            .zip(self.segments)
+            .map(|(&(name, _), value)| (name, value))
+    }
+
+    /// A general register by its name, if the dump has it.
+    #[must_use]
+    pub fn register(&self, name: &str) -> Option<u64> {
+        let found = self.registers().find(|register| register.0 == name);
+        found.map(|(_, value)| value)
     }
 
     /// The general registers with their names, stack and frame pointer among them.

@@ -20,6 +20,8 @@ pub(super) mod kind {
     pub(in crate::dump) const EXCEPTION: u32 = 6;
     pub(in crate::dump) const SYSTEM_INFO: u32 = 7;
     pub(in crate::dump) const MEMORY64_LIST: u32 = 9;
+    pub(in crate::dump) const HANDLE_DATA: u32 = 12;
+    pub(in crate::dump) const UNLOADED_MODULES: u32 = 14;
     pub(in crate::dump) const MISC_INFO: u32 = 15;
     pub(in crate::dump) const MEMORY_INFO_LIST: u32 = 16;
 }

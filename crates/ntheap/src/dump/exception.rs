@@ -1,7 +1,7 @@
 //! The exception that a dump was written for.
 
 use super::{
-    Architecture,
+    Architecture, Context,
     directory::{Bytes, Stream},
 };
 
@@ -16,10 +16,15 @@ pub struct Exception {
     pub thread: u32,
     /// Its code, for instance `c0000005`.
     pub code: u32,
+    /// Its flags; 1: it can't be continued.
+    pub flags: u32,
     /// Address of the instruction.
     pub address: u64,
     /// Its parameters; what they mean depends on the code.
     pub parameters: Vec<u64>,
+    /// The thread's registers when it was raised, if the dump has them (of the 64-bit side under
+    /// WOW64).
+    pub context: Option<Context>,
 }
 
 impl Exception {
@@ -36,13 +41,20 @@ impl Exception {
     ) -> Option<Self> {
         let at = |offset: u64| stream.offset.saturating_add(offset);
         let count = file.u32(at(0x20))?.min(MAX_PARAMETERS);
+        let context = || {
+            let (size, place) = (file.u32(at(0xa0))?, file.u32(at(0xa4))?);
+            let bytes = file.slice(place.into(), size.into())?;
+            Context::read(bytes, architecture)
+        };
         Some(Exception {
             thread: file.u32(at(0))?,
             code: file.u32(at(8))?,
+            flags: file.u32(at(0xc))?,
             address: architecture.address(file.u64(at(0x18))?),
             parameters: (0..u64::from(count))
                 .map_while(|index| file.u64(at(0x28 + index * 8)))
                 .collect(),
+            context: context(),
         })
     }
 

@@ -61,6 +61,9 @@ pub(super) fn threads(
             );
             Some(Thread {
                 id: file.u32(at)?,
+                suspend_count: file.u32(at + 4)?,
+                priority_class: file.u32(at + 8)?,
+                priority: file.u32(at + 0xc)?,
                 teb: architecture.address(file.u64(at + 0x10)?),
                 stack_base: architecture.address(file.u64(at + 0x18)?),
                 stack_size: u64::from(file.u32(at + 0x20)?),

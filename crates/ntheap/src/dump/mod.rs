@@ -18,6 +18,7 @@ mod exception;
 mod exports;
 mod file;
 mod flags;
+mod handles;
 mod lists;
 #[allow(unsafe_code)]
 mod map;
@@ -27,6 +28,7 @@ mod packed;
 mod problem;
 mod region;
 mod regular;
+mod release;
 mod streams;
 mod system;
 
@@ -36,8 +38,10 @@ pub use exception::Exception;
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
 pub use flags::flag_names;
+pub use handles::{Handle, UnloadedModule};
 pub use map::{MappedFile, read_faults};
 pub use module::{Module, PdbReference};
 pub use problem::Problem;
 pub use region::{Region, RegionKind, RegionState};
+pub use release::Product;
 pub use streams::{Architecture, Dump, Thread};

@@ -6,12 +6,13 @@ use std::{
 };
 
 use super::{
-    Context, Exception, Module, Problem, Region,
-    directory::{Directory, kind},
+    Context, Exception, Handle, Module, Problem, Product, Region, UnloadedModule,
+    directory::{Bytes, Directory, Stream, kind},
     exports::own_name,
-    lists,
+    handles, lists,
     memory_list::{Ranges, memory32, memory64},
     module::ModulePlaces,
+    release,
     system::{self, System},
 };
 use crate::{Error, Result, address_space::AddressSpace};
@@ -45,6 +46,12 @@ impl Architecture {
 pub struct Thread {
     /// Thread identifier.
     pub id: u32,
+    /// How often it was suspended; by who wrote the dump, too.
+    pub suspend_count: u32,
+    /// Priority class of its process, for instance 32 (normal).
+    pub priority_class: u32,
+    /// Its priority in that class.
+    pub priority: u32,
     /// Address of its thread environment block (of the 64-bit one under WOW64).
     pub teb: u64,
     /// Address of the stack memory that the thread list names.
@@ -66,12 +73,16 @@ pub struct Dump<'a> {
     pub architecture: Architecture,
     /// Windows version `[major, minor, build]` of the system information stream, if it is there.
     pub os_version: Option<[u32; 3]>,
+    /// Whether it is a Windows for servers.
+    pub product: Product,
     /// Number of processors.
     pub processors: u8,
     /// Process identifier.
     pub process_id: Option<u32>,
     /// When the process started: seconds since 1970, UTC.
     pub process_create_time: Option<u32>,
+    /// Seconds that the process ran in user mode and in the kernel.
+    pub process_times: Option<(u32, u32)>,
     /// The exception that the dump was written for, if it was for one.
     pub exception: Option<Exception>,
     /// Loaded modules.
@@ -86,6 +97,10 @@ pub struct Dump<'a> {
     pub problems: Vec<Problem>,
     /// Which module holds an address.
     places: ModulePlaces,
+    /// The file, and where in it the lists are that are read when they are asked for.
+    bytes: &'a [u8],
+    handle_stream: Option<Stream>,
+    unloaded_stream: Option<Stream>,
 }
 
 impl<'a> Dump<'a> {
@@ -150,7 +165,7 @@ impl<'a> Dump<'a> {
         for module in modules.iter_mut().filter(|module| module.path.is_empty()) {
             module.path = own_name(&memory, module).unwrap_or_default();
         }
-        let (process_id, process_create_time) = misc(&directory);
+        let misc = Misc::read(&directory);
         Ok(Dump {
             places: ModulePlaces::of(&modules),
             flags: directory.flags,
@@ -158,8 +173,13 @@ impl<'a> Dump<'a> {
             architecture,
             os_version: system.version,
             processors: system.processors,
-            process_id,
-            process_create_time,
+            product: system.product,
+            process_id: misc.process_id,
+            process_create_time: misc.create_time,
+            process_times: misc.times,
+            bytes: file,
+            handle_stream: directory.find(kind::HANDLE_DATA),
+            unloaded_stream: directory.find(kind::UNLOADED_MODULES),
             exception: directory
                 .find(kind::EXCEPTION)
                 .and_then(|stream| Exception::read(bytes, stream, architecture)),
@@ -187,6 +207,27 @@ impl<'a> Dump<'a> {
     #[must_use]
     pub fn is_full_memory(&self) -> bool {
         self.flags & 2 != 0
+    }
+
+    /// The handles that the process had open, if the dump has a list of them.
+    #[must_use]
+    pub fn handles(&self) -> Option<Vec<Handle>> {
+        self.handle_stream
+            .map(|stream| handles::handles(Bytes(self.bytes), stream))
+    }
+
+    /// The modules that were unloaded, as far as Windows remembered.
+    #[must_use]
+    pub fn unloaded_modules(&self) -> Vec<UnloadedModule> {
+        let read = |stream| handles::unloaded(Bytes(self.bytes), stream);
+        self.unloaded_stream.map(read).unwrap_or_default()
+    }
+
+    /// Name of the Windows, for instance `Windows 11 25H2` or `Windows Server 2025`; of builds that
+    /// are none of these the nearest one below.
+    #[must_use]
+    pub fn windows_name(&self) -> Option<&'static str> {
+        release::name(self.os_version?, self.product)
     }
 
     /// The module that holds `address`.
@@ -246,17 +287,31 @@ fn read_ranges(directory: &Directory<'_>, problems: &mut Vec<Problem>) -> Ranges
     ranges
 }
 
-/// Identifier and start of the process, from the miscellaneous information.
-fn misc(directory: &Directory<'_>) -> (Option<u32>, Option<u32>) {
-    const PROCESS_ID: u32 = 1;
-    const PROCESS_TIMES: u32 = 2;
-    let Some(stream) = directory.find(kind::MISC_INFO) else {
-        return (None, None);
-    };
-    let number = |at: u64| directory.file.u32(stream.offset.saturating_add(at));
-    let flags = number(4).unwrap_or(0);
-    let field = |flag: u32, at: u64| number(at).filter(|_| flags & flag != 0);
-    (field(PROCESS_ID, 8), field(PROCESS_TIMES, 12))
+/// What the miscellaneous information says of the process.
+#[derive(Default)]
+struct Misc {
+    process_id: Option<u32>,
+    create_time: Option<u32>,
+    /// In user mode and in the kernel.
+    times: Option<(u32, u32)>,
+}
+
+impl Misc {
+    fn read(directory: &Directory<'_>) -> Self {
+        const PROCESS_ID: u32 = 1;
+        const PROCESS_TIMES: u32 = 2;
+        let Some(stream) = directory.find(kind::MISC_INFO) else {
+            return Misc::default();
+        };
+        let number = |at: u64| directory.file.u32(stream.offset.saturating_add(at));
+        let flags = number(4).unwrap_or(0);
+        let field = |flag: u32, at: u64| number(at).filter(|_| flags & flag != 0);
+        Misc {
+            process_id: field(PROCESS_ID, 8),
+            create_time: field(PROCESS_TIMES, 12),
+            times: field(PROCESS_TIMES, 16).zip(field(PROCESS_TIMES, 20)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the system information stream says: processor, platform, version; and what stands in for it.
 
 use super::{
-    Architecture, Module, Problem, Region, Thread,
+    Architecture, Module, Problem, Product, Region, Thread,
     directory::{Bytes, Stream},
     memory_list::Ranges,
 };
@@ -14,6 +14,7 @@ pub(super) struct System {
     pub(super) architecture: Option<Architecture>,
     pub(super) version: Option<[u32; 3]>,
     pub(super) processors: u8,
+    pub(super) product: Product,
 }
 
 impl System {
@@ -61,6 +62,7 @@ impl System {
             architecture,
             version: version(),
             processors: file.u8(at(6)).unwrap_or(0),
+            product: Product::of(file.u8(at(7)).unwrap_or(0)),
         })
     }
 }

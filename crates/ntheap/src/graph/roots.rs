@@ -2,10 +2,10 @@
 
 use super::Index;
 use crate::{
-    dump::{Context, Dump, Region, RegionKind, RegionState, Thread},
+    dump::{Context, Dump, Region, RegionKind, RegionState},
     heap::Heaps,
     layout::{Bitness, Layouts},
-    process::{Process, wow64_tebs},
+    process::{Process, wow64_context, wow64_tebs},
     usage::{Owner, UsedRegion},
 };
 
@@ -187,22 +187,6 @@ impl Side {
                 .filter(|&vector| vector != 0),
         }
     }
-}
-
-/// The registers of the 32-bit side of a WOW64 thread: its 64-bit side keeps them on its stack,
-/// with the address in the slot 1 of its thread-local storage.
-fn wow64_context(dump: &Dump<'_>, thread: &Thread, layouts: &Layouts) -> Option<Context> {
-    /// Slot of the address, and the flags in front of the context.
-    const SLOT: u64 = 1;
-    const FLAGS: u64 = 4;
-    const CONTEXT: u64 = 0x2cc;
-    let slots = dump
-        .memory
-        .at(thread.teb, layouts.bitness)
-        .address(layouts.teb.tls_slots)?;
-    let area = dump.memory.u64(slots.checked_add(SLOT * 8)?)?;
-    let bytes = dump.memory.slice(area.checked_add(FLAGS)?, CONTEXT)?;
-    Context::read(bytes, crate::dump::Architecture::X86)
 }
 
 /// All areas of a process, by ascending address, its registers behind them.

@@ -19,6 +19,7 @@ mod flags;
 mod foreign;
 mod heap_ref;
 mod probe;
+mod threads;
 
 use std::fmt;
 
@@ -29,6 +30,7 @@ pub use flags::{GlobalFlag, global_flags};
 pub(crate) use heap_ref::{Found, LostRoot};
 pub use heap_ref::{HeapKind, HeapRef, HeapSource};
 pub(crate) use probe::{NT_HEAP, NT_SEGMENT, heap_kind};
+pub(crate) use threads::wow64_context;
 
 use crate::{
     Error, Result,

@@ -1,0 +1,88 @@
+//! `~`, `|`, `||`: threads, the process, the system.
+
+use std::fmt::{self, Write};
+
+use super::format::pointer;
+use ntheap::{dump::flag_names, layout::Bitness, printable::printable, process::Process};
+
+/// Prints a thread; `current` is the one that commands speak of. With `verbose` its priority too.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn thread(
+    process: &Process<'_, '_>,
+    index: usize,
+    current: usize,
+    verbose: bool,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let dump = process.dump;
+    let Some(thread) = dump.threads.get(index) else {
+        return Ok(());
+    };
+    let exception = dump.exception.as_ref();
+    let mark = match index == current {
+        true => '.',
+        false if exception.is_some_and(|e| e.thread == thread.id) => '#',
+        false => ' ',
+    };
+    let teb = process.thread_block(thread).unwrap_or(thread.teb);
+    let bitness = match process.wow64 {
+        // Threads of a WOW64 process are shown with their 64-bit blocks' width.
+        true if teb > u64::from(u32::MAX) => Bitness::X64,
+        _ => process.bitness,
+    };
+    writeln!(
+        out,
+        "{mark} {index:2}  Id: {:x}.{:x} Suspend: {} Teb: {} Unfrozen",
+        dump.process_id.unwrap_or(0),
+        thread.id,
+        thread.suspend_count,
+        match bitness {
+            Bitness::X64 => super::modules::back_quoted(teb, bitness),
+            Bitness::X86 => pointer(teb, bitness),
+        },
+    )?;
+    if verbose {
+        writeln!(
+            out,
+            "      Priority: {}  Priority class: {}",
+            thread.priority, thread.priority_class
+        )?;
+    }
+    Ok(())
+}
+
+/// `|`: the process.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn process(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+    let path = process
+        .program()
+        .map_or("", |program| program.path.as_str());
+    writeln!(
+        out,
+        ".  0\tid: {:x}\texamine\tname: {}",
+        process.dump.process_id.unwrap_or(0),
+        printable(path)
+    )
+}
+
+/// `||`: the system, which is the dump.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn system(process: &Process<'_, '_>, name: &str, out: &mut dyn Write) -> fmt::Result {
+    let kind = match process.dump.is_full_memory() {
+        true => "Full memory user mini dump",
+        false => "User mini dump",
+    };
+    writeln!(out, ".  0 {kind}: {}", printable(name))?;
+    if !process.dump.is_full_memory() {
+        let names: Vec<_> = flag_names(process.dump.flags).collect();
+        let names = names.join(" ");
+        writeln!(out, "     flags {:x} ({names})", process.dump.flags)?;
+    }
+    Ok(())
+}
