@@ -126,7 +126,7 @@ fn loops_and_conditions_do_what_they_say() {
         assert_eq!(rows.lines().count(), 1, "{rows}");
         assert_eq!(
             text(print(&format!("s -[1]d {heap:x} L?100 eeffeeff"))),
-            format!("{:#x}\n", heap + 0x10)
+            format!("{:#x}\n", heap + 0x98)
         );
         let one = text(print(&format!("!heap -flt s 30 -h {heap:x}")));
         assert_eq!(one.matches("_HEAP @").count(), 1);

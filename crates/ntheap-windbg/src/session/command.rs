@@ -114,16 +114,18 @@ impl Session<'_, '_> {
         let words = line::words(rest);
         match name.as_str() {
             "!heap" => {
-                self.run.look_into_heaps();
                 let words = line::heap_words(rest);
-                match words.first() {
+                let result = match words.first() {
                     Some(word) if word.eq_ignore_ascii_case("-i") => self.detail(&words[1..], out),
                     _ => self.heap(&words, out),
-                }
+                };
+                self.run.looked_into_heaps_with(&result);
+                result
             }
             "!address" => {
-                self.run.look_into_heaps();
-                self.address(rest, out)
+                let result = self.address(rest, out);
+                self.run.looked_into_heaps_with(&result);
+                result
             }
             "!vprot" => self.address(rest, out),
             "lm" => self.modules(&words, out),

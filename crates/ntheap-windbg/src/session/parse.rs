@@ -200,6 +200,11 @@ impl<'t> Parser<'t, '_> {
             self.rest = quoted[end + 1..].trim_start();
             return Ok(value);
         }
+        // Of the other evaluator's words those are understood that are this one's, too.
+        if let Some(behind) = self.rest.strip_prefix("@@c++(") {
+            self.rest = behind.trim_start();
+            return self.bracket();
+        }
         let end = self.end_of_term();
         let (term, rest) = self.rest.split_at(end);
         if term.is_empty() {

@@ -34,8 +34,9 @@ impl Run {
         self.heaps
     }
 
-    pub(super) fn look_into_heaps(&mut self) {
-        self.heaps = true;
+    /// Notes that a command looked into heaps, if it was carried out.
+    pub(super) fn looked_into_heaps_with(&mut self, result: &Result<(), CommandError>) {
+        self.heaps |= matches!(result, Ok(()) | Err(CommandError::Output));
     }
 }
 
