@@ -150,18 +150,22 @@ impl Looker<'_> {
             let raw = memory.u64(at + codec.header_offset())?;
             Some((raw, (raw >> 56) as u8))
         };
-        let first = (0x10..0x200).step_by(8).map(|at| blocks + at).find(|&at| {
-            let slot = |index: u64| find(at + index * stride).is_some_and(|(_, m)| m & 0x80 != 0);
-            at + count * stride <= entry.address + entry.size + unit && (0..count).all(slot)
-        });
-        let Some(first) = first else { return };
         let lowest = layout
             .bitmap_data
             .map(u64::from)
             .map_or(u64::from(layout.struct_size), |at| {
                 at + count.div_ceil(8 * bitness.pointer_size()) * bitness.pointer_size()
             });
-        let distance = first - blocks - lowest.next_multiple_of(unit);
+        let first = (lowest.next_multiple_of(8)..lowest + 0x200)
+            .step_by(8)
+            .map(|at| blocks + at)
+            .find(|&at| {
+                let slot =
+                    |index: u64| find(at + index * stride).is_some_and(|(_, m)| m & 0x80 != 0);
+                at + count * stride <= entry.address + entry.size + unit && (0..count).all(slot)
+            });
+        let Some(first) = first else { return };
+        let distance = (first - blocks).saturating_sub(lowest.next_multiple_of(unit));
         let distance = if distance == 0 { "at once" } else { "later" };
         self.shapes.add("first slots", distance.to_owned());
         for index in 0..count {
@@ -171,15 +175,7 @@ impl Looker<'_> {
             let numbered = layout.encoded_offsets.is_none() || (raw >> 40) as u16 == index as u16;
             self.shapes.add(
                 "slots",
-                format!(
-                    "mark {} numbered {numbered} {}",
-                    mark(unused),
-                    if numbered {
-                        String::new()
-                    } else {
-                        format!("{raw:x} {index} of {count} {stride:x} {:x}", first - blocks)
-                    }
-                ),
+                format!("mark {} numbered {numbered}", mark(unused)),
             );
         }
     }

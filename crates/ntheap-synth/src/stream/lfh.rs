@@ -72,7 +72,12 @@ impl NtHeap<'_> {
     }
 
     /// A block of the heap's own that holds so many bytes: where they are, and their number.
-    fn own_block(&mut self, picture: &mut Picture, cursor: &mut Cursor, size: u64) -> (u64, u64) {
+    pub(super) fn own_block(
+        &mut self,
+        picture: &mut Picture,
+        cursor: &mut Cursor,
+        size: u64,
+    ) -> (u64, u64) {
         let unit = self.place.unit();
         let at = cursor.at;
         let whole = size + self.prefix() * unit;

@@ -146,15 +146,15 @@ impl<'p> NtHeap<'p> {
         if index == 0 {
             for bytes in [0x810, 0x1cb0] {
                 let at = cursor.at;
+                if self.place.plan.build < 9200 {
+                    // Blocks like any other of the heap's own; a mark for tables is new in 8.
+                    let (table, size) = self.own_block(picture, cursor, bytes - unit);
+                    picture.zero(table, size);
+                    continue;
+                }
                 picture.zero(at + unit, bytes - unit);
-                // The mark of tables is new in 8.
-                let mark = if self.place.plan.build < 9200 {
-                    unit as u8
-                } else {
-                    OWN
-                };
                 let own = flags::BUSY | flags::INTERNAL;
-                self.step(picture, cursor, bytes / unit, own, mark);
+                self.step(picture, cursor, bytes / unit, own, OWN);
                 self.truth.internal.add(bytes);
             }
         }

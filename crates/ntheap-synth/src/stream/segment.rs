@@ -202,14 +202,6 @@ impl<'p> SegmentHeap<'p> {
                 self.descriptors(picture, base, unit, (units, ALLOCATED | VS, 0));
                 self.chunks(picture, &mut stream, start, units * PAGE);
                 units
-            } else if stream.percent(50) {
-                // A block of pages.
-                let unused = stream.below(PAGE - UNIT);
-                self.descriptors(picture, base, unit, (left, ALLOCATED, unused as u32));
-                self.write_prefix(picture, start);
-                let requested = left * PAGE - unused - self.prefix;
-                self.truth.busy(start + self.prefix, requested, 0);
-                left
             } else {
                 self.descriptors(picture, base, unit, (left, 0, 0));
                 left
