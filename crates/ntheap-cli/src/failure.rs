@@ -80,6 +80,11 @@ impl From<io::Error> for Failure {
         if error.get_ref().is_some_and(|inner| inner.is::<InputLost>()) {
             return Failure::Lost;
         }
+        // Windows has a third code for it, which the standard library does not know as one.
+        const PIPE_NOT_CONNECTED: i32 = 233;
+        if cfg!(windows) && error.raw_os_error() == Some(PIPE_NOT_CONNECTED) {
+            return Failure::ClosedPipe;
+        }
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
             _ => Failure::Output(error),
