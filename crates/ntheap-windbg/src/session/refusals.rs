@@ -356,7 +356,7 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
     let row = REFUSED.iter().find(|(names, _)| {
         let known = |known: &&str| *known == name || *known == lower;
-        names.iter().any(|name| known(&name))
+        names.iter().any(known)
     });
     let extension = || {
         let (module, _) = lower.strip_prefix('!')?.split_once('.')?;

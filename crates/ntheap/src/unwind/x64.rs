@@ -116,7 +116,7 @@ impl State<'_, '_> {
             Some(function) => {
                 let offset = offset + u32::from(!innermost);
                 let returned = self.unwind(&image, function, offset, innermost);
-                let returned = returned.ok_or_else(|| match self.missing {
+                let returned = returned.ok_or(match self.missing {
                     Some(missing) => StackEnd::NoStack(missing),
                     None => no_data,
                 })?;

@@ -41,7 +41,7 @@ pub(super) fn walk(dump: &Dump<'_>, context: &Context, most: usize) -> Stack {
             frames.push(frame);
             break StackEnd::Bottom;
         }
-        if pointer < frame.stack_pointer || pointer % POINTER != 0 {
+        if pointer < frame.stack_pointer || !pointer.is_multiple_of(POINTER) {
             frames.push(frame);
             break StackEnd::NoProgress;
         }
