@@ -1,6 +1,6 @@
 /* ntheap: the heaps of Windows crash dumps.
  *
- * Written by cbindgen from crates/ntheap-c/src/boundary.rs: change it there. */
+ * Written by cbindgen from crates/ntheap-c/src: change it there. */
 
 #ifndef NTHEAP_H
 #define NTHEAP_H

@@ -6,4 +6,5 @@
 #![deny(unsafe_code)]
 
 pub mod boundary;
+pub mod values;
 mod work;

@@ -9,7 +9,7 @@ use ntheap::blocks::{Block, CONTINUE, Flow, Visitor};
 use ntheap_report::json::document;
 use ntheap_session::{DiffOptions, Error, Options, Session, diff};
 
-use crate::boundary::{self, Status};
+use crate::values::{self, Status};
 
 thread_local! {
     /// Why the last call of this thread failed.
@@ -66,13 +66,13 @@ pub(crate) fn diff_json(before: &Session, after: &Session) -> Result<String, Ref
 
 /// Hands blocks to the caller until he has enough.
 struct Handing<'h> {
-    take: &'h mut dyn FnMut(&boundary::Block) -> bool,
+    take: &'h mut dyn FnMut(&values::Block) -> bool,
     stopped: bool,
 }
 
 impl Visitor for Handing<'_> {
     fn block(&mut self, block: &Block) -> Flow {
-        match (self.take)(&boundary::Block::from(block)) {
+        match (self.take)(&values::Block::from(block)) {
             true => CONTINUE,
             false => {
                 self.stopped = true;
@@ -85,7 +85,7 @@ impl Visitor for Handing<'_> {
 /// Walks all heaps; the status tells whether all was read, or the caller had enough.
 pub(crate) fn walk(
     session: &Session,
-    take: &mut dyn FnMut(&boundary::Block) -> bool,
+    take: &mut dyn FnMut(&values::Block) -> bool,
 ) -> Result<Status, Refusal> {
     let status = session.with(|view| {
         let mut handing = Handing {

@@ -7,9 +7,12 @@ use std::{
     ptr,
 };
 
-use ntheap_c::boundary::{
-    Block, Status, ntheap_close, ntheap_diff_json, ntheap_free_text, ntheap_last_error,
-    ntheap_open, ntheap_walk,
+use ntheap_c::{
+    boundary::{
+        ntheap_close, ntheap_diff_json, ntheap_free_text, ntheap_last_error, ntheap_open,
+        ntheap_walk,
+    },
+    values::{Block, Status},
 };
 use ntheap_synth::oracle::workspace;
 
@@ -24,6 +27,7 @@ fn the_header_is_up_to_date() {
     let config = cbindgen::Config::from_file(here.join("cbindgen.toml")).expect("a configuration");
     let made = cbindgen::Builder::new()
         .with_config(config)
+        .with_src(here.join("src/values.rs"))
         .with_src(here.join("src/boundary.rs"))
         .generate()
         .expect("bindings");

@@ -137,7 +137,7 @@ mod tests {
             modules: vec!["ordersvc".to_owned(), "ntdll".to_owned()],
             names: Some(&One),
         };
-        assert_eq!(completion.candidates("!h"), (0, vec!["!heap".to_owned()]));
+        assert_eq!(completion.candidates("!hea"), (0, vec!["!heap".to_owned()]));
         assert_eq!(completion.candidates(".b").1, [".before"]);
         assert_eq!(completion.candidates("!heap -st").1, ["-stat"]);
         assert_eq!(completion.candidates("!heap -h 21ab6b2").1, ["21ab6b20000"]);

@@ -20,8 +20,10 @@ use crate::{
     arguments::Arguments,
     fault::{Fault, FaultKind},
     folders::Folders,
-    tools,
 };
+
+/// What makes a tool's answer.
+pub(crate) type Make = fn(&Desk, &Arguments) -> Result<Answer, Fault>;
 
 /// How dumps are opened, and what answers may take and tell.
 #[derive(Debug, Clone)]
@@ -92,14 +94,14 @@ impl Desk {
     /// The answer of a tool, and the row that is asked for.
     pub(crate) async fn ask(
         self: &Arc<Self>,
-        tool: &'static str,
+        (tool, make): (&'static str, Make),
         mut given: Map<String, Value>,
     ) -> Result<(Arc<Answer>, usize), Fault> {
         let arguments = Arguments::read(tool, given.clone())?;
         let start = arguments.start()?;
         given.remove("cursor");
         let call = format!("{tool} {}", Value::Object(given));
-        let mut job = self.job(tool, &call, arguments, start);
+        let mut job = self.job(make, &call, arguments, start);
         let waiting = job.wait_for(Option::is_some);
         let outcome = match tokio::time::timeout(self.options.patience, waiting).await {
             Ok(Ok(outcome)) => outcome.clone(),
@@ -120,13 +122,7 @@ impl Desk {
     }
 
     /// The work on a call: that which is under way or done, or else new.
-    fn job(
-        self: &Arc<Self>,
-        tool: &'static str,
-        call: &str,
-        arguments: Arguments,
-        start: usize,
-    ) -> Job {
+    fn job(self: &Arc<Self>, make: Make, call: &str, arguments: Arguments, start: usize) -> Job {
         let mut jobs = lock(&self.jobs);
         jobs.count += 1;
         let now = jobs.count;
@@ -159,7 +155,7 @@ impl Desk {
         let desk = Arc::clone(self);
         thread::spawn(move || {
             let turn = lock(&desk.turn);
-            let work = AssertUnwindSafe(|| tools::call(tool, &desk, &arguments));
+            let work = AssertUnwindSafe(|| make(&desk, &arguments));
             let outcome = panic::catch_unwind(work).unwrap_or_else(|_| {
                 let text = "a fault of ntheap: please report it with the dump";
                 Err(Fault::new(FaultKind::Internal, text))

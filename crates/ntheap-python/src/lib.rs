@@ -2,6 +2,7 @@
 //! `python/ntheap`, makes objects of them.
 #![forbid(unsafe_code)]
 
+mod rows;
 mod table;
 mod tables;
 

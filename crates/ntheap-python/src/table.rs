@@ -122,6 +122,6 @@ impl Table {
         start: usize,
         end: usize,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        crate::tables::rows(py, &self.batch, start, end)
+        crate::rows::rows(py, &self.batch, start, end)
     }
 }

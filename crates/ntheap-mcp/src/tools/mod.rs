@@ -13,37 +13,25 @@ use serde_json::Value;
 
 use crate::{
     answer::{Answer, clip},
-    arguments::Arguments,
-    desk::Desk,
-    fault::Fault,
+    desk::Make,
 };
 
 /// Frames of a stack that are told.
 const MOST_FRAMES: usize = 6;
 
-/// The names of the tools.
-const NAMES: [&str; 8] = [
-    "open", "verdict", "heaps", "sizes", "stacks", "types", "block", "owners",
-];
-
-/// The name of a tool, if it is one.
-pub(crate) fn known(name: &str) -> Option<&'static str> {
-    NAMES.into_iter().find(|known| *known == name)
-}
-
-/// Makes the answer of a tool.
-pub(crate) fn call(tool: &str, desk: &Desk, arguments: &Arguments) -> Result<Answer, Fault> {
-    match tool {
-        "open" => open::answer(desk, arguments),
-        "verdict" => verdict::answer(desk, arguments),
-        "heaps" => heaps::answer(desk, arguments),
-        "sizes" => counts::sizes(desk, arguments),
-        "stacks" => counts::stacks(desk, arguments),
-        "types" => types::answer(desk, arguments),
-        "block" => block::answer(desk, arguments),
-        "owners" => owners::answer(desk, arguments),
-        _ => Err(Fault::argument("there is no such tool")),
-    }
+/// A tool's name and what makes its answer, if there is such a tool.
+pub(crate) fn known(name: &str) -> Option<(&'static str, Make)> {
+    let tools: [(&str, Make); 8] = [
+        ("open", open::answer),
+        ("verdict", verdict::answer),
+        ("heaps", heaps::answer),
+        ("sizes", counts::sizes),
+        ("stacks", counts::stacks),
+        ("types", types::answer),
+        ("block", block::answer),
+        ("owners", owners::answer),
+    ];
+    tools.into_iter().find(|(known, _)| *known == name)
 }
 
 /// Tells in an answer whether everything was read.
