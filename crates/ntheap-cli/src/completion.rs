@@ -11,8 +11,8 @@ use rustyline::{
 pub(crate) const OWN_COMMANDS: &[&str] = &["!diff", ".after", ".before", ".help", "q"];
 
 const HEAP_OPTIONS: &[&str] = &[
-    "-a", "-f", "-flt", "-g", "-h", "-hl", "-i", "-k", "-l", "-m", "-p", "-s", "-stat", "-t", "-T",
-    "-triage", "-v", "-x",
+    "-a", "-f", "-flt", "-g", "-h", "-hl", "-i", "-k", "-l", "-m", "-p", "-s", "-srch", "-stat",
+    "-t", "-T", "-triage", "-v", "-x",
 ];
 
 /// More candidates than this help nobody.
@@ -138,7 +138,7 @@ mod tests {
             names: Some(&One),
         };
         assert_eq!(completion.candidates("!hea"), (0, vec!["!heap".to_owned()]));
-        assert_eq!(completion.candidates(".b").1, [".before"]);
+        assert_eq!(completion.candidates(".bef").1, [".before"]);
         assert_eq!(completion.candidates("!heap -st").1, ["-stat"]);
         assert_eq!(completion.candidates("!heap -h 21ab6b2").1, ["21ab6b20000"]);
         assert_eq!(completion.candidates("!heap -h ").1.len(), 2);
