@@ -10,7 +10,7 @@
 //! use ntheap_session::{Options, Session, diff, DiffOptions};
 //!
 //! # fn main() -> Result<(), ntheap_session::Error> {
-//! let options = Options { symbols: Some("symbols".to_owned()), ..Options::default() };
+//! let options = Options::with_symbols(Some("symbols".to_owned()));
 //! let before = Session::open("before.dmp".as_ref(), &options)?;
 //! let after = Session::open("after.dmp".as_ref(), &options)?;
 //! let report = diff(&[&before, &after], &DiffOptions::default())?;
