@@ -105,6 +105,11 @@ pub enum Error {
         /// `PROCESSOR_ARCHITECTURE_*` of the system information stream.
         architecture: u16,
     },
+    /// The process is a native one of ARM64 Windows.
+    #[error(
+        "the process is a native ARM64 one, whose heaps are not proved to be read right: nothing is said of them (x86 and x64 processes on ARM64 Windows are read)"
+    )]
+    NativeArm64,
     /// The dump holds no heap memory.
     #[error(
         "the dump holds no heap memory (dump flags {flags:#x}, {ranges} memory ranges, {bytes} bytes of memory)"

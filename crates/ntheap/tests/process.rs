@@ -48,6 +48,26 @@ fn heaps_of(bytes: &[u8]) -> (Vec<(u64, HeapSource)>, Vec<Problem>) {
 }
 
 #[test]
+fn native_arm64_processes_are_refused() {
+    const SYSTEM_INFO: u32 = 7;
+    const ARM64: u16 = 12;
+    let file = DumpFile::open(&testdata().join("19041.662-small.snap1.dmp.zst")).expect("opens");
+    let mut bytes = file.bytes().to_vec();
+    let number = |bytes: &[u8], at: usize| {
+        u32::from_le_bytes(*bytes[at..].first_chunk().expect("in the file"))
+    };
+    let (count, directory) = (number(&bytes, 8), number(&bytes, 12) as usize);
+    let stream = (0..count as usize)
+        .map(|index| directory + 12 * index)
+        .find(|&entry| number(&bytes, entry) == SYSTEM_INFO)
+        .map(|entry| number(&bytes, entry + 8) as usize)
+        .expect("system information");
+    bytes[stream..stream + 2].copy_from_slice(&ARM64.to_le_bytes());
+    let dump = Dump::parse(&bytes).expect("a dump");
+    assert!(matches!(Process::of(&dump), Err(Error::NativeArm64)));
+}
+
+#[test]
 fn a_heap_on_no_list_is_found_and_said() {
     let (heaps, problems) = heaps_of(&two_heaps());
     assert_eq!(

@@ -49,6 +49,8 @@ pub struct DumpInfo {
     pub architecture: &'static str,
     /// Windows version: major, minor, build.
     pub os_version: Option<[u32; 3]>,
+    /// Name of the Windows, for instance `Windows 11 25H2` or `Windows Server 2025`.
+    pub windows: Option<&'static str>,
     /// Number of processors.
     pub processors: u8,
     /// When the process started.
@@ -103,6 +105,7 @@ impl DumpInfo {
                 dump::Architecture::Arm64 => "arm64",
             },
             os_version: dump.os_version,
+            windows: dump.windows_name(),
             processors: dump.processors,
             process_start: dump.process_create_time.map(time),
             process_seconds: dump

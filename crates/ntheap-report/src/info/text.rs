@@ -10,14 +10,14 @@ pub(super) fn write(info: &InfoReport, out: &mut dyn Write) -> fmt::Result {
     let mut sides = info.sides.iter();
     if let Some(side) = sides.next() {
         missing(info.dump.problems.iter().chain(&side.problems), out)?;
-        process(side, out)?;
+        process(side, info.dump.windows, out)?;
         dump(&info.dump, out)?;
         details(side, out)?;
     }
     for side in sides {
         writeln!(out)?;
         missing(side.problems.iter(), out)?;
-        process(side, out)?;
+        process(side, info.dump.windows, out)?;
         details(side, out)?;
     }
     Ok(())
@@ -37,7 +37,7 @@ fn row(out: &mut dyn Write, heading: &str, text: impl fmt::Display) -> fmt::Resu
     writeln!(out, "{heading:<14}{text}")
 }
 
-fn process(side: &SideInfo, out: &mut dyn Write) -> fmt::Result {
+fn process(side: &SideInfo, windows: Option<&str>, out: &mut dyn Write) -> fmt::Result {
     let process = &side.process;
     row(
         out,
@@ -55,7 +55,14 @@ fn process(side: &SideInfo, out: &mut dyn Write) -> fmt::Result {
         _ => "64-bit",
     };
     row(out, "kind", kind)?;
-    row(out, "Windows build", process.build)
+    match windows {
+        Some(name) => row(
+            out,
+            "Windows build",
+            format_args!("{} ({name})", process.build),
+        ),
+        None => row(out, "Windows build", process.build),
+    }
 }
 
 fn dump(dump: &DumpInfo, out: &mut dyn Write) -> fmt::Result {

@@ -25,7 +25,7 @@ impl<'d, 'a> Process<'d, 'a> {
     /// # Errors
     /// [`Error::NoHeapMemory`] when no heap could be found (unless the options accept that),
     /// [`Error::NoSuchBitness`] when the process has no such side, [`Error::NotWindowsHeaps`] for a
-    /// process under Wine.
+    /// process under Wine, [`Error::NativeArm64`] for a native one of ARM64 Windows.
     pub fn with_options(dump: &'d Dump<'a>, options: &ProcessOptions<'_>) -> Result<Self> {
         let native = match dump.architecture {
             Architecture::X86 => Bitness::X86,
@@ -36,6 +36,10 @@ impl<'d, 'a> Process<'d, 'a> {
             Bitness::X86 => None,
         };
         let wow64 = wow64_side.is_some();
+        // Its structures are thought to be those of x64; no dump has proved it.
+        if dump.architecture == Architecture::Arm64 && !wow64 {
+            return Err(Error::NativeArm64);
+        }
         let bitness = options
             .bitness
             .unwrap_or(if wow64 { Bitness::X86 } else { native });
