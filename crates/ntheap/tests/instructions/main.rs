@@ -103,6 +103,10 @@ const BYTES: u64 = 2 << 20;
 /// Set for the process under valgrind: the case, and how often its work is done.
 const CHILD: &str = "NTHEAP_INSTRUCTIONS";
 const RECORD: &str = "NTHEAP_RECORD";
+/// Counts differ by more than the tolerance with incremental compilation and with the features that other
+/// packages ask of dependencies, so they are held against the baseline only where they are built as it was:
+/// `CARGO_INCREMENTAL=0 NTHEAP_INSTRUCTIONS=1 cargo test --release -p ntheap --test instructions`.
+const ASKED: &str = "NTHEAP_INSTRUCTIONS";
 
 fn plan(case: &Case) -> Plan {
     (case.plan)(Plan {
@@ -185,6 +189,10 @@ fn a_block_takes_no_more_instructions_than_it_did() {
     const TOLERANCE: f64 = 1.05;
     if cfg!(debug_assertions) {
         println!("skipped: instructions are counted of optimised programs (--release)");
+        return;
+    }
+    if env::var_os(ASKED).is_none() && env::var_os(RECORD).is_none() {
+        println!("skipped: {ASKED} is not set");
         return;
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
