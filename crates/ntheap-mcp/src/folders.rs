@@ -5,14 +5,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use ntheap::dump::FileName;
+
 use crate::fault::{Fault, FaultKind};
 
 /// Most entries of a folder that are looked at.
 const MOST_ENTRIES: usize = 10_000;
-
-/// Ends of names that dumps have, alone or before that of a packing.
-const DUMPS: [&str; 4] = ["dmp", "mdmp", "hdmp", "dump"];
-const PACKED: [&str; 6] = ["zst", "gz", "xz", "zip", "7z", "cab"];
 
 /// The folders, by their real paths.
 #[derive(Debug)]
@@ -101,7 +99,7 @@ impl Folders {
             // Without following: a link may lead anywhere.
             let about = entry.metadata().ok()?;
             let is_folder = about.is_dir();
-            let is_dump = about.is_file() && is_dump_name(&path);
+            let is_dump = about.is_file() && FileName::of(&path) != FileName::Other;
             if !is_folder && !is_dump {
                 return None;
             }
@@ -138,17 +136,6 @@ fn stays_below(path: &Path, folder: &Path) -> bool {
         }
     }
     plain.starts_with(folder)
-}
-
-fn is_dump_name(path: &Path) -> bool {
-    let extension = |path: &Path| {
-        let text = path.extension()?.to_str()?;
-        Some(text.to_ascii_lowercase())
-    };
-    let is_one_of = |path: &Path, list: &[&str]| {
-        extension(path).is_some_and(|extension| list.contains(&extension.as_str()))
-    };
-    is_one_of(path, &DUMPS) || is_one_of(path, &PACKED)
 }
 
 #[cfg(test)]

@@ -93,26 +93,12 @@ impl Session<'_, '_> {
                 let stack = ntheap::unwind::walk(process, &context?, 1);
                 stack.frames.first().map(|frame| frame.return_address)
             }
-            "$exentry" => self.entry_point(),
+            "$exentry" => process.dump.entry_point(process.program()?),
             "$ptrsize" => Some(process.bitness.pointer_size()),
             "$pagesize" => Some(0x1000),
             "$exr_code" | "$excr" => process.dump.exception.as_ref().map(|e| e.code.into()),
             "$dtid" | "$dpid" | "$dsid" | "$frame" | "$bug_code" => Some(0),
             _ => None,
         }
-    }
-
-    /// Where the program begins: as its image says.
-    fn entry_point(&self) -> Option<u64> {
-        /// Offsets of the PE format, which the published specification fixes.
-        const E_LFANEW: u64 = 0x3c;
-        const ADDRESS_OF_ENTRY_POINT: u64 = 0x28;
-        let program = self.process.program()?;
-        let memory = self.process.memory();
-        let header = memory.u32(program.base.checked_add(E_LFANEW)?)?;
-        let at = program
-            .base
-            .checked_add(u64::from(header) + ADDRESS_OF_ENTRY_POINT)?;
-        program.base.checked_add(memory.u32(at)?.into())
     }
 }

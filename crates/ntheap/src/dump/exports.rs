@@ -1,6 +1,9 @@
 //! The exports of a module whose image is in the dump: names for addresses without any PDB.
 
-use super::Module;
+use super::{
+    Module,
+    pe::{Directory, ImageHeaders},
+};
 use crate::address_space::AddressSpace;
 
 /// More exports than any module has.
@@ -50,14 +53,8 @@ impl Exports {
     }
 }
 
-/// Offsets of the PE format, which the published specification fixes.
-mod pe {
-    pub(super) const E_LFANEW: u64 = 0x3c;
-    pub(super) const OPTIONAL_HEADER: u64 = 0x18;
-    pub(super) const MAGIC_PE32: u16 = 0x10b;
-    pub(super) const MAGIC_PE32_PLUS: u16 = 0x20b;
-    pub(super) const DIRECTORIES_PE32: u64 = 0x60;
-    pub(super) const DIRECTORIES_PE32_PLUS: u64 = 0x70;
+/// Offsets in the export table, which the published specification of the PE format fixes.
+mod table {
     pub(super) const NAME: u64 = 0xc;
     pub(super) const NUMBER_OF_FUNCTIONS: u64 = 0x14;
     pub(super) const NUMBER_OF_NAMES: u64 = 0x18;
@@ -66,36 +63,16 @@ mod pe {
     pub(super) const ORDINALS: u64 = 0x24;
 }
 
-/// Place and size of a module's export table.
+/// Offset from the module's base and size of its export table.
 fn export_table(memory: &AddressSpace<'_>, module: &Module) -> Option<(u32, u32)> {
-    let at = |rva: u64| module.base.checked_add(rva);
-    let u32_at = |rva: u64| memory.u32(at(rva)?);
-    if memory.u16(module.base)? != u16::from_le_bytes(*b"MZ") {
-        return None;
-    }
-    let header = u64::from(u32_at(pe::E_LFANEW)?);
-    if u32_at(header)? != u32::from_le_bytes(*b"PE\0\0") {
-        return None;
-    }
-    let optional = header + pe::OPTIONAL_HEADER;
-    let directories = match memory.u16(at(optional)?)? {
-        pe::MAGIC_PE32 => optional + pe::DIRECTORIES_PE32,
-        pe::MAGIC_PE32_PLUS => optional + pe::DIRECTORIES_PE32_PLUS,
-        _ => return None,
-    };
-    // The export table is the first directory.
-    let (table, size) = (u32_at(directories)?, u32_at(directories + 4)?);
-    if table == 0 {
-        return None;
-    }
-    Some((table, size))
+    ImageHeaders::at(memory, module.base)?.directory(Directory::Exports)
 }
 
 /// The name that a module's own export table gives it, for a module whose name is lost.
 pub(super) fn own_name(memory: &AddressSpace<'_>, module: &Module) -> Option<String> {
     let (table, _) = export_table(memory, module)?;
     let at = |rva: u32| module.base.checked_add(u64::from(rva));
-    let name = memory.u32(at(table)?.checked_add(pe::NAME)?)?;
+    let name = memory.u32(at(table)?.checked_add(table::NAME)?)?;
     memory.string(at(name)?)
 }
 
@@ -104,10 +81,10 @@ fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>
     let u32_at = |rva: u64| memory.u32(at(rva)?);
     let (table, size) = export_table(memory, module)?;
     let table_rva = u64::from(table);
-    let count = u32_at(table_rva + pe::NUMBER_OF_NAMES)?.min(MAX_EXPORTS);
-    let functions = u32_at(table_rva + pe::NUMBER_OF_FUNCTIONS)?;
+    let count = u32_at(table_rva + table::NUMBER_OF_NAMES)?.min(MAX_EXPORTS);
+    let functions = u32_at(table_rva + table::NUMBER_OF_FUNCTIONS)?;
     let [functions_rva, names, ordinals] =
-        [pe::FUNCTIONS, pe::NAMES, pe::ORDINALS].map(|field| u32_at(table_rva + field));
+        [table::FUNCTIONS, table::NAMES, table::ORDINALS].map(|field| u32_at(table_rva + field));
     let (functions_rva, names, ordinals) = (
         u64::from(functions_rva?),
         u64::from(names?),

@@ -12,6 +12,7 @@ use super::{
     handles, lists,
     memory_list::{Ranges, memory32, memory64},
     module::ModulePlaces,
+    pe::ImageHeaders,
     release,
     system::{self, System},
 };
@@ -228,6 +229,13 @@ impl<'a> Dump<'a> {
     #[must_use]
     pub fn windows_name(&self) -> Option<&'static str> {
         release::name(self.os_version?, self.product)
+    }
+
+    /// Address of the function that a module begins with, as its image says; `None` where its headers are
+    /// not in the dump.
+    #[must_use]
+    pub fn entry_point(&self, module: &Module) -> Option<u64> {
+        ImageHeaders::at(&self.memory, module.base)?.entry_point()
     }
 
     /// The module that holds `address`.

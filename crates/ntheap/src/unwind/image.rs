@@ -2,17 +2,12 @@
 
 use crate::{
     address_space::AddressSpace,
-    dump::{Dump, Module},
+    dump::{
+        Dump, Module,
+        pe::{Directory, ImageHeaders},
+    },
+    layout::Bitness,
 };
-
-/// Offsets of the PE format, which the published specification fixes.
-mod pe {
-    pub(super) const E_LFANEW: u64 = 0x3c;
-    pub(super) const OPTIONAL_HEADER: u64 = 0x18;
-    pub(super) const MAGIC_PE32_PLUS: u16 = 0x20b;
-    /// The directory of exceptions, the fourth, in the optional header of 64-bit images.
-    pub(super) const EXCEPTIONS: u64 = 0x70 + 3 * 8;
-}
 
 /// Size of an entry of the table: begin, end, unwind data.
 const FUNCTION: u64 = 12;
@@ -89,23 +84,16 @@ impl<'d, 'a> Image<'d, 'a> {
 }
 
 fn table(memory: &AddressSpace<'_>, module: &Module) -> Option<(u64, u64)> {
-    let at = |offset: u64| module.base.checked_add(offset);
-    let u32_at = |offset: u64| memory.u32(at(offset)?);
-    if memory.u16(module.base)? != u16::from_le_bytes(*b"MZ") {
+    let headers = ImageHeaders::at(memory, module.base)?;
+    if headers.bitness != Bitness::X64 {
         return None;
     }
-    let header = u64::from(u32_at(pe::E_LFANEW)?);
-    if u32_at(header)? != u32::from_le_bytes(*b"PE\0\0") {
-        return None;
-    }
-    let optional = header + pe::OPTIONAL_HEADER;
-    if memory.u16(at(optional)?)? != pe::MAGIC_PE32_PLUS {
-        return None;
-    }
-    let place = u64::from(u32_at(optional + pe::EXCEPTIONS)?);
-    let size = u64::from(u32_at(optional + pe::EXCEPTIONS + 4)?);
-    if place == 0 || place >= module.size {
-        return None;
-    }
-    Some((at(place)?, size.min(module.size - place) / FUNCTION))
+    let (place, size) = headers.directory(Directory::Exceptions)?;
+    let (place, size) = (u64::from(place), u64::from(size));
+    let behind = module
+        .size
+        .checked_sub(place)
+        .filter(|&behind| behind > 0)?;
+    let at = module.base.checked_add(place)?;
+    Some((at, size.min(behind) / FUNCTION))
 }

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ntheap::dump::FileName;
+
 use crate::failure::Failure;
 
 /// Folders in folders that are looked into.
@@ -69,25 +71,12 @@ pub(super) fn dumps(folder: &Path, output: &Path) -> Result<Found, Failure> {
 }
 
 fn is_dump(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().to_lowercase());
-    let ends = [".dmp", ".mdmp", ".hdmp", ".dump", ".minidump"];
-    let is_named = name.is_some_and(|name| {
-        // `app.dmp`, `app.dmp.zst`, but not `app.dmp.txt`.
-        let packed = [".zst", ".gz", ".xz", ".zip", ".7z", ".cab"];
-        let name = packed
-            .iter()
-            .find_map(|end| name.strip_suffix(end))
-            .unwrap_or(&name);
-        ends.iter().any(|end| name.ends_with(end))
-    });
     let begins = || {
         let mut magic = [0; 4];
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
         read.is_ok() && &magic == b"MDMP"
     };
-    is_named || begins()
+    FileName::of(path) == FileName::Dump || begins()
 }
 
 #[cfg(test)]

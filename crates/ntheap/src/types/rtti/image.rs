@@ -2,26 +2,9 @@
 
 use crate::{
     address_space::{AddressSpace, Range},
-    dump::Module,
+    dump::{Module, pe::ImageHeaders},
     layout::Bitness,
 };
-
-/// The published format of executables.
-mod pe {
-    pub(super) const E_LFANEW: u64 = 0x3c;
-    pub(super) const SECTION_COUNT: u64 = 0x6;
-    pub(super) const OPTIONAL_SIZE: u64 = 0x14;
-    pub(super) const OPTIONAL_HEADER: u64 = 0x18;
-    pub(super) const MAGIC_PE32: u16 = 0x10b;
-    pub(super) const MAGIC_PE32_PLUS: u16 = 0x20b;
-    pub(super) const SECTION_SIZE: u64 = 0x28;
-    pub(super) const SECTION_VIRTUAL_SIZE: u64 = 0x8;
-    pub(super) const SECTION_RVA: u64 = 0xc;
-    pub(super) const SECTION_FLAGS: u64 = 0x24;
-    pub(super) const EXECUTABLE: u32 = 0x2000_0000;
-    /// The format allows no more.
-    pub(super) const MAX_SECTIONS: u16 = 96;
-}
 
 /// Words that are looked at together.
 const CHUNK: usize = 32;
@@ -39,48 +22,15 @@ pub(super) struct Image<'s, 'a> {
 impl<'s, 'a> Image<'s, 'a> {
     /// The image of `module`; its width is that of `process` where its header does not say.
     pub(super) fn of(memory: &'s AddressSpace<'a>, module: &Module, process: Bitness) -> Self {
-        let mut image = Image {
+        let headers = ImageHeaders::at(memory, module.base);
+        let code = headers.and_then(|headers| headers.code());
+        Image {
             memory,
             base: module.base,
             end: module.end(),
-            bitness: process,
-            code: Vec::new(),
-        };
-        image.read_headers();
-        image
-    }
-
-    fn read_headers(&mut self) -> Option<()> {
-        let at = |rva: u64| self.base.checked_add(rva);
-        let memory = self.memory;
-        if memory.u16(self.base)? != u16::from_le_bytes(*b"MZ") {
-            return None;
+            bitness: headers.map_or(process, |headers| headers.bitness),
+            code: code.unwrap_or_default(),
         }
-        let header = u64::from(memory.u32(at(pe::E_LFANEW)?)?);
-        if memory.u32(at(header)?)? != u32::from_le_bytes(*b"PE\0\0") {
-            return None;
-        }
-        let optional = header + pe::OPTIONAL_HEADER;
-        self.bitness = match memory.u16(at(optional)?)? {
-            pe::MAGIC_PE32 => Bitness::X86,
-            pe::MAGIC_PE32_PLUS => Bitness::X64,
-            _ => return None,
-        };
-        let count = memory.u16(at(header + pe::SECTION_COUNT)?)?;
-        let size = memory.u16(at(header + pe::OPTIONAL_SIZE)?)?;
-        let first = optional + u64::from(size);
-        let mut code = Vec::new();
-        for index in 0..u64::from(count.min(pe::MAX_SECTIONS)) {
-            let section = first + index * pe::SECTION_SIZE;
-            if memory.u32(at(section + pe::SECTION_FLAGS)?)? & pe::EXECUTABLE != 0 {
-                let rva = memory.u32(at(section + pe::SECTION_RVA)?)?;
-                let size = memory.u32(at(section + pe::SECTION_VIRTUAL_SIZE)?)?;
-                let start = at(u64::from(rva))?;
-                code.push((start, start.saturating_add(u64::from(size))));
-            }
-        }
-        self.code = code;
-        Some(())
     }
 
     pub(super) fn contains(&self, address: u64) -> bool {
