@@ -2,15 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, line};
+use super::{CommandError, Session, line, wrong};
 use crate::words::{self, AddressFilter, AddressRow, AddressTable};
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 /// What `!address -?` prints.
 const USAGE: &str = "\

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, program::replaced};
+use super::{CommandError, Session, program::replaced, wrong};
 
 /// What an alias may make of a command.
 const LONGEST: usize = 1 << 16;
@@ -62,10 +62,10 @@ impl Session<'_, '_> {
                 (name, format!("{:#x}", self.value(text)?))
             }
             Some(_) => {
-                return Err(CommandError::Operand {
-                    text: first.to_owned(),
-                    reason: "as takes a name and a text, or /x, a name and a number",
-                });
+                return Err(wrong(
+                    first,
+                    "as takes a name and a text, or /x, a name and a number",
+                ));
             }
             None => (first, text.trim_matches('"').to_owned()),
         };

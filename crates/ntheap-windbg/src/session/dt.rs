@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words::{self, TypeDisplay};
 use ntheap::{
     dump::Module,
@@ -144,13 +144,6 @@ impl Session<'_, '_> {
 }
 
 const NTDLL: &str = "ntdll";
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 /// A structure by its name, else without regard to case and to the underscore in front.
 fn find(types: &dyn TypeCatalogue, name: &str) -> Option<TypeId> {

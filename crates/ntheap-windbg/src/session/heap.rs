@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words::{self, Detail, ReportOptions, SummaryOptions};
 use ntheap::stats::{self, Order};
 
@@ -44,10 +44,7 @@ impl Session<'_, '_> {
         }
         by_index()
             .map(|heap| Some(heap.handle))
-            .ok_or_else(|| CommandError::Operand {
-                text: (*text).to_owned(),
-                reason: "not the handle of a heap",
-            })
+            .ok_or_else(|| wrong(text, "not the handle of a heap"))
     }
 
     pub(super) fn heap(&self, arguments: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
@@ -170,10 +167,10 @@ impl Session<'_, '_> {
             Some("B") => Order::Blocks,
             None | Some("S") => Order::Total,
             Some(_) => {
-                return Err(CommandError::Operand {
-                    text: group[0].to_owned(),
-                    reason: "-grp takes A (size), B (count) or S (total)",
-                });
+                return Err(wrong(
+                    group[0],
+                    "-grp takes A (size), B (count) or S (total)",
+                ));
             }
         };
         let rows = match group.get(1) {
@@ -257,10 +254,7 @@ impl Session<'_, '_> {
                 "d" | "4" => 4,
                 "q" | "8" => 8,
                 _ => {
-                    return Err(CommandError::Operand {
-                        text: (*option).to_owned(),
-                        reason: "-srch takes -b, -w, -d or -q and a pattern",
-                    });
+                    return Err(wrong(option, "-srch takes -b, -w, -d or -q and a pattern"));
                 }
             };
             rest = behind;

@@ -2,18 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words::{self, Display, Shown, Target};
 
 /// What is not typed by mistake fits a screen a thousand times over.
 const MOST: u64 = 1 << 20;
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 /// How a command shows memory, and how many elements where none is typed.
 fn display(name: &str, pointer: u64) -> Option<(Display, u64)> {

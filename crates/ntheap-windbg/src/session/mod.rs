@@ -76,6 +76,14 @@ impl fmt::Display for CommandError {
 
 impl std::error::Error for CommandError {}
 
+/// The error of an operand that can't be understood.
+fn wrong(text: &str, reason: &'static str) -> CommandError {
+    CommandError::Operand {
+        text: text.to_owned(),
+        reason,
+    }
+}
+
 impl From<fmt::Error> for CommandError {
     fn from(_: fmt::Error) -> Self {
         CommandError::Output

@@ -2,19 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words::{self, ModuleRow};
 use ntheap::{
     dump::Module,
     names::{SymbolState, matches_pattern},
 };
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 /// What `lm`'s letters ask for.
 #[derive(Debug, Default)]

@@ -2,16 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words;
 use ntheap::layout::Bitness;
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 impl Session<'_, '_> {
     /// A value as a signed number of the process's pointers.

@@ -1,6 +1,6 @@
 //! Numbers and expressions as the debugger reads them.
 
-use super::CommandError;
+use super::{CommandError, wrong};
 
 /// What expressions are made of besides numbers.
 pub trait SymbolLookup {
@@ -55,13 +55,6 @@ pub(super) fn prefix<'t>(
     }
     let value = parser.binary(0)?;
     Ok((value, parser.rest))
-}
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
 }
 
 /// Operators by precedence, the loosest first; of two that begin alike the longer first.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, line};
+use super::{CommandError, Session, line, wrong};
 
 /// Commands that a line carries out, with all its loops.
 const MOST_COMMANDS: u32 = 1 << 18;
@@ -21,11 +21,22 @@ pub(super) struct Run {
     depth: u32,
     flow: Flow,
     heaps: bool,
-    /// Which end of the line was reached: too many commands.
-    exhausted: bool,
 }
 
 impl Run {
+    /// Notes one more command; whether the line may carry it out.
+    fn count(&mut self) -> Result<(), CommandError> {
+        self.carried_out += 1;
+        match self.is_exhausted() {
+            true => Err(TOO_MANY),
+            false => Ok(()),
+        }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.carried_out > MOST_COMMANDS
+    }
+
     pub(super) fn has_quit(&self) -> bool {
         self.flow == Flow::Quit
     }
@@ -53,13 +64,6 @@ enum Flow {
     Leave,
     /// None.
     Quit,
-}
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
 }
 
 const TOO_MANY: CommandError = CommandError::Unavailable {
@@ -97,13 +101,7 @@ impl Session<'_, '_> {
             if self.run.flow != Flow::Next {
                 break;
             }
-            self.run.carried_out += 1;
-            if self.run.carried_out > MOST_COMMANDS {
-                self.run.exhausted = true;
-            }
-            if self.run.exhausted {
-                return Err(TOO_MANY);
-            }
+            self.run.count()?;
             let expanded = self.with_aliases(command);
             match self.dispatch(&expanded, out) {
                 Err(CommandError::Output) => return Err(CommandError::Output),
@@ -151,18 +149,14 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<bool, CommandError> {
         // An empty body counts, too, or it would be repeated for ever.
-        self.run.carried_out += 1;
+        self.run.count()?;
         match self.commands(commands, out) {
             Err(error @ CommandError::Output) => return Err(error),
-            Err(error) if self.run.exhausted => return Err(error),
+            Err(error) if self.run.is_exhausted() => return Err(error),
             carried_out => {
                 let before = std::mem::replace(result, Ok(()));
                 *result = before.and(carried_out);
             }
-        }
-        if self.run.carried_out > MOST_COMMANDS {
-            self.run.exhausted = true;
-            return Err(TOO_MANY);
         }
         Ok(match self.run.flow {
             Flow::Next => true,

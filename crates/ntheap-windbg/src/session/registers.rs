@@ -2,19 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, terms};
+use super::{CommandError, Session, terms, wrong};
 use crate::words;
 use ntheap::{
     dump::{Architecture, Context},
     layout::Bitness,
 };
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 const NO_EXCEPTION: CommandError = CommandError::Unavailable {
     reason: "the dump was not written for an exception, or has no registers of it; `~*k` shows all \

@@ -2,16 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words::{self, Matches, Pattern};
 use ntheap::dump::RegionState;
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 /// Patterns are no longer than this.
 const LONGEST: usize = 1 << 12;

@@ -2,15 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words;
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 impl Session<'_, '_> {
     /// `|` and `||`: the process and the system; there is one of each.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{CommandError, Session};
+use super::{CommandError, Session, wrong};
 use crate::words::{self, StackForm};
 use ntheap::{
     dump::{Context, Thread},
@@ -12,13 +12,6 @@ use ntheap::{
 
 /// Frames that `k` shows where no number is typed: as many as the debugger's `.kframes` says.
 const FRAMES: u64 = 0x100;
-
-fn wrong(text: &str, reason: &'static str) -> CommandError {
-    CommandError::Operand {
-        text: text.to_owned(),
-        reason,
-    }
-}
 
 const NO_REGISTERS: CommandError = CommandError::Unavailable {
     reason: "the dump has no registers of this thread",
