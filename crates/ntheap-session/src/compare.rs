@@ -6,11 +6,10 @@ use ntheap::{
     names::NameSource,
     types::Types,
 };
-use ntheap_report::diff::DiffReport;
-use ntheap_report::diff::JudgementReport;
-use ntheap_report::diff::Naming;
-use ntheap_report::types::TypesOptions;
-use ntheap_report::types::TypesReport;
+use ntheap_report::{
+    diff::{DiffReport, JudgementReport, Naming},
+    types::{TypesOptions, TypesReport},
+};
 
 use crate::{Error, Result, Session, View};
 

@@ -1,13 +1,14 @@
 //! Who holds chosen blocks.
 
-use std::sync::Arc;
-
 use ntheap::{
-    graph::{Graph, Link, Rules, Selection},
+    graph::{Graph, Rules},
     names::NameSource,
     types::Types,
 };
-use ntheap_report::{owners::Found, owners::OwnersReport, text::holders::Holders};
+use ntheap_report::{
+    owners::{Chosen, Found, OwnersReport},
+    text::holders::Holders,
+};
 
 use crate::{Error, Result, Session};
 
@@ -31,69 +32,34 @@ impl Session {
         self.with(|view| {
             let graph = Graph::of(view.heaps);
             let types = Types::of(&graph, Some(view.names as &dyn NameSource));
-            let blocks = choose(choice, &graph, &types)?;
-            let dominators = graph.dominators();
-            let selection = Selection::of(&graph, &dominators, blocks);
-            let (classes, ways) = (graph.classes(rules), graph.ways(rules));
-            let accumulation = match choice {
-                Choice::Address(_) => None,
-                Choice::Size(_) | Choice::Type(_) => selection.accumulation(&ways),
-            };
-            let type_of = |address: u64| -> Option<Arc<str>> {
-                types.type_of(address).map(|found| found.name.clone())
-            };
+            let (chosen, blocks) = choose(choice, &graph, &types)?;
+            let found = Found::of(&graph, &chosen, blocks, rules);
             let holders = Holders {
                 graph: &graph,
                 names: view.names,
-                type_of: &type_of,
+                type_of: &|address| types.name_of(address),
             };
-            let to = |block: Option<u32>| -> Vec<Link> {
-                block.map_or_else(Vec::new, |block| ways.to(&graph, block))
-            };
-            let point = to(accumulation.as_ref().map(|found| found.point));
-            // Of several blocks the first that is held.
-            let mut held = selection.blocks.iter().copied();
-            let first = to(held.find(|&block| ways.before(block).is_some()));
-            let found = Found {
-                selection: &selection,
-                classes: &classes,
-                dominators: &dominators,
-                accumulation: accumulation.as_ref(),
-                ways: [&point, &first],
-                top,
-            };
-            Ok(OwnersReport::new(&holders, found))
+            Ok(OwnersReport::new(&holders, &found, top))
         })?
     }
 }
 
-fn choose(choice: &Choice, graph: &Graph<'_, '_>, types: &Types<'_, '_>) -> Result<Vec<u32>> {
-    let numbered = || (0..).zip(graph.index().blocks());
-    let (what, blocks): (String, Vec<u32>) = match choice {
+fn choose(
+    choice: &Choice,
+    graph: &Graph<'_, '_>,
+    types: &Types<'_, '_>,
+) -> Result<(Chosen, Vec<u32>)> {
+    let (chosen, blocks) = match choice {
         Choice::Address(address) => {
-            let found = graph.index().find(*address);
-            let found = found.ok_or(Error::NoSuchBlock { address: *address })?;
-            return Ok(vec![found]);
+            let block = graph.index().find(*address);
+            let block = block.ok_or(Error::NoSuchBlock { address: *address })?;
+            (Chosen::Block(block), vec![block])
         }
-        Choice::Size(size) => {
-            let all = numbered().filter(|(_, block)| block.1 == *size);
-            (
-                format!("{size:#x} bytes"),
-                all.map(|found| found.0).collect(),
-            )
-        }
-        Choice::Type(name) => {
-            let is_it = |address: u64| {
-                types
-                    .type_of(address)
-                    .is_some_and(|found| *found.name == **name || types.derives(found, name))
-            };
-            let all = numbered().filter(|(_, block)| is_it(block.0));
-            (name.clone(), all.map(|found| found.0).collect())
-        }
+        Choice::Size(size) => Chosen::of_size(graph, *size),
+        Choice::Type(name) => Chosen::of_type(graph, types, name),
     };
-    match blocks.is_empty() {
-        true => Err(Error::NoSuchBlocks { what }),
-        false => Ok(blocks),
+    match &chosen {
+        Chosen::Group(what) if blocks.is_empty() => Err(Error::NoSuchBlocks { what: what.clone() }),
+        _ => Ok((chosen, blocks)),
     }
 }

@@ -1,9 +1,6 @@
 //! Reports on one dump.
 
-use std::sync::Arc;
-
 use ntheap::{
-    blocks::Trace,
     graph::{Graph, Leaks, Rules},
     heap::references::references,
     names::NameSource,
@@ -18,8 +15,7 @@ use ntheap_report::{
     stat::{HeapSizes, HeapStacks, StatReport},
     summary::SideSummary,
     text::holders::Holders,
-    types::TypesOptions,
-    types::TypesReport,
+    types::{TypesOptions, TypesReport},
 };
 
 use crate::{Result, Session};
@@ -65,8 +61,7 @@ impl Session {
     pub fn stacks(&self, top: usize) -> Result<StatReport<HeapStacks>> {
         self.with(|view| {
             let traces = Traces::of(view.process);
-            let statistics = stats::collect(view.heaps);
-            let groups = stats::collect_by::<Trace>(view.heaps, |block| block.trace);
+            let (statistics, groups) = stats::collect_with_stacks(view.heaps);
             let heaps = statistics.iter().zip(groups);
             let report = |(heap, groups)| {
                 let stacks = HeapStacks::new(heap, groups, &traces, top);
@@ -89,9 +84,7 @@ impl Session {
         self.with(|view| {
             let graph = Graph::of(view.heaps);
             let types = Types::of(&graph, Some(view.names as &dyn NameSource));
-            let type_of = |address: u64| -> Option<Arc<str>> {
-                types.type_of(address).map(|found| found.name.clone())
-            };
+            let type_of = |address: u64| types.name_of(address);
             let classes = graph.classes(rules);
             let traces = Traces::of(view.process);
             let leaks = Leaks::of(&graph, &classes, view.heaps, &traces, &type_of, &|_| true);

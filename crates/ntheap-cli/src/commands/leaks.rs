@@ -1,6 +1,6 @@
 //! `ntheap leaks`: blocks that nothing leads to any more.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ntheap::{
@@ -221,9 +221,7 @@ impl Side<'_, '_, '_> {
     ) -> Result<(), Failure> {
         let names = self.input.names(self.dump);
         let types = Types::of(self.graph, Some(&names));
-        let type_of = |address: u64| -> Option<Arc<str>> {
-            types.type_of(address).map(|found| found.name.clone())
-        };
+        let type_of = |address: u64| types.name_of(address);
         let rules = wanted.rules;
         if common.format == Some(Format::Jsonl) {
             let dominators = self.graph.dominators();

@@ -1,10 +1,10 @@
 //! `ntheap owners`: who holds a block, or all blocks of a size or type.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::Args;
 use ntheap::{
-    graph::{Graph, Link, Rules, Selection},
+    graph::{Graph, Rules},
     heap::Heaps,
     types::Types,
 };
@@ -65,44 +65,21 @@ pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result
     let names = input.names(&dump);
     let types = Types::of(&graph, Some(&names));
     let (chosen, blocks) = choose(args, common, &graph, &heaps, &types)?;
-    let dominators = graph.dominators();
-    let selection = Selection::of(&graph, &dominators, blocks);
-    let (classes, ways) = (graph.classes(rules), graph.ways(rules));
-    let accumulation = match chosen {
-        Chosen::Group(_) => selection.accumulation(&ways),
-        Chosen::Block(_) => None,
-    };
+    let found = Found::of(&graph, &chosen, blocks, rules);
     drop(working);
     let status = input.report(graph.losses());
-    let type_of = |address: u64| -> Option<Arc<str>> {
-        types.type_of(address).map(|found| found.name.clone())
-    };
     let holders = Holders {
         graph: &graph,
         names: &names,
-        type_of: &type_of,
-    };
-    let to = |block: Option<u32>| -> Vec<Link> {
-        block
-            .map(|block| ways.to(&graph, block))
-            .unwrap_or_default()
-    };
-    let point = to(accumulation.as_ref().map(|found| found.point));
-    // Of several blocks the first that is held.
-    let held = selection.blocks.iter().copied();
-    let first = to(held.clone().find(|&block| ways.before(block).is_some()));
-    let found = Found {
-        selection: &selection,
-        classes: &classes,
-        dominators: &dominators,
-        accumulation: accumulation.as_ref(),
-        ways: [&point, &first],
-        top,
+        type_of: &|address| types.name_of(address),
     };
     if format == Format::Text {
-        output.text(|out| report::write(&holders, &chosen, found, out))?;
+        output.text(|out| report::write(&holders, &chosen, &found, top, out))?;
     } else {
-        output.json(&document("owners", OwnersReport::new(&holders, found)))?;
+        output.json(&document(
+            "owners",
+            OwnersReport::new(&holders, &found, top),
+        ))?;
     }
     symbols::report(&dump, input.symbols());
     Ok(status)
@@ -125,36 +102,20 @@ fn choose(
         })?;
         return Ok((Chosen::Block(block), vec![block]));
     }
-    let (what, mut blocks): (String, Vec<u32>) = match (&args.size, &args.type_name) {
-        (Some(size), _) => {
-            let size = numbers::parse(size, common.hex)?;
-            let all = (0..).zip(graph.index().blocks());
-            let of_size = all.filter(|(_, block)| block.1 == size);
-            (
-                format!("{size:#x} bytes"),
-                of_size.map(|found| found.0).collect(),
-            )
-        }
-        (None, Some(name)) => {
-            let all = (0..).zip(graph.index().blocks());
-            let of_type = all.filter(|(_, (address, _))| {
-                types.type_of(*address).is_some_and(|found| {
-                    &*found.name == name.as_str() || types.derives(found, name)
-                })
-            });
-            (name.clone(), of_type.map(|found| found.0).collect())
-        }
-        (None, None) => (String::new(), Vec::new()),
+    let (chosen, mut blocks) = match (&args.size, &args.type_name) {
+        (Some(size), _) => Chosen::of_size(graph, numbers::parse(size, common.hex)?),
+        (None, Some(name)) => Chosen::of_type(graph, types, name),
+        (None, None) => (Chosen::Group(String::new()), Vec::new()),
     };
     if let Some(text) = &common.heap {
         let handle = numbers::parse_address(text)?;
         let here = graph.blocks_where(heaps, &|block| block.heap == handle);
         blocks.retain(|block| here.binary_search(block).is_ok());
     }
-    if blocks.is_empty() {
-        return Err(Failure::Usage(format!(
+    match &chosen {
+        Chosen::Group(what) if blocks.is_empty() => Err(Failure::Usage(format!(
             "the program holds no blocks of {what}"
-        )));
+        ))),
+        _ => Ok((chosen, blocks)),
     }
-    Ok((Chosen::Group(what), blocks))
 }

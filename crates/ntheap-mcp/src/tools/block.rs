@@ -1,6 +1,6 @@
 //! `block`: what lies at an address.
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use ntheap::{
     graph::{Graph, Rules},
@@ -92,9 +92,7 @@ fn tell_type(
         let Some(block) = graph.index().find(address) else {
             return;
         };
-        let type_of = |address: u64| -> Option<Arc<str>> {
-            types.type_of(address).map(|found| found.name.clone())
-        };
+        let type_of = |address: u64| types.name_of(address);
         let holders = Holders {
             graph: &graph,
             names: view.names,

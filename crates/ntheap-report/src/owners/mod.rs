@@ -1,8 +1,10 @@
 //! Who holds chosen blocks.
 
+mod found;
 mod text;
 
-pub use text::{Chosen, Found, write};
+pub use found::{Chosen, Found};
+pub use text::write;
 
 use std::sync::Arc;
 
@@ -98,16 +100,16 @@ impl StepReport {
 }
 
 impl OwnersReport {
-    /// The report.
+    /// The report, with `top` dominators.
     #[must_use]
-    pub fn new(holders: &Holders<'_, '_, '_>, found: Found<'_>) -> Self {
+    pub fn new(holders: &Holders<'_, '_, '_>, found: &Found, top: usize) -> Self {
         let Found {
             selection,
             classes,
             dominators,
             accumulation,
-            ways,
-            top,
+            to_point,
+            to_first,
         } = found;
         let graph = holders.graph;
         let address = |block: u32| Address(graph.index().block(block).0);
@@ -122,13 +124,13 @@ impl OwnersReport {
             selected: selection.count.into(),
             retained: selection.retained,
             lost: lost.into(),
-            accumulation: accumulation.map(|found| AccumulationReport {
+            accumulation: accumulation.as_ref().map(|found| AccumulationReport {
                 block: address(found.point),
                 type_name: holders.type_name(found.point),
                 retained: dominators.retained(found.point),
                 through: found.through,
                 of: found.of,
-                path: StepReport::all(holders, ways[0]),
+                path: StepReport::all(holders, to_point),
             }),
             dominators: selection
                 .keepers
@@ -141,7 +143,7 @@ impl OwnersReport {
                     retained: keeper.retained,
                 })
                 .collect(),
-            path: StepReport::all(holders, ways[1]),
+            path: StepReport::all(holders, to_first),
         }
     }
 }

@@ -9,37 +9,12 @@ use std::{
 
 use ntheap::{
     diff::human_bytes,
-    graph::{Accumulation, Class, Classes, Dominators, Link, Selection},
+    graph::{Class, Selection},
     stats::Count,
 };
 
+use super::{Chosen, Found};
 use crate::text::{grouped, holders::Holders};
-
-/// What was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chosen {
-    /// One block.
-    Block(u32),
-    /// Blocks of this description: `Listener`, `0x30 bytes`.
-    Group(String),
-}
-
-/// What was found of chosen blocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'f> {
-    /// The blocks.
-    pub selection: &'f Selection,
-    /// Classes of all blocks.
-    pub classes: &'f Classes,
-    /// Dominators of all blocks.
-    pub dominators: &'f Dominators,
-    /// Where they accumulate.
-    pub accumulation: Option<&'f Accumulation>,
-    /// The ways to that point and to the first of the blocks.
-    pub ways: [&'f [Link]; 2],
-    /// Dominators to tell of.
-    pub top: usize,
-}
 
 /// Writes who holds the blocks.
 ///
@@ -48,29 +23,15 @@ pub struct Found<'f> {
 pub fn write(
     holders: &Holders<'_, '_, '_>,
     chosen: &Chosen,
-    found: Found<'_>,
+    found: &Found,
+    top: usize,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let Found {
-        selection,
-        classes,
-        dominators,
-        accumulation,
-        ways,
-        top,
-    } = found;
     match chosen {
-        Chosen::Block(block) => one(holders, *block, classes, dominators, ways[1], out),
+        Chosen::Block(block) => one(holders, *block, found, out),
         Chosen::Group(what) => {
-            group(
-                holders,
-                what,
-                selection,
-                (accumulation, ways),
-                dominators,
-                out,
-            )?;
-            keepers(holders, selection, top, out)
+            group(holders, what, found, out)?;
+            keepers(holders, &found.selection, top, out)
         }
     }
 }
@@ -78,11 +39,15 @@ pub fn write(
 fn one(
     holders: &Holders<'_, '_, '_>,
     block: u32,
-    classes: &Classes,
-    dominators: &Dominators,
-    way: &[Link],
+    found: &Found,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let Found {
+        classes,
+        dominators,
+        to_first: way,
+        ..
+    } = found;
     let class = classes.of(block);
     write!(out, "{} is {}", holders.block(block), class.title())?;
     match (class, classes.leader(block), dominators.retained(block)) {
@@ -128,11 +93,17 @@ const MOST_ABOVE: usize = 20;
 fn group(
     holders: &Holders<'_, '_, '_>,
     what: &str,
-    selection: &Selection,
-    (accumulation, ways): (Option<&Accumulation>, [&[Link]; 2]),
-    dominators: &Dominators,
+    found: &Found,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let Found {
+        selection,
+        dominators,
+        accumulation,
+        to_point,
+        to_first,
+        ..
+    } = found;
     let total = format!(
         "{} blocks of {what} ({} retained)",
         grouped(selection.count.blocks),
@@ -140,12 +111,12 @@ fn group(
     );
     match accumulation {
         Some(found) => {
-            let root = ways[0].first().map(|link| holders.place(link));
+            let root = to_point.first().map(|link| holders.place(link));
             let point = holders.short(found.point);
             write!(out, "{total} are accumulated in one {point}")?;
             // What a container holds is named after the container's own place.
-            if let Some(last) = ways[0].last().filter(|_| !point.contains(" of "))
-                && ways[0].len() > 1
+            if let Some(last) = to_point.last().filter(|_| !point.contains(" of "))
+                && to_point.len() > 1
             {
                 write!(out, " of {}", holders.place(last))?;
             }
@@ -178,8 +149,8 @@ fn group(
         )?;
     }
     let (title, way) = match accumulation {
-        Some(_) => ("The way there", ways[0]),
-        None => ("The way to the first of them", ways[1]),
+        Some(_) => ("The way there", to_point),
+        None => ("The way to the first of them", to_first),
     };
     if !way.is_empty() {
         writeln!(out, "\n{title}:")?;

@@ -218,6 +218,12 @@ impl<'g, 'a> Types<'g, 'a> {
         self.table.get(self.ground.blocks.at(address)?)
     }
 
+    /// The name of that type.
+    #[must_use]
+    pub fn name_of(&self, address: u64) -> Option<Arc<str>> {
+        Some(self.type_of(address)?.name.clone())
+    }
+
     /// All blocks as (address, size, type), by ascending address.
     pub fn blocks(&self) -> impl Iterator<Item = (u64, u64, Option<&Type>)> {
         let kept = |number: &u32| self.table.of[*number as usize] != table::LEFT_OUT;
