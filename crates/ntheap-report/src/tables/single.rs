@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use ntheap::{
-    blocks::{Block, CONTINUE, Flow, Visitor},
+    blocks::{Block, TryVisitor},
     graph::{Graph, Holder, Place},
     heap::Heaps,
 };
@@ -56,12 +56,13 @@ pub fn write_blocks(heaps: &Heaps<'_, '_>, id: &str, folder: &Path) -> io::Resul
         stacks: &'w mut StackHashes<'p, 'a>,
         id: &'w str,
         heap: u64,
-        failure: io::Result<()>,
     }
-    impl Visitor for Writer<'_, '_, '_> {
-        fn block(&mut self, block: &Block) -> Flow {
+    impl TryVisitor for Writer<'_, '_, '_> {
+        type Error = io::Error;
+
+        fn block(&mut self, block: &Block) -> io::Result<()> {
             let stack = self.stacks.hash(block.trace);
-            self.failure = self.table.row([
+            self.table.row([
                 self.id.into(),
                 Cell::number(self.heap),
                 Cell::address(block.address),
@@ -71,11 +72,7 @@ pub fn write_blocks(heaps: &Heaps<'_, '_>, id: &str, folder: &Path) -> io::Resul
                 block.kind.name().into(),
                 Cell::Flag(block.internal),
                 stack.as_deref().into(),
-            ]);
-            match self.failure {
-                Ok(()) => CONTINUE,
-                Err(_) => Flow::Break(()),
-            }
+            ])
         }
     }
     let mut stacks = StackHashes::of(heaps.process());
@@ -86,10 +83,8 @@ pub fn write_blocks(heaps: &Heaps<'_, '_>, id: &str, folder: &Path) -> io::Resul
             stacks: &mut stacks,
             id,
             heap: heap.reference().index as u64,
-            failure: Ok(()),
         };
-        let _ = heap.walk(&mut writer);
-        writer.failure?;
+        heap.try_walk(&mut writer)?;
     }
     table.finish()
 }
