@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use ntheap::{dump::Dump, graph::Graph, losses::Losses};
+use ntheap::{dump::Dump, graph::Graph, losses::Losses, stats};
 use ntheap_report::fingerprint::{Fingerprint, FingerprintError, Known, ModuleIdentity, Sum};
 use ntheap_symbols::Symbols;
 use sha2::{Digest, Sha256};
@@ -109,10 +109,12 @@ pub(crate) fn of(
         let graph = Graph::of(&chosen);
         Known::of(&graph, None)
     });
-    let mut fingerprint = Fingerprint::of(&chosen, known);
+    let statistics = stats::collect(&chosen);
+    let mut fingerprint = Fingerprint::with_statistics(&chosen, &statistics, known);
     drop(working);
     fingerprint.dump = id(input.path()).ok();
-    Ok((fingerprint, chosen.losses().clone()))
+    let losses = Losses::of(&process).merged(stats::losses(&statistics));
+    Ok((fingerprint, losses))
 }
 
 /// A fingerprint of whatever the file is; what could not be read is said.

@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -23,7 +24,7 @@ pub fn testdata() -> PathBuf {
 
 /// The sample dumps, in order of their names.
 pub fn testdata_dumps() -> Vec<PathBuf> {
-    let mut paths: Vec<_> = std::fs::read_dir(testdata())
+    let mut paths: Vec<_> = fs::read_dir(testdata())
         .expect("testdata")
         .flatten()
         .map(|entry| entry.path())
@@ -74,6 +75,10 @@ fn packed() -> Option<PathBuf> {
 
 fn unpacked(packed: PathBuf, name: &str, place: Option<OsString>) -> Option<Oracle> {
     let unpacked = place.map_or_else(|| workspace().join("target").join(name), PathBuf::from);
+    // Tests ask for it at once, of one suite or of several; the first unpacks, the others wait.
+    fs::create_dir_all(&unpacked).expect("a folder for the unpacked dumps");
+    let lock = File::create(unpacked.join(".lock")).expect("a lock");
+    lock.lock().expect("to be the only one who unpacks");
     let status = Command::new("sh")
         .arg(packed.join("unpack.sh"))
         .arg(&unpacked)

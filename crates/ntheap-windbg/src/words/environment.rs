@@ -2,9 +2,12 @@
 
 use std::fmt::{self, Write};
 
-use super::{format::pointer, time};
+use super::{
+    format::{digits, pointer},
+    time,
+};
 use ntheap::{
-    address_space::AddressSpace,
+    address_space::{AddressSpace, Structure},
     layout::Bitness,
     printable::printable,
     process::{Process, global_flags as flags_of},
@@ -109,10 +112,7 @@ pub(crate) fn peb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) 
     let (bitness, layouts) = (process.bitness, &process.layouts);
     let memory = process.memory();
     let block = memory.at(address, bitness);
-    let shown = |value: Option<u64>| match value {
-        Some(value) => pointer(value, bitness),
-        None => "?".repeat(2 * bitness.pointer_size() as usize),
-    };
+    let shown = |value: Option<u64>| word(value, bitness);
     let yes = |value: Option<u8>| match value {
         Some(0) => "No",
         Some(_) => "Yes",
@@ -164,14 +164,11 @@ pub(crate) fn peb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) 
                 continue;
             };
             let stamp = entry.u32(fields.time_date_stamp).unwrap_or(0);
-            let name = entry
-                .address(fields.full_dll_name)
-                .and_then(|at| counted_string(memory, at, bitness));
             writeln!(
                 out,
                 "{base:>24x} {stamp:08x} {} {}",
                 &time::date(stamp.into())[4..],
-                printable(&name.unwrap_or_default())
+                printable(&path_of(process, &entry))
             )?;
         }
     }
@@ -237,6 +234,13 @@ fn entries(process: &Process<'_, '_>, loader: u64, order: Order) -> Vec<u64> {
     elements.into_iter().filter_map(entry).collect()
 }
 
+/// The path of the module that an entry of the loader's stands for; nothing where it is not in the dump.
+fn path_of(process: &Process<'_, '_>, entry: &Structure<'_, '_>) -> String {
+    let at = entry.address(process.layouts.loader_entry.full_dll_name);
+    let text = at.and_then(|at| counted_string(process.memory(), at, process.bitness));
+    text.unwrap_or_default()
+}
+
 /// `!dlls`: the loader's entries, in the order that is asked for; of one module alone where an address
 /// is given.
 ///
@@ -270,14 +274,11 @@ pub(crate) fn loaded_modules(
         if address.is_some_and(|address| !(base..end).contains(&address)) {
             continue;
         }
-        let name = entry
-            .address(fields.full_dll_name)
-            .and_then(|at| counted_string(memory, at, bitness));
         writeln!(
             out,
             "0x{}: {}",
             pointer(at, bitness),
-            printable(&name.unwrap_or_default())
+            printable(&path_of(process, &entry))
         )?;
         let start = entry.pointer(fields.entry_point).unwrap_or(0);
         writeln!(
@@ -309,10 +310,7 @@ pub(crate) fn teb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) 
     let memory = process.memory();
     let block = memory.at(address, bitness);
     let (tib, fields) = (&layouts.nt_tib, &layouts.teb);
-    let word = |field| match block.pointer(field) {
-        Some(value) => pointer(value, bitness),
-        None => "?".repeat(2 * bitness.pointer_size() as usize),
-    };
+    let word = |field| word(block.pointer(field), bitness);
     let number = |field| match block.u32(field) {
         Some(value) => format!("{value:x}"),
         None => "????????".to_owned(),
@@ -385,6 +383,14 @@ pub(crate) fn teb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) 
         "    HardErrorMode:        {}",
         decimal(block.u32(fields.hard_error_mode))
     )
+}
+
+/// A word of the process; question marks for one that is not in the dump.
+fn word(value: Option<u64>, bitness: Bitness) -> String {
+    match value {
+        Some(value) => pointer(value, bitness),
+        None => "?".repeat(digits(bitness)),
+    }
 }
 
 fn decimal(value: Option<u32>) -> String {

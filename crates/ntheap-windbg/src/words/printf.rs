@@ -59,15 +59,13 @@ impl Conversion {
         if take(&mut rest, &|c| c == '.').is_some() {
             found.precision = Some(digits(&mut rest));
         }
-        const KINDS: [&str; 28] = [
+        // Of those that begin alike the longest first.
+        const KINDS: &[&str] = &[
             "msa", "msu", "ma", "mu", "mc", "I64d", "I64u", "I64x", "I64X", "I64", "lld", "llu",
             "llx", "ld", "lu", "lx", "ly", "d", "i", "u", "x", "X", "o", "c", "C", "p", "N", "y",
+            "s", "S", "f", "e", "g",
         ];
-        let more = ["s", "S", "f", "e", "g"];
-        let kind = KINDS
-            .iter()
-            .chain(&more)
-            .find(|kind| rest.starts_with(**kind));
+        let kind = KINDS.iter().find(|kind| rest.starts_with(**kind));
         if let Some(kind) = kind {
             found.kind = (*kind).to_owned();
             rest = &rest[kind.len()..];

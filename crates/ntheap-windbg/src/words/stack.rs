@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write};
 
-use super::modules::back_quoted;
+use super::{memory::missing, modules::back_quoted};
 use ntheap::{
     layout::Bitness,
     names::{Name, NameSource},
@@ -166,10 +166,9 @@ impl Printer<'_> {
                 .parameters
                 .and_then(|at| at.checked_add(index * bitness.pointer_size()));
             let word = at.and_then(|at| self.process.memory().pointer(at, bitness));
-            match (word, bitness) {
-                (Some(word), _) => write!(out, "{} ", quoted(word))?,
-                (None, Bitness::X64) => write!(out, "????????`???????? ")?,
-                (None, Bitness::X86) => write!(out, "???????? ")?,
+            match word {
+                Some(word) => write!(out, "{} ", quoted(word))?,
+                None => write!(out, "{} ", missing(bitness))?,
             }
         }
         if bitness == Bitness::X64 {
@@ -183,13 +182,9 @@ impl Printer<'_> {
             return writeln!(out, "0x{}", unpadded(frame.instruction));
         };
         write!(out, "{}", printable(&name.module))?;
-        match &name.symbol {
-            Some(symbol) => {
-                let signature = name.signature.as_ref().filter(|_| self.form.signatures);
-                write!(out, "!{}", printable(signature.unwrap_or(symbol)))?;
-            }
-            None if name.displacement == 0 => {}
-            None => {}
+        if let Some(symbol) = &name.symbol {
+            let signature = name.signature.as_ref().filter(|_| self.form.signatures);
+            write!(out, "!{}", printable(signature.unwrap_or(symbol)))?;
         }
         if name.displacement != 0 {
             write!(out, "+0x{:x}", name.displacement)?;
