@@ -13,7 +13,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ntheap_report::umdh::{Diff, Log, Radix, ReportOptions, ResolvedFrame, write_report};
+use ntheap::names::Name;
+use ntheap_report::umdh::{Diff, Log, Radix, ReportOptions, write_report};
 
 /// The folder `umdh` beside the oracle folder.
 fn umdh_folder() -> Option<PathBuf> {
@@ -170,11 +171,10 @@ fn comparisons_equal_those_of_umdh() {
                 .name();
             expected
                 .contains(&format!("DBGHELP: {module} - p"))
-                .then(|| ResolvedFrame {
+                .then(|| Name {
                     module: module.to_owned(),
-                    symbol: String::new(),
-                    displacement: 0,
-                    source: None,
+                    symbol: Some(String::new()),
+                    ..Name::default()
                 })
         };
         let mut ours = Vec::new();

@@ -3,31 +3,24 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ntheap::{
-    diff::{self, Comparison, Grouping, Judgement, Snapshot},
-    dump::Dump,
-    heap::Heaps,
-    names::NameSource,
-    process::Process,
-};
+use ntheap::diff::{Comparison, Grouping, Judgement};
 use ntheap_report::{
     csv,
-    diff::{self as comparison, DiffReport, JudgementReport, Naming, Options, Show},
+    diff::{Options, Show},
     fingerprint::compare::Sites,
     json::document,
 };
 
-use super::diff_fingerprints::DiffOfFingerprints;
+use super::{
+    diff_fingerprints::DiffOfFingerprints,
+    series::{Judging, compared},
+};
 use crate::{
     failure::{Failure, Status},
-    fingerprints,
-    input::{Input, heaps},
-    numbers,
+    fingerprints, numbers,
     options::{Common, Format},
     output::Output,
     patterns,
-    progress::Working,
-    symbols,
 };
 
 const EXAMPLES: &str = "\
@@ -57,39 +50,6 @@ pub(crate) struct Diff {
     /// End with status 3 if the heaps grew by more: bytes, or bytes an hour (10MiB/h)
     #[arg(long, value_name = "BYTES[/h]")]
     pub(crate) fail_if_growth: Option<String>,
-}
-
-/// How suspects are found.
-#[derive(Debug, Args)]
-pub(crate) struct Judging {
-    /// Show the runtimes' functions and the program's allocation wrappers in suspects, too
-    #[arg(long)]
-    pub(crate) keep_frames: bool,
-    /// Take stacks whose first N functions are the same for one [default: found by itself]
-    #[arg(long, value_name = "N")]
-    pub(crate) depth: Option<usize>,
-    /// Don't look up which new blocks are lost, who holds them and what they are
-    #[arg(long)]
-    pub(crate) no_owners: bool,
-}
-
-impl Judging {
-    /// What the comparison has to keep for what is looked up.
-    fn keep(&self) -> diff::Keep {
-        match self.no_owners {
-            true => diff::Keep::Nothing,
-            false => diff::Keep::NewBlocks,
-        }
-    }
-
-    pub(crate) fn options(&self) -> diff::Options {
-        diff::Options {
-            keep_frames: self.keep_frames,
-            depth: self.depth,
-            look_up: !self.no_owners,
-            ..diff::Options::default()
-        }
-    }
 }
 
 /// What `diff` counts by.
@@ -143,133 +103,29 @@ pub(crate) fn run(args: &Diff, common: &Common, output: &mut Output) -> Result<S
             _ => status,
         });
     }
-    let inputs = open(&args.dumps, common)?;
-    let dumps: Vec<Dump<'_>> = inputs.iter().map(Input::parse).collect::<Result<_, _>>()?;
-    let order = in_order(&dumps);
-    let inputs: Vec<&Input> = order.iter().map(|&place| &inputs[place]).collect();
-    let dumps: Vec<&Dump<'_>> = order.iter().map(|&place| &dumps[place]).collect();
-    let processes = processes(&inputs, &dumps, common)?;
-    let snapshots = snapshots(&inputs, &processes, common)?;
-    let all: Vec<&Snapshot<'_, '_>> = snapshots.iter().collect();
-    let bytes = all.iter().map(|snapshot| snapshot.heaps.bytes()).sum();
-    let working = Working::walking("comparing heaps", bytes);
-    let comparison = diff::compare_keeping(&all, by, args.judging.keep()).ok_or_else(too_few)?;
-    let (input, dump, last) = match (&inputs[..], &dumps[..], &all[..]) {
-        ([.., input], [.., dump], [.., last]) => (*input, *dump, *last),
-        _ => return Err(too_few()),
-    };
-    drop(working);
-    let names = input.names(dump);
-    let working = Working::on("looking up who holds what");
-    let judgement = comparison.judge(last, &names, &args.judging.options());
-    drop(working);
-    let status = report(&inputs, &comparison);
-    match format {
-        Format::Text => {
-            let options = Options {
-                names: inputs.iter().map(|input| input.shown_path()).collect(),
-                show,
-                top,
-                min_growth,
-            };
-            let ends = [&processes[0], &processes[processes.len() - 1]];
-            output.verdict(|out| {
-                comparison::write(&comparison, &judgement, &ends, &options, &names, out)
-            })?;
+    let (status, grown) = compared(&paths, by, &args.judging, common, |found| {
+        match format {
+            Format::Text => {
+                let names = found.inputs.iter().map(|input| input.shown_path());
+                let options = Options {
+                    names: names.collect(),
+                    show,
+                    top,
+                    min_growth,
+                };
+                output.verdict(|out| found.write(&options, out))?;
+            }
+            Format::Csv => {
+                output.text(|out| csv::write_comparison(found.comparison, found.names, out))?;
+            }
+            Format::Json | Format::Jsonl => {
+                let top = if show == Show::Heaps { 0 } else { top };
+                output.json(&document("diff", found.report(top, show != Show::Groups)))?;
+            }
         }
-        Format::Csv => output.text(|out| csv::write_comparison(&comparison, &names, out))?,
-        Format::Json | Format::Jsonl => {
-            let top = if show == Show::Heaps { 0 } else { top };
-            let naming = Naming {
-                names: input.has_symbols().then_some(&names as &dyn NameSource),
-                bitness: last.process().bitness,
-                times: &comparison
-                    .moments
-                    .iter()
-                    .map(|m| m.timestamp)
-                    .collect::<Vec<_>>(),
-                nested: show != Show::Groups,
-            };
-            let words = JudgementReport::new(&judgement, dump, &names);
-            output.json(&document(
-                "diff",
-                DiffReport::new(&comparison, words, top, &naming),
-            ))?;
-        }
-    }
-    let status = status.and(symbols::report(dump, input.symbols()));
-    match limit {
-        Some(limit) if limit.is_exceeded(&comparison, &judgement) => Ok(Status::Grown),
-        _ => Ok(status),
-    }
-}
-
-fn too_few() -> Failure {
-    Failure::Usage("a comparison needs two dumps at least".to_owned())
-}
-
-/// Opens the dumps that the arguments name.
-pub(crate) fn open(paths: &[PathBuf], common: &Common) -> Result<Vec<Input>, Failure> {
-    let paths = patterns::expand(paths)?;
-    if paths.len() < 2 {
-        return Err(too_few());
-    }
-    paths.iter().map(|path| Input::open(path, common)).collect()
-}
-
-/// The order of the dumps by their times; two stay as they were named.
-pub(crate) fn in_order(dumps: &[Dump<'_>]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..dumps.len()).collect();
-    if dumps.len() > 2 {
-        order.sort_by_key(|&place| dumps[place].timestamp);
-    }
-    order
-}
-
-pub(crate) fn processes<'d, 'a>(
-    inputs: &[&Input],
-    dumps: &[&'d Dump<'a>],
-    common: &Common,
-) -> Result<Vec<Process<'d, 'a>>, Failure> {
-    let pairs = inputs.iter().zip(dumps);
-    pairs
-        .map(|(input, dump)| input.process(dump, common))
-        .collect()
-}
-
-pub(crate) fn snapshots<'p, 'a>(
-    inputs: &[&Input],
-    processes: &'p [Process<'p, 'a>],
-    common: &Common,
-) -> Result<Vec<Snapshot<'p, 'a>>, Failure> {
-    let opened: Vec<_> = inputs
-        .iter()
-        .zip(processes)
-        .map(|(input, process)| heaps(input, process, common))
-        .collect();
-    // A heap that was asked for may be new or gone.
-    let is_anywhere = opened.iter().any(Result::is_ok);
-    opened
-        .into_iter()
-        .zip(processes)
-        .map(|(heaps, process)| match heaps {
-            Ok(heaps) => Ok(Snapshot::of_heaps(heaps)),
-            Err(_) if is_anywhere => Ok(Snapshot::of_heaps(Heaps::only(process, |_| false))),
-            Err(failure) => Err(failure),
-        })
-        .collect()
-}
-
-/// Says what makes the comparison doubtful and what could not be read.
-pub(crate) fn report(inputs: &[&Input], comparison: &Comparison) -> Status {
-    for warning in &comparison.warnings {
-        say!("warning: {warning}");
-    }
-    let ends = inputs.first().into_iter().chain(inputs.last());
-    ends.zip(&comparison.losses)
-        .fold(Status::Complete, |status, (input, losses)| {
-            status.and(input.report(losses))
-        })
+        Ok(limit.is_some_and(|limit| limit.is_exceeded(found.comparison, found.judgement)))
+    })?;
+    Ok(if grown { Status::Grown } else { status })
 }
 
 /// The growth from which on the exit status is another.

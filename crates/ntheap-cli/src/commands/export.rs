@@ -6,12 +6,12 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use ntheap::{dump::Dump, process::Process, usage::Usage};
+use ntheap::{process::Process, usage::Usage};
 use ntheap_report::export::{
     Allocations, Identities, Objects, heapsnapshot, heaptrack, hprof, speedscope,
 };
 
-use super::stacks;
+use super::{series::opened, stacks};
 use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
@@ -155,20 +155,12 @@ impl Exporter<'_> {
         if per_dump && paths.len() > 1 && self.args.output.is_none() {
             return Err(Failure::Usage("two files need a name: -o FILE".to_owned()));
         }
-        let open = |path: &PathBuf| Input::open(path, self.common);
-        let inputs: Vec<Input> = paths.iter().map(open).collect::<Result<_, _>>()?;
-        let dumps: Vec<Dump<'_>> = inputs.iter().map(Input::parse).collect::<Result<_, _>>()?;
-        let order = super::diff::in_order(&dumps);
-        let inputs: Vec<&Input> = order.iter().map(|&place| &inputs[place]).collect();
-        let dumps: Vec<&Dump<'_>> = order.iter().map(|&place| &dumps[place]).collect();
-        let processes = super::diff::processes(&inputs, &dumps, self.common)?;
-        match per_dump {
-            true => self.objects(&inputs, &processes, output),
-            false => self.stacks(&inputs, &processes, output),
-        }
+        opened(paths, self.common, |inputs, processes| match per_dump {
+            true => self.objects(inputs, processes, output),
+            false => self.stacks(inputs, processes, output),
+        })
     }
 
-    /// A file for each dump.
     fn objects(
         &self,
         inputs: &[&Input],

@@ -18,6 +18,7 @@ pub(crate) mod mcp;
 pub(crate) mod owners;
 pub(crate) mod report;
 pub(crate) mod scan;
+mod series;
 pub(crate) mod shell;
 pub(crate) mod stacks;
 pub(crate) mod stat;

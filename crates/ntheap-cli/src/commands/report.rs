@@ -3,20 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ntheap::{
-    diff::{self, Grouping, Snapshot},
-    dump::Dump,
-};
+use ntheap::diff::Grouping;
 use ntheap_report::html;
 
-use super::diff::{Judging, in_order, open, processes, report, snapshots};
+use super::series::{Judging, compared};
 use crate::{
     failure::{Failure, Status},
-    input::Input,
     options::{Common, Format},
     output::{Output, write_to},
-    progress::Working,
-    symbols,
+    patterns,
 };
 
 const EXAMPLES: &str = "\
@@ -44,47 +39,24 @@ pub(crate) fn run(args: &Report, common: &Common, output: &mut Output) -> Result
             "report writes HTML; for data use diff --format json".to_owned(),
         ));
     }
-    let inputs = open(&args.dumps, common)?;
-    let dumps: Vec<Dump<'_>> = inputs.iter().map(Input::parse).collect::<Result<_, _>>()?;
-    let order = in_order(&dumps);
-    let inputs: Vec<&Input> = order.iter().map(|&place| &inputs[place]).collect();
-    let dumps: Vec<&Dump<'_>> = order.iter().map(|&place| &dumps[place]).collect();
-    let processes = processes(&inputs, &dumps, common)?;
-    let snapshots = snapshots(&inputs, &processes, common)?;
-    let all: Vec<&Snapshot<'_, '_>> = snapshots.iter().collect();
     let by = Grouping {
         size: true,
         stack: true,
     };
-    let bytes = all.iter().map(|snapshot| snapshot.heaps.bytes()).sum();
-    let working = Working::walking("comparing heaps", bytes);
-    let comparison = diff::compare_series(&all, by);
-    let (Some(comparison), [first, .., last], [.., input]) = (comparison, &all[..], &inputs[..])
-    else {
-        return Err(Failure::Usage(
-            "a report needs two dumps at least".to_owned(),
-        ));
-    };
-    drop(working);
-    let names = input.names(last.process().dump);
-    let working = Working::on("looking up who holds what");
-    let judgement = comparison.judge(last, &names, &args.judging.options());
-    let status = report(&inputs, &comparison);
-    let files: Vec<String> = inputs
-        .iter()
-        .map(|input| input.name().into_owned())
-        .collect();
-    let page = html::Report {
-        comparison: &comparison,
-        judgement: &judgement,
-        ends: [first, last],
-        files: &files,
-        names: &names,
-    };
-    let paths: Vec<&Path> = inputs.iter().map(|input| input.path()).collect();
-    write_to(args.output.as_deref(), &paths, output, |out| {
-        Ok(page.write(out)?)
+    let paths = patterns::expand(&args.dumps)?;
+    let (status, ()) = compared(&paths, by, &args.judging, common, |found| {
+        let names = found.inputs.iter().map(|input| input.name().into_owned());
+        let page = html::Report {
+            comparison: found.comparison,
+            judgement: found.judgement,
+            ends: found.ends,
+            files: &names.collect::<Vec<_>>(),
+            names: found.names,
+        };
+        let paths: Vec<&Path> = found.inputs.iter().map(|input| input.path()).collect();
+        write_to(args.output.as_deref(), &paths, output, |out| {
+            Ok(page.write(out)?)
+        })
     })?;
-    drop(working);
-    Ok(status.and(symbols::report(last.process().dump, input.symbols())))
+    Ok(status)
 }

@@ -10,7 +10,8 @@
 //! All sizes and overheads are in bytes, all addresses are virtual addresses of the process.
 //!
 //! ```
-//! use ntheap_report::{umdh::Diff, umdh::Log, umdh::ReportOptions, umdh::ResolvedFrame, umdh::write_report};
+//! use ntheap::names::Name;
+//! use ntheap_report::umdh::{Diff, Log, ReportOptions, write_report};
 //!
 //! let before = b"*- - Start of data for heap @ 1A0000 - -\r\n\
 //!     10 bytes + 20 at 1000 by BackTraceA1\r\n\
@@ -27,11 +28,11 @@
 //! assert_eq!(diff.entries()[0].bytes_delta(), 0x30);
 //!
 //! let resolve = |address: u64, _: &Log| {
-//!     Some(ResolvedFrame {
+//!     Some(Name {
 //!         module: "leaky".into(),
-//!         symbol: "main".into(),
+//!         symbol: Some("main".into()),
 //!         displacement: address - 0x1_4000_1A00,
-//!         source: None,
+//!         ..Name::default()
 //!     })
 //! };
 //! let mut text = Vec::new();
@@ -55,9 +56,7 @@ pub use log::{Diagnostics, SkippedLine};
 pub use model::{
     Aggregate, Allocation, Frame, Header, Log, LogHeap, LogModule, ModuleIndex, Trace, TraceId,
 };
-pub use report::{
-    Radix, ReportOptions, ResolvedFrame, SourceLine, SymbolStatus, Symbols, write_report,
-};
+pub use report::{Radix, ReportOptions, Symbols, write_report};
 pub use snapshot::{Snapshot, write_snapshot};
 pub use write::LogWriter;
 

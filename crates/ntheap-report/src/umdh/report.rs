@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use ntheap::names::{Name, SymbolState};
 use rustc_hash::FxHashMap;
 
 use super::Error;
@@ -45,63 +46,24 @@ pub enum Radix {
     Decimal,
 }
 
-/// A frame's symbol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvedFrame {
-    /// Name of the module, like `ntdll`.
-    pub module: String,
-    /// Name of the symbol, like `RtlAllocateHeap`.
-    pub symbol: String,
-    /// Bytes from the symbol to the address. If the symbol comes after the address, the negative
-    /// number as two's complement.
-    pub displacement: u64,
-    /// Source line, if known.
-    pub source: Option<SourceLine>,
-}
-
-/// A line of a source file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLine {
-    /// Path of the file, as the compiler recorded it.
-    pub file: String,
-    /// Number of the line, from 1.
-    pub line: u32,
-}
-
-/// Which symbols were found for a module, for the lines at the start of a report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SymbolStatus {
-    /// None: addresses in the module stay unresolved.
-    None,
-    /// Names of functions, from the PDB at this path.
-    Public {
-        /// Path of the PDB.
-        pdb: String,
-    },
-    /// Names of functions and source lines, from the PDB at this path.
-    Private {
-        /// Path of the PDB.
-        pdb: String,
-    },
-}
-
 /// Resolves addresses. Any closure of the form of [`resolve`](Symbols::resolve) will do.
 pub trait Symbols {
-    /// The symbol at `address`, which is a frame of a stack in `log`. `None` if there is none.
+    /// The name of `address`, which is a frame of a stack in `log`. `None`, or a name without a
+    /// symbol, if there is none.
     ///
     /// Each address is asked for once per log and report.
-    fn resolve(&self, address: u64, log: &Log) -> Option<ResolvedFrame>;
+    fn resolve(&self, address: u64, log: &Log) -> Option<Name>;
 
-    /// Which symbols were found for `module`. `None` leaves the module out of the lines at the
-    /// start of the report.
-    fn status(&self, module: &LogModule) -> Option<SymbolStatus> {
+    /// Which symbols were found for `module`. Modules for which nobody asked are left out of the lines
+    /// at the start of the report.
+    fn status(&self, module: &LogModule) -> SymbolState {
         let _ = module;
-        None
+        SymbolState::Deferred
     }
 }
 
-impl<F: Fn(u64, &Log) -> Option<ResolvedFrame>> Symbols for F {
-    fn resolve(&self, address: u64, log: &Log) -> Option<ResolvedFrame> {
+impl<F: Fn(u64, &Log) -> Option<Name>> Symbols for F {
+    fn resolve(&self, address: u64, log: &Log) -> Option<Name> {
         self(address, log)
     }
 }
@@ -144,7 +106,7 @@ pub fn write_report(
 ) -> Result<(), Error> {
     out.write_all(b"// Debug library initialized ...\r\n")?;
     for module in diff.log(Side::New).map_or(&[][..], |log| &log.modules) {
-        write_status(&mut out, module, symbols.status(module))?;
+        write_status(&mut out, module, &symbols.status(module))?;
     }
     for line in LEGEND {
         write!(out, "// {line:<73}\r\n")?;
@@ -178,14 +140,17 @@ pub fn write_report(
 fn write_status(
     out: &mut impl Write,
     module: &LogModule,
-    status: Option<SymbolStatus>,
+    state: &SymbolState,
 ) -> Result<(), Error> {
     // The blanks at the end of the line are dbghelp's.
-    let (kind, pdb) = match &status {
-        None => return Ok(()),
-        Some(SymbolStatus::None) => ("virtual symbol module", None),
-        Some(SymbolStatus::Public { pdb }) => ("public symbols  ", Some(pdb)),
-        Some(SymbolStatus::Private { pdb }) => ("private symbols & lines ", Some(pdb)),
+    let (kind, pdb) = match state {
+        SymbolState::Deferred => return Ok(()),
+        SymbolState::Missing => ("virtual symbol module", None),
+        SymbolState::Exports => ("export symbols", None),
+        SymbolState::Pdb { path, private, .. } => match private {
+            false => ("public symbols  ", Some(path)),
+            true => ("private symbols & lines ", Some(path)),
+        },
     };
     let last = module.base.wrapping_add(module.size).wrapping_sub(1);
     write!(
@@ -324,15 +289,16 @@ impl Stacks<'_> {
 /// A line of a stack, without the tab.
 fn frame_text(
     address: u64,
-    resolved: Option<ResolvedFrame>,
+    resolved: Option<Name>,
     modules: &ModuleIndex<'_>,
     lines: bool,
 ) -> String {
-    let Some(ResolvedFrame {
+    let Some(Name {
         module,
-        symbol,
+        symbol: Some(symbol),
         displacement,
-        source,
+        line,
+        ..
     }) = resolved
     else {
         let module = modules.at(address).map_or("<no module>", LogModule::name);
@@ -343,7 +309,7 @@ fn frame_text(
         printable(&module),
         printable(&symbol)
     );
-    if let Some(SourceLine { file, line }) = source.filter(|_| lines) {
+    if let Some((file, line)) = line.filter(|_| lines) {
         text += &format!(" ({}, {line})", printable(&file));
     }
     text
@@ -384,25 +350,25 @@ mod tests {
     struct Table;
 
     impl Symbols for Table {
-        fn resolve(&self, address: u64, _: &Log) -> Option<ResolvedFrame> {
-            (address == 0x7ff8_1000_0123).then(|| ResolvedFrame {
+        fn resolve(&self, address: u64, _: &Log) -> Option<Name> {
+            (address == 0x7ff8_1000_0123).then(|| Name {
                 module: "ntdll".into(),
-                symbol: "RtlAllocateHeap".into(),
+                symbol: Some("RtlAllocateHeap".into()),
                 displacement: 0xab,
-                source: Some(SourceLine {
-                    file: r"C:\src\heap.c".into(),
-                    line: 12,
-                }),
+                line: Some((r"C:\src\heap.c".into(), 12)),
+                ..Name::default()
             })
         }
 
-        fn status(&self, module: &LogModule) -> Option<SymbolStatus> {
-            Some(match module.name() {
-                "ntdll" => SymbolStatus::Public {
-                    pdb: r"C:\symbols\ntdll.pdb".into(),
+        fn status(&self, module: &LogModule) -> SymbolState {
+            match module.name() {
+                "ntdll" => SymbolState::Pdb {
+                    path: r"C:\symbols\ntdll.pdb".into(),
+                    private: false,
+                    mismatched: false,
                 },
-                _ => SymbolStatus::None,
-            })
+                _ => SymbolState::Missing,
+            }
         }
     }
 

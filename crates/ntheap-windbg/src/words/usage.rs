@@ -1,4 +1,9 @@
 //! What each region of the address space is used for, as `!address` judges it.
+//!
+//! This is the debugger's opinion, whose words the commands repeat: it knows one side of a WOW64
+//! process alone, takes an activation context for a use and the front end's memory for a segment, and
+//! gives a page heap's root its allocation and no more. What memory is really used for is
+//! [`ntheap::usage`]'s to say.
 
 use ntheap::{
     dump::{Region, RegionKind, RegionState},

@@ -5,7 +5,7 @@ use crate::{
     dump::{Context, Dump, Region, RegionKind, RegionState},
     heap::Heaps,
     layout::{Bitness, Layouts},
-    process::{Process, wow64_context, wow64_tebs},
+    process::{Process, stack_of, wow64_context, wow64_tebs},
     usage::{Owner, UsedRegion},
 };
 
@@ -168,19 +168,10 @@ impl Side {
         context: Option<Context>,
     ) -> Self {
         let block = dump.memory.at(teb, layouts.bitness);
-        let stack = || {
-            let base = block.pointer(layouts.nt_tib.stack_base)?;
-            let limit = block.pointer(layouts.nt_tib.stack_limit)?;
-            let bottom = block
-                .pointer(layouts.teb.deallocation_stack)
-                .filter(|&bottom| bottom != 0 && bottom <= limit)
-                .unwrap_or(limit);
-            (bottom < base).then_some((bottom, base))
-        };
         Side {
             thread,
             context,
-            stack: stack(),
+            stack: stack_of(dump, teb, layouts),
             tls: block.address(layouts.teb.thread_local_storage),
             tls_vector: block
                 .pointer(layouts.teb.thread_local_storage)

@@ -30,7 +30,7 @@ pub use flags::{GlobalFlag, global_flags};
 pub(crate) use heap_ref::{Found, LostRoot};
 pub use heap_ref::{HeapKind, HeapRef, HeapSource};
 pub(crate) use probe::{NT_HEAP, NT_SEGMENT, heap_kind};
-pub(crate) use threads::wow64_context;
+pub(crate) use threads::{stack_of, wow64_context};
 
 use crate::{
     Error, Result,

@@ -68,3 +68,16 @@ pub(crate) fn wow64_context(
     let bytes = dump.memory.slice(area.checked_add(FLAGS)?, CONTEXT)?;
     Context::read(bytes, Architecture::X86)
 }
+
+/// The addresses of a thread's stack, from all that is reserved for it to its base, as the thread's
+/// environment block has them.
+pub(crate) fn stack_of(dump: &Dump<'_>, teb: u64, layouts: &Layouts) -> Option<(u64, u64)> {
+    let block = dump.memory.at(teb, layouts.bitness);
+    let base = block.pointer(layouts.nt_tib.stack_base)?;
+    let limit = block.pointer(layouts.nt_tib.stack_limit)?;
+    let bottom = block
+        .pointer(layouts.teb.deallocation_stack)
+        .filter(|&bottom| bottom != 0 && bottom <= limit)
+        .unwrap_or(limit);
+    (bottom < base).then_some((bottom, base))
+}

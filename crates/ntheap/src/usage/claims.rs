@@ -7,7 +7,7 @@ use crate::{
     dump::{Dump, Region, RegionKind, RegionState},
     heap::{Heap, Heaps},
     layout::{Bitness, Layouts, PAGE},
-    process::{Problem, Process, ProcessOptions, native_peb, wow64_peb, wow64_tebs},
+    process::{Problem, Process, ProcessOptions, native_peb, stack_of, wow64_peb, wow64_tebs},
     traces::Traces,
 };
 
@@ -136,18 +136,8 @@ impl Claims {
     fn thread(&mut self, dump: &Dump<'_>, id: u32, teb: u64, layouts: &Layouts) {
         let size = u64::from(layouts.teb.struct_size).next_multiple_of(PAGE);
         self.range(teb & !(PAGE - 1), size, Owner::Teb(id));
-        let block = dump.memory.at(teb, layouts.bitness);
-        let stack = || {
-            let base = block.pointer(layouts.nt_tib.stack_base)?;
-            let limit = block.pointer(layouts.nt_tib.stack_limit)?;
-            let bottom = block
-                .pointer(layouts.teb.deallocation_stack)
-                .filter(|&bottom| bottom != 0 && bottom <= limit)
-                .unwrap_or(limit);
-            (bottom < base).then(|| (bottom, base - bottom))
-        };
-        if let Some((bottom, size)) = stack() {
-            self.allocated(dump, bottom, size, Owner::Stack(id));
+        if let Some((bottom, base)) = stack_of(dump, teb, layouts) {
+            self.allocated(dump, bottom, base - bottom, Owner::Stack(id));
         }
     }
 

@@ -13,12 +13,9 @@ use std::{
 
 use ntheap::{
     dump::{Module, PdbReference},
-    names::ModuleNames,
+    names::{ModuleNames, Name, SymbolState},
 };
-use ntheap_report::umdh::{
-    Diff, Frame, Log, LogModule, ModuleIndex, ResolvedFrame, Side, SourceLine, SymbolStatus,
-    Symbols as UmdhSymbols,
-};
+use ntheap_report::umdh::{Diff, Frame, Log, LogModule, ModuleIndex, Side, Symbols as UmdhSymbols};
 use ntheap_symbols::{ModuleStatus, SymbolDetail, SymbolPath, Symbols, image_pdb, local_pdbs};
 
 use super::side::Source;
@@ -253,8 +250,8 @@ fn nameless(module: &LogModule) -> Module {
 /// The function at an address, given relative to the module's base, as umdh prints it: it knows
 /// nothing of inlined functions, gives the line that the call returns to, not that of the call, and
 /// below the first symbol counts down from that one.
-fn resolve(symbols: &Symbols, module: &Module, rva: u32) -> Option<ResolvedFrame> {
-    let (symbol, displacement, source) = match symbols.resolve(module, rva) {
+fn resolve(symbols: &Symbols, module: &Module, rva: u32) -> Option<Name> {
+    let (symbol, displacement, line) = match symbols.resolve(module, rva) {
         Some(resolution) => {
             let function = resolution.function();
             (
@@ -269,19 +266,17 @@ fn resolve(symbols: &Symbols, module: &Module, rva: u32) -> Option<ResolvedFrame
             (above.name, displacement as u64, None)
         }
     };
-    Some(ResolvedFrame {
+    Some(Name {
         module: module.name().to_owned(),
-        symbol,
+        symbol: Some(symbol),
         displacement,
-        source: source.map(|(file, line)| SourceLine {
-            file: privacy::file(&file).to_owned(),
-            line,
-        }),
+        line: line.map(|(file, line)| (privacy::file(&file).to_owned(), line)),
+        ..Name::default()
     })
 }
 
 impl UmdhSymbols for Names<'_> {
-    fn resolve(&self, address: u64, log: &Log) -> Option<ResolvedFrame> {
+    fn resolve(&self, address: u64, log: &Log) -> Option<Name> {
         let module = log.modules.iter().find(|module| module.contains(address))?;
         let rva = u32::try_from(address - module.base).ok()?;
         let Some((dump, module)) = self.in_dump(module) else {
@@ -289,29 +284,37 @@ impl UmdhSymbols for Names<'_> {
         };
         resolve(dump.symbols, module, rva).or_else(|| {
             let (symbol, displacement) = dump.exports.export(address)?;
-            Some(ResolvedFrame {
+            Some(Name {
                 module: module.name().to_owned(),
-                symbol,
+                symbol: Some(symbol),
                 displacement,
-                source: None,
+                nearest_export: true,
+                ..Name::default()
             })
         })
     }
 
-    fn status(&self, module: &LogModule) -> Option<SymbolStatus> {
+    fn status(&self, module: &LogModule) -> SymbolState {
         if !self.in_use.contains(&module.base) {
-            return None;
+            return SymbolState::Deferred;
         }
-        let Some(ModuleStatus::Loaded { path, detail, .. }) = self.module_status(module) else {
-            return Some(SymbolStatus::None);
+        let Some(ModuleStatus::Loaded {
+            path,
+            detail,
+            mismatched,
+            ..
+        }) = self.module_status(module)
+        else {
+            return SymbolState::Missing;
         };
-        let mut pdb = privacy::path(&path).to_string();
+        let mut path = privacy::path(&path).to_string();
         if self.doubtful.contains_key(&module.base) {
-            pdb.push_str(" (by its name: may be another build's)");
+            path.push_str(" (by its name: may be another build's)");
         }
-        Some(match detail {
-            SymbolDetail::Private => SymbolStatus::Private { pdb },
-            SymbolDetail::PublicOnly => SymbolStatus::Public { pdb },
-        })
+        SymbolState::Pdb {
+            path,
+            private: detail == SymbolDetail::Private,
+            mismatched,
+        }
     }
 }
