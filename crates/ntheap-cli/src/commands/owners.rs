@@ -37,7 +37,8 @@ pub(crate) struct Owners {
     /// All blocks of this size
     #[arg(long, value_name = "N")]
     size: Option<String>,
-    /// All blocks of this type, as `types` names it, and of classes that derive from it
+    /// All blocks of this type, as `types` names it (`Session` means `depot::Session`, too; `*` stands
+    /// for any text), and of classes that derive from it
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
     /// Which pointers into the middle of blocks count (see leaks)
@@ -114,7 +115,11 @@ fn choose(
     }
     match &chosen {
         Chosen::Group(what) if blocks.is_empty() => Err(Failure::Usage(format!(
-            "the program holds no blocks of {what}"
+            "the program holds no blocks of {what}{}",
+            match args.type_name {
+                Some(_) => "; `ntheap types` lists the types",
+                None => "",
+            }
         ))),
         _ => Ok((chosen, blocks)),
     }

@@ -2,6 +2,7 @@
 
 use ntheap::{
     graph::{Accumulation, Classes, Dominators, Graph, Link, Rules, Selection},
+    names::is_meant,
     types::Types,
 };
 
@@ -24,13 +25,14 @@ impl Chosen {
         (Chosen::Group(format!("{size:#x} bytes")), blocks)
     }
 
-    /// All blocks of a type and of classes that derive from it, ascending.
+    /// All blocks of the types that `name` means ([`is_meant`]) and of classes that derive from them,
+    /// ascending.
     #[must_use]
     pub fn of_type(graph: &Graph<'_, '_>, types: &Types<'_, '_>, name: &str) -> (Self, Vec<u32>) {
         let is_it = |address: u64| {
             types
                 .type_of(address)
-                .is_some_and(|found| &*found.name == name || types.derives(found, name))
+                .is_some_and(|found| is_meant(name, &found.name) || types.derives(found, name))
         };
         let all = (0..).zip(graph.index().blocks());
         let blocks = all.filter(|(_, block)| is_it(block.0));

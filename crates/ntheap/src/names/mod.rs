@@ -14,7 +14,7 @@ mod functions;
 mod pattern;
 
 pub use functions::{Function, FunctionId, Functions, Wrappers, is_runtime_function};
-pub use pattern::matches_pattern;
+pub use pattern::{is_meant, matches_pattern};
 
 use std::{collections::HashMap, fmt, sync::Mutex};
 

@@ -31,6 +31,17 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|&c| c == b'*')
 }
 
+/// Whether a type or function of this full name is meant by `wanted`: by the whole name, by its end
+/// behind a `::` (`Session` for `depot::Session`), or by a pattern.
+#[must_use]
+pub fn is_meant(wanted: &str, name: &str) -> bool {
+    if wanted.contains(['*', '?']) {
+        return matches_pattern(wanted, name);
+    }
+    name.strip_suffix(wanted)
+        .is_some_and(|scope| scope.is_empty() || scope.ends_with("::"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +59,22 @@ mod tests {
         ] {
             assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn names_are_meant_by_their_ends() {
+        for (wanted, expected) in [
+            ("depot::Session", true),
+            ("Session", true),
+            ("pot::Session", false),
+            ("ession", false),
+            ("session", false),
+            ("*session", true),
+            ("depot::*", true),
+            ("", false),
+        ] {
+            assert_eq!(is_meant(wanted, "depot::Session"), expected, "{wanted}");
+        }
+        assert!(is_meant("Box<int>", "depot::Box<int>"));
     }
 }

@@ -47,7 +47,7 @@ use crate::{
     blocks::{Block, CONTINUE, Flow, Visitor},
     graph::Graph,
     heap::Heaps,
-    names::NameSource,
+    names::{NameSource, is_meant},
 };
 use ground::Ground;
 use table::Table;
@@ -246,15 +246,17 @@ impl<'g, 'a> Types<'g, 'a> {
         &self.rtti
     }
 
-    /// Whether the type is that of an object of the class `name`, or of one that derives from it.
+    /// Whether the type is that of an object of the class that `name` means ([`is_meant`]), or of one
+    /// that derives from it.
     #[must_use]
     pub fn derives(&self, of: &Type, name: &str) -> bool {
         let class = of.class.and_then(|class| self.rtti.class(class));
         match class {
             Some(class) => {
-                &*class.name == name || class.bases.iter().any(|base| &*base.name == name)
+                let mut bases = class.bases.iter();
+                is_meant(name, &class.name) || bases.any(|base| is_meant(name, &base.name))
             }
-            None => of.kind == TypeKind::Class && &*of.name == name,
+            None => of.kind == TypeKind::Class && is_meant(name, &of.name),
         }
     }
 
