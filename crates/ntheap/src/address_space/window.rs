@@ -15,7 +15,7 @@ pub struct Window<'s, 'a> {
 }
 
 /// How far ahead of the walk memory is touched, in bytes.
-const AHEAD: u64 = 16 << 10;
+const AHEAD: u64 = 32 << 10;
 /// Size of a cache line.
 const LINE: usize = 64;
 

@@ -227,6 +227,17 @@ pub fn collect_with_stacks(heaps: &Heaps<'_, '_>) -> (Vec<HeapStatistics>, Vec<G
             self.totals.block(block)
         }
 
+        fn only_counts(&self) -> bool {
+            true
+        }
+
+        fn alike(&mut self, block: &Block, count: u64) -> Flow {
+            if block.is_user_block() {
+                self.stacks.add_many(block.trace, block.size, count);
+            }
+            self.totals.alike(block, count)
+        }
+
         fn span(&mut self, span: &Span) -> Flow {
             self.totals.span(span)
         }

@@ -28,6 +28,12 @@ impl TraceCounts {
         self.add_other(trace, bytes);
     }
 
+    /// Counts some blocks of `bytes` requested bytes each.
+    pub(super) fn add_many(&mut self, trace: Trace, bytes: u64, blocks: u64) {
+        let bytes = bytes.wrapping_mul(blocks);
+        self.others.add_count(trace, Count { blocks, bytes });
+    }
+
     #[inline(never)]
     fn add_other(&mut self, trace: Trace, bytes: u64) {
         let Trace::Record(address) = trace else {

@@ -4,100 +4,16 @@
 //! `cargo test --release -p ntheap --test instructions -- --nocapture` prints the counts; with
 //! `NTHEAP_RECORD=1` they become the baseline. Without valgrind, or not optimised, nothing is counted.
 
+mod cases;
+
 use std::{
     collections::BTreeMap,
     env, fs,
-    hint::black_box,
-    io::Cursor,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use ntheap::{dump::Dump, heap::Heaps, process::Process, stats};
-use ntheap_synth::stream::{HeapTruth, Manager, Plan, write};
-
-/// What is done with a dump, over and over.
-#[derive(Debug, Clone, Copy)]
-enum Work {
-    /// Counting the blocks of each size.
-    Sizes,
-    /// Counting them by their stacks.
-    Stacks,
-    /// Opening the heaps.
-    Open,
-}
-
-/// A dump, and what is done with it.
-struct Case {
-    name: &'static str,
-    work: Work,
-    plan: fn(Plan) -> Plan,
-}
-
-const CASES: &[Case] = &[
-    Case {
-        name: "backend",
-        work: Work::Sizes,
-        plan: |plan| Plan { lfh: 0, ..plan },
-    },
-    Case {
-        name: "lfh",
-        work: Work::Sizes,
-        plan: |plan| Plan { lfh: 95, ..plan },
-    },
-    Case {
-        name: "traced",
-        work: Work::Sizes,
-        plan: |plan| Plan {
-            lfh: 0,
-            stacks: 200,
-            ..plan
-        },
-    },
-    Case {
-        name: "traced-lfh",
-        work: Work::Sizes,
-        plan: |plan| Plan {
-            lfh: 95,
-            stacks: 200,
-            ..plan
-        },
-    },
-    Case {
-        name: "traced-by-stack",
-        work: Work::Stacks,
-        plan: |plan| Plan {
-            lfh: 0,
-            stacks: 200,
-            ..plan
-        },
-    },
-    Case {
-        name: "segment-heap",
-        work: Work::Sizes,
-        plan: |plan| Plan {
-            manager: Manager::Segment,
-            ..plan
-        },
-    },
-    Case {
-        name: "segment-heap-22000",
-        work: Work::Sizes,
-        plan: |plan| Plan {
-            manager: Manager::Segment,
-            build: 22000,
-            ..plan
-        },
-    },
-    Case {
-        name: "open-segment-heap",
-        work: Work::Open,
-        plan: |plan| Plan {
-            manager: Manager::Segment,
-            ..plan
-        },
-    },
-];
+use cases::{CASES, Case, Work};
 
 const BYTES: u64 = 2 << 20;
 /// Set for the process under valgrind: the case, and how often its work is done.
@@ -108,14 +24,6 @@ const RECORD: &str = "NTHEAP_RECORD";
 /// `CARGO_INCREMENTAL=0 NTHEAP_INSTRUCTIONS=1 cargo test --release -p ntheap --test instructions`.
 const ASKED: &str = "NTHEAP_INSTRUCTIONS";
 
-fn plan(case: &Case) -> Plan {
-    (case.plan)(Plan {
-        bytes: BYTES,
-        large: 0,
-        ..Plan::default()
-    })
-}
-
 /// The work of the process under valgrind.
 #[test]
 #[ignore = "run by the other test, under valgrind"]
@@ -123,20 +31,13 @@ fn work() {
     let Ok(task) = env::var(CHILD) else { return };
     let (name, times) = task.split_once(':').expect("case and number");
     let case = CASES.iter().find(|case| case.name == name).expect("a case");
-    let times: usize = times.parse().expect("a number");
-    let mut file = Cursor::new(Vec::new());
-    write(&plan(case), &mut file).expect("memory takes it");
-    let bytes = file.into_inner();
-    let dump = Dump::parse(&bytes).expect("a dump");
-    let process = Process::of(&dump).expect("a process");
-    let heaps = Heaps::of(&process);
-    for _ in 0..times {
-        match case.work {
-            Work::Sizes => drop(black_box(stats::collect(&heaps))),
-            Work::Stacks => drop(black_box(stats::collect_with_stacks(&heaps))),
-            Work::Open => drop(black_box(Heaps::of(&process))),
-        }
-    }
+    let mut times: usize = times.parse().expect("a number");
+    let (bytes, _) = case.dump(BYTES);
+    case.run(&bytes, || {
+        let more = times > 0;
+        times = times.saturating_sub(1);
+        more
+    });
 }
 
 /// Instructions of the process that does a case's work so many times.
@@ -165,9 +66,7 @@ fn blocks(case: &Case) -> u64 {
     if let Work::Open = case.work {
         return 1;
     }
-    let truth = write(&plan(case), &mut Cursor::new(Vec::new())).expect("memory takes it");
-    let all = |heap: &HeapTruth| heap.busy.blocks + heap.free.blocks + heap.lfh_free.blocks;
-    truth.iter().map(all).sum()
+    case.dump(BYTES).1
 }
 
 fn baseline_file() -> PathBuf {

@@ -269,7 +269,7 @@ impl Tally {
                 break;
             }
         }
-        if left != 0 && !self.add_new(word, busy) {
+        if left != 0 && !self.add_new(word, left) {
             return false;
         }
         self.slots += lanes;
@@ -290,8 +290,12 @@ impl Tally {
     /// Adds up what is counted in lanes.
     fn settle(&mut self) {
         for kind in &mut self.kinds[..self.known] {
-            let lanes = std::mem::take(&mut kind.lanes).to_le_bytes();
-            kind.number += lanes.iter().map(|&lane| u32::from(lane)).sum::<u32>();
+            // Sums of two lanes each, then of those.
+            const PAIRS: u64 = u64::MAX / 0xffff;
+            let lanes = std::mem::take(&mut kind.lanes);
+            let low = PAIRS * 0xff;
+            let pairs = (lanes & low) + ((lanes >> 8) & low);
+            kind.number += (pairs.wrapping_mul(PAIRS) >> 48) as u32;
         }
         self.words = 0;
     }
@@ -306,34 +310,29 @@ impl Tally {
         self.slots - self.busy().map(|(_, number)| number).sum::<u32>()
     }
 
-    /// Counts the marks that were not seen before. Without room for them nothing of the word counts.
+    /// Counts the marks that were not seen before, in the lanes that are left. Without room for them
+    /// nothing of the word counts.
     #[cold]
-    fn add_new(&mut self, word: u64, busy: u64) -> bool {
+    fn add_new(&mut self, word: u64, mut left: u64) -> bool {
         let known = self.known;
-        let is_busy = |lane: &usize| busy >> (8 * lane) & 0x80 != 0;
-        for lane in (0..8).filter(is_busy) {
-            let mark = (word >> (8 * lane)) as u8;
-            let place = self.busy().position(|(of, _)| of == mark);
-            match place {
-                Some(place) if place < known => {}
-                Some(place) => self.kinds[place].number += 1,
-                None if self.known < Self::KINDS => {
-                    self.kinds[self.known] = Kinds {
-                        mark,
-                        number: 1,
-                        lanes: 0,
-                    };
-                    self.known += 1;
+        while left != 0 {
+            let mark = (word >> (left.trailing_zeros() & !7)) as u8;
+            let same = zeroes(word ^ (Self::LOW * u64::from(mark)));
+            if self.known == Self::KINDS {
+                // The others of this word are taken back.
+                for kind in &mut self.kinds[..known] {
+                    kind.lanes -= zeroes(word ^ (Self::LOW * u64::from(kind.mark))) >> 7;
                 }
-                None => {
-                    // The others of this word are taken back.
-                    for kind in &mut self.kinds[..known] {
-                        kind.lanes -= zeroes(word ^ (Self::LOW * u64::from(kind.mark))) >> 7;
-                    }
-                    self.known = known;
-                    return false;
-                }
+                self.known = known;
+                return false;
             }
+            self.kinds[self.known] = Kinds {
+                mark,
+                number: 0,
+                lanes: same >> 7,
+            };
+            self.known += 1;
+            left &= !same;
         }
         true
     }

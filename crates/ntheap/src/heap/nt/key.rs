@@ -121,17 +121,19 @@ impl NtHeap<'_, '_> {
         let size = u64::from(self.layouts.subsegment.struct_size);
         // Records begin at the next multiple of two units (x64: 20; x86: 10) in every build.
         let first = 2 * self.unit();
+        let mut window = self.memory.window();
         for zone in zones {
             for index in 0..SAMPLE as u64 {
                 let record = zone.wrapping_add(first + index * size);
-                let Some(container) = self.container_of_subsegment(record, u64::MAX) else {
+                let container = self.container_of_subsegment(&mut window, record, u64::MAX);
+                let Some(container) = container else {
                     continue;
                 };
                 // Records on the free list keep stale contents: only live ones point to each other.
                 let end = container
                     .user_blocks
                     .saturating_add(container.stride * container.count * 2);
-                if self.lfh_container(&mut self.memory.window(), container.user_blocks, end)
+                if self.lfh_container(&mut window, container.user_blocks, end)
                     == Contents::Live(Container { end, ..container })
                 {
                     sample.push(Container { end, ..container });

@@ -67,9 +67,9 @@ impl NtHeap<'_, '_> {
         }
         let subsegment = field(user_blocks, layout.sub_segment);
         let subsegment = subsegment.and_then(|at| self.read_pointer(window, at));
-        let live = || {
+        let mut live = || {
             let subsegment = subsegment?;
-            let container = self.container_of_subsegment(subsegment, end)?;
+            let container = self.container_of_subsegment(window, subsegment, end)?;
             (container.user_blocks == user_blocks).then_some(container)
         };
         live()
@@ -78,12 +78,16 @@ impl NtHeap<'_, '_> {
     }
 
     /// The container that a subsegment describes.
-    pub(super) fn container_of_subsegment(&self, subsegment: u64, end: u64) -> Option<Container> {
+    pub(super) fn container_of_subsegment(
+        &self,
+        window: &mut Window<'_, '_>,
+        subsegment: u64,
+        end: u64,
+    ) -> Option<Container> {
         let layout = &self.layouts.subsegment;
-        let mut window = self.memory.window();
         let user_blocks = field(subsegment, layout.user_blocks)?;
         let container = Container {
-            user_blocks: self.read_pointer(&mut window, user_blocks)?,
+            user_blocks: self.read_pointer(window, user_blocks)?,
             subsegment,
             stride: u64::from(window.u16(field(subsegment, layout.block_size)?)?) * self.unit(),
             count: u64::from(window.u16(field(subsegment, layout.block_count)?)?),

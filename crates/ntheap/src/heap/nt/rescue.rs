@@ -42,6 +42,9 @@ impl NtHeap<'_, '_> {
         let Some(key) = self.lfh_key else {
             return ControlFlow::Continue(blocks);
         };
+        if self.holds_no_slot(window, from, to) {
+            return ControlFlow::Continue(blocks);
+        }
         let mut covered = Vec::new();
         for container in self.containers_in(window, from, to) {
             let Some(first) = self.first_slot(window, &container) else {
@@ -90,7 +93,7 @@ impl NtHeap<'_, '_> {
             if !slots.iter().any(|slot| slot.busy) {
                 continue;
             }
-            let Some(container) = self.container_of_slots(owner, &slots, to) else {
+            let Some(container) = self.container_of_slots(window, owner, &slots, to) else {
                 continue;
             };
             for slot in slots {
@@ -103,6 +106,36 @@ impl NtHeap<'_, '_> {
         // What two owners claim proves neither.
         blocks.dedup_by(|next, block| next.entry < block.entry + block.block_size);
         ControlFlow::Continue(blocks)
+    }
+
+    /// Whether nothing in a stretch is marked as a slot, nor a container: so it is with the heap's own
+    /// tables, which are many.
+    fn holds_no_slot(&self, window: &mut Window<'_, '_>, from: u64, to: u64) -> bool {
+        let unit = self.unit();
+        let start = from.next_multiple_of(unit);
+        let Some(signature) = self.layouts.user_data_header.signature else {
+            return false;
+        };
+        let header = self.header.codec.header_offset();
+        // Headers of the last places may lie behind the end.
+        let size = to.saturating_sub(start).next_multiple_of(unit);
+        let behind = u64::from(signature).max(header) + 8;
+        let run = window.run(start, size.saturating_add(behind));
+        if (run.bytes.len() as u64) < size.saturating_add(behind) {
+            return false;
+        }
+        let words = |offset: u64, unit: usize| {
+            let bytes = run.bytes.get(offset as usize..).unwrap_or_default();
+            let words = bytes.chunks(unit).take(size as usize / unit);
+            words.filter_map(|bytes| bytes.first_chunk::<8>())
+        };
+        let unit = unit as usize;
+        let marked = words(header, unit).any(|word| word[7] & UNUSED_LFH != 0);
+        let signed = || {
+            let mut words = words(signature.into(), unit);
+            words.any(|word| u64::from_le_bytes(*word) as u32 == SIGNATURE)
+        };
+        !marked && !signed()
     }
 
     /// Containers in a stretch whose own header and subsegment are whole.
@@ -179,7 +212,13 @@ impl NtHeap<'_, '_> {
     }
 
     /// The container that slots belong to, by what is left of it or by the slots alone.
-    fn container_of_slots(&self, owner: u64, slots: &[Slot], end: u64) -> Option<Container> {
+    fn container_of_slots(
+        &self,
+        window: &mut Window<'_, '_>,
+        owner: u64,
+        slots: &[Slot],
+        end: u64,
+    ) -> Option<Container> {
         let by_container = self.layouts.user_data_header.encoded_offsets.is_some();
         let lowest = slots.first()?.at;
         let subsegment = if by_container {
@@ -189,7 +228,7 @@ impl NtHeap<'_, '_> {
             Some(owner)
         };
         let known = subsegment
-            .and_then(|subsegment| self.container_of_subsegment(subsegment, end))
+            .and_then(|subsegment| self.container_of_subsegment(window, subsegment, end))
             .filter(|known| {
                 let inside = lowest > known.user_blocks
                     && slots

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{
     SegmentHeap,
+    fast::{Hands, Known},
     ranges::Range,
     sink::{RawBlock, Sink, Unused},
 };
@@ -22,6 +23,16 @@ const ONE_UNUSED: u16 = 0x8000;
 const EXTRA_PRESENT: u16 = 0x4000;
 const UNUSED_MASK: u16 = 0x3fff;
 
+/// The bytes that a record counts; `None` where there is more than a count behind the block.
+#[inline(always)]
+pub(super) fn unused(record: u16) -> Option<u64> {
+    let bytes = match record & ONE_UNUSED {
+        0 => record & UNUSED_MASK,
+        _ => 1,
+    };
+    (record & EXTRA_PRESENT == 0).then_some(bytes.into())
+}
+
 /// The subsegment's page number takes part in its encoded offsets.
 const PAGE_SHIFT: u32 = 12;
 
@@ -34,7 +45,7 @@ pub(super) struct Subsegment {
     pub(super) encoded: u32,
     pub(super) count: u64,
     /// Address of the bitmap.
-    bitmap: u64,
+    pub(super) bitmap: u64,
     /// Offset of the first byte behind the bitmap.
     pub(super) header_end: u64,
 }
@@ -116,7 +127,12 @@ impl SegmentHeap<'_, '_> {
         Some(((!of_bucket && slot < count).then_some(slot), count))
     }
 
-    pub(super) fn walk_lfh<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
+    pub(super) fn walk_lfh<S: Sink>(
+        &self,
+        hands: &mut Hands<'_, '_>,
+        range: &Range,
+        sink: &mut S,
+    ) -> Flow {
         let subsegment = self.subsegment(range);
         let slots = subsegment
             .zip(self.keys.lfh)
@@ -141,27 +157,20 @@ impl SegmentHeap<'_, '_> {
         };
         let first = range.start + slots.first;
         self.span(range.start, first, SpanKind::ContainerHeader, sink)?;
-        self.walk_slots(&subsegment, slots, range.certainty, sink)?;
+        self.walk_slots(hands, &subsegment, slots, range.certainty, sink)?;
         let end = first + subsegment.count * slots.size;
         self.idle(end, range.end(), SpanKind::Tail, sink)
     }
 
     fn walk_slots<S: Sink>(
         &self,
+        hands: &mut Hands<'_, '_>,
         subsegment: &Subsegment,
         slots: Slots,
         certainty: Certainty,
         sink: &mut S,
     ) -> Flow {
         let first = subsegment.start + slots.first;
-        let mut window = self.memory.window();
-        let mut map = self.memory.window();
-        // Where all lies in one piece nothing has to be searched for each slot.
-        let mut run = window.run(first, subsegment.count * slots.size);
-        let mut bits_run = map.run(
-            subsegment.bitmap,
-            (subsegment.count * BITS).next_multiple_of(64) / 8,
-        );
         let (freed, whole) = self.freed_slots(subsegment, slots, sink)?;
         // A slot behind the break may be freed as well.
         let in_use = if whole {
@@ -169,6 +178,22 @@ impl SegmentHeap<'_, '_> {
         } else {
             Certainty::Probable
         };
+        let known = Known {
+            freed: &freed,
+            busy: in_use,
+            free: certainty,
+        };
+        if self.count_slots(hands, subsegment, slots, &known, sink)? {
+            return CONTINUE;
+        }
+        let window = &mut hands.window;
+        let mut map = self.memory.window();
+        // Where all lies in one piece nothing has to be searched for each slot.
+        let mut run = window.run(first, subsegment.count * slots.size);
+        let mut bits_run = map.run(
+            subsegment.bitmap,
+            (subsegment.count * BITS).next_multiple_of(64) / 8,
+        );
         let mut missing = 0;
         for index in 0..subsegment.count {
             let at = first + index * slots.size;

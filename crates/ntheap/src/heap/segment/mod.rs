@@ -6,6 +6,7 @@
 //! * `vs` and `lfh`: the chunks and slots inside ranges;
 //! * `large`: blocks with a mapping of their own;
 //! * `lost` and `shape`: segments and ranges whose headers are lost;
+//! * `fast`: the chunks and slots that nearly all are;
 //! * `place`: which range an address lies in;
 //! * `keys`: the keys that encode headers, proved on the heap itself;
 //! * `prefix`: the bytes that compatibility mode puts before each block;
@@ -13,6 +14,7 @@
 
 mod context;
 mod extra;
+mod fast;
 mod header;
 mod keys;
 mod large;

@@ -76,7 +76,11 @@ impl Prefix {
 
 /// The size that a prefix at the start of a block stores, if it agrees with itself.
 #[inline]
-fn stored(heap: &SegmentHeap<'_, '_>, window: &mut Window<'_, '_>, start: u64) -> Option<u64> {
+pub(super) fn stored(
+    heap: &SegmentHeap<'_, '_>,
+    window: &mut Window<'_, '_>,
+    start: u64,
+) -> Option<u64> {
     let unit = heap.unit();
     let size = heap.chunk_word(window, start)?;
     if size < unit || size > MAX_PREFIX || !size.is_multiple_of(unit) {

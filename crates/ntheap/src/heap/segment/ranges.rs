@@ -3,6 +3,7 @@
 use super::{
     Context, PageSegment, SegmentHeap,
     context::UNITS,
+    fast::Hands,
     sink::{RawBlock, Sink, Unused},
 };
 use crate::{
@@ -325,12 +326,13 @@ impl SegmentHeap<'_, '_> {
             .first()
             .map_or(segment.base + segment.size, |range| range.start);
         self.span(segment.base, first, SpanKind::Header, sink)?;
+        let mut hands = Hands::new(self.memory);
         ranges
             .iter()
-            .try_for_each(|range| self.walk_range(range, sink))
+            .try_for_each(|range| self.walk_range(&mut hands, range, sink))
     }
 
-    fn walk_range<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
+    fn walk_range<S: Sink>(&self, hands: &mut Hands<'_, '_>, range: &Range, sink: &mut S) -> Flow {
         match range.kind {
             RangeKind::Free => self.idle(range.start, range.end(), SpanKind::FreePages, sink),
             RangeKind::User | RangeKind::Internal => sink.raw(RawBlock {
@@ -348,8 +350,8 @@ impl SegmentHeap<'_, '_> {
                 },
                 certainty: range.certainty,
             }),
-            RangeKind::Lfh => self.walk_lfh(range, sink),
-            RangeKind::Vs => self.walk_vs(range, sink),
+            RangeKind::Lfh => self.walk_lfh(hands, range, sink),
+            RangeKind::Vs => self.walk_vs(hands, range, sink),
             RangeKind::None => {
                 self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
                 let structure = "_HEAP_PAGE_RANGE_DESCRIPTOR";

@@ -54,6 +54,26 @@ pub(super) trait Sink {
         let _ = finding;
         CONTINUE
     }
+
+    /// Whether plain blocks may come as the program sees them, through [`Sink::block`].
+    fn takes_blocks(&self) -> bool {
+        false
+    }
+
+    fn block(&mut self, block: &Block) -> Flow {
+        let _ = block;
+        CONTINUE
+    }
+
+    /// Whether plain slots of a subsegment may come together, through [`Sink::alike`].
+    fn only_counts(&self) -> bool {
+        false
+    }
+
+    fn alike(&mut self, block: &Block, count: u64) -> Flow {
+        let _ = (block, count);
+        CONTINUE
+    }
 }
 
 /// Hands everything on to a visitor.
@@ -141,5 +161,22 @@ impl<V: Visitor + ?Sized> Sink for Emit<'_, '_, '_, '_, V> {
 
     fn finding(&mut self, finding: Finding) -> Flow {
         self.visitor.finding(finding)
+    }
+
+    fn takes_blocks(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn block(&mut self, block: &Block) -> Flow {
+        self.visitor.block(block)
+    }
+
+    fn only_counts(&self) -> bool {
+        self.visitor.only_counts()
+    }
+
+    fn alike(&mut self, block: &Block, count: u64) -> Flow {
+        self.visitor.alike(block, count)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     SegmentHeap,
+    fast::{Chain, Hands},
     ranges::Range,
     sink::{RawBlock, Sink, Unused},
 };
@@ -16,13 +17,23 @@ const SIGNATURE: u16 = 0x2bed;
 const SIGNATURE_MASK: u16 = 0x7fff;
 
 /// Bits of the second half of a chunk's header, which is not encoded but for its lowest byte.
-const UNUSED_PRESENT: u32 = 1 << 8;
-const SKIP_DURING_WALK: u32 = 1 << 9;
+pub(super) const UNUSED_PRESENT: u32 = 1 << 8;
+pub(super) const SKIP_DURING_WALK: u32 = 1 << 9;
 
 /// The record of unused bytes in the last two bytes of a chunk.
 const ONE_UNUSED: u16 = 0x8000;
 const EXTRA_PRESENT: u16 = 0x4000;
 const UNUSED_MASK: u16 = 0x1fff;
+
+/// The bytes that a record counts; `None` where there is more than a count behind the block.
+#[inline(always)]
+pub(super) fn unused(record: u16) -> Option<u64> {
+    let bytes = match record & ONE_UNUSED {
+        0 => record & UNUSED_MASK,
+        _ => 1,
+    };
+    (record & EXTRA_PRESENT == 0).then_some(bytes.into())
+}
 
 /// Chunks whose headers have to agree before a walk goes on behind corrupt ones.
 const PROOF: usize = 3;
@@ -160,7 +171,12 @@ impl SegmentHeap<'_, '_> {
         done > 0
     }
 
-    pub(super) fn walk_vs<S: Sink>(&self, range: &Range, sink: &mut S) -> Flow {
+    pub(super) fn walk_vs<S: Sink>(
+        &self,
+        hands: &mut Hands<'_, '_>,
+        range: &Range,
+        sink: &mut S,
+    ) -> Flow {
         let chunks = self.chunks(range).filter(|chunks| chunks.signed);
         let (Some(chunks), Some(key)) = (chunks, self.keys.vs) else {
             let structure = "_HEAP_VS_SUBSEGMENT";
@@ -175,39 +191,48 @@ impl SegmentHeap<'_, '_> {
             let kind = self.missing_or(range.start, header, structure, kind);
             // Without the subsegment's own header its chunks can still be found by their chain.
             if let Some(key) = self.keys.vs {
-                self.walk_chunks(range, range.start, range.end(), key, sink)?;
+                self.walk_chunks(hands, range, (range.start, range.end()), key, sink)?;
             } else {
                 self.idle(range.start, range.end(), SpanKind::Corrupt, sink)?;
             }
             return sink.finding(self.finding(range.start, range.size, kind));
         };
         self.span(range.start, chunks.start, SpanKind::ContainerHeader, sink)?;
-        self.walk_chunks(range, chunks.start, chunks.end, key, sink)?;
+        self.walk_chunks(hands, range, (chunks.start, chunks.end), key, sink)?;
         self.idle(chunks.end, range.end(), SpanKind::Tail, sink)
     }
 
     fn walk_chunks<S: Sink>(
         &self,
+        hands: &mut Hands<'_, '_>,
         range: &Range,
-        start: u64,
-        end: u64,
+        (start, end): (u64, u64),
         key: u64,
         sink: &mut S,
     ) -> Flow {
         let unit = self.unit();
-        let mut window = self.memory.window();
+        let window = &mut hands.window;
+        let chain = Chain {
+            container: range.start,
+            end,
+            key,
+            certainty: range.certainty,
+        };
         let mut at = start;
         let mut previous = (start != range.start).then_some(0);
         while at < end {
-            let chunk = self.chunk(&mut window, key, at, end);
+            self.walk_plain_chunks(window, &chain, &mut at, &mut previous, sink)?;
+            if at >= end {
+                break;
+            }
+            let chunk = self.chunk(window, key, at, end);
             let next = chunk.map(|chunk| at + u64::from(chunk.size) * unit);
             // A header that the one before does not agree with has to be proved by the next ones.
             let sound = chunk.filter(|chunk| {
-                previous == Some(chunk.previous)
-                    || self.proved(&mut window, key, at, end, None, PROOF)
+                previous == Some(chunk.previous) || self.proved(window, key, at, end, None, PROOF)
             });
             let (Some(chunk), Some(next)) = (sound, next) else {
-                let next = self.resynchronise(&mut window, key, at + unit, end);
+                let next = self.resynchronise(window, key, at + unit, end);
                 self.skip(at, next, sink)?;
                 previous = None;
                 at = next;
@@ -222,7 +247,7 @@ impl SegmentHeap<'_, '_> {
                 };
                 sink.finding(self.finding(at, 0, kind))?;
             }
-            sink.raw(self.raw_chunk(&mut window, range, at, &chunk))?;
+            sink.raw(self.raw_chunk(window, range, at, &chunk))?;
             previous = Some(chunk.size);
             at = next;
         }
