@@ -201,6 +201,90 @@ fn nothing_private_is_printed() {
     assert!(with_folders > 10, "{with_folders}");
 }
 
+/// Every word of the debugger, with all that it could be asked.
+#[test]
+fn no_debugger_command_shows_what_is_private() {
+    let folder = TempDir::new().expect("a folder");
+    let mut bytes = unpacked("19041.662-smallust.snap2.dmp.zst");
+    // A user, in every path and string of the program: its modules, its start, its loader's list.
+    assert!(replace(&mut bytes, &utf16(r"C:\Forge"), &utf16(r"C:\anna5")) > 8);
+    let path = folder.path().join("anna5").join("app.dmp");
+    fs::create_dir(path.parent().expect("a folder")).expect("a folder");
+    fs::write(&path, bytes).expect("written");
+    let mut lines: Vec<String> = Vec::new();
+    // Loops repeat what is there anyway, and `q` would end it.
+    for word in ntheap_windbg::COMMANDS {
+        for operand in [
+            "",
+            "21ab8342600",
+            "@$peb",
+            "-v",
+            "v",
+            "f",
+            "0 f",
+            "0 f File",
+            "ntdll",
+            "-all",
+            "-a 21ab8342600",
+            "-hang",
+            "SystemRoot",
+            "ntdll!_PEB @$peb",
+        ] {
+            lines.push(format!("{word} {operand}"));
+        }
+    }
+    for line in [
+        "lmf",
+        "lmv",
+        "lmvm ordersvc",
+        "!dlls -m",
+        "!heap -p -a 21ab8342600",
+        "!heap -s",
+        "!heap -srch 20",
+        ".sympath",
+        "||",
+        "version",
+        ".foreach (a {!peb}) {.echo a}",
+        ".foreach (a {lmf}) {.echo a}",
+        "!for_each_module .echo @#ImageName @#LoadedImageName",
+        ".printf \"%mu %ma\\n\", 21ab8321900, 21ab8321900",
+        "?? ((ntdll!_PEB*)@$peb)->ProcessParameters",
+        "? poi(@$peb)",
+        "s -u 21ab8320000 L?100000 \"anna5\"",
+        "!list -t ntdll!_LIST_ENTRY.Flink -x \"du @$extret\" 21ab8321cc0",
+        "!ustr 21ab8321900",
+        "c 21ab8321900 L10 21ab8321a00",
+        "~*kb",
+    ] {
+        lines.push(line.to_owned());
+    }
+    let shown = |options: &[&str]| {
+        let mut arguments = vec!["exec".to_owned(), path.to_str().expect("text").to_owned()];
+        arguments.extend(lines.iter().cloned());
+        arguments.extend(options.iter().map(|&option| option.to_owned()));
+        let output = run(&arguments);
+        let text = [output.stdout.as_slice(), &output.stderr].concat();
+        String::from_utf8_lossy(&text).to_lowercase()
+    };
+    let private = |line: &&str| {
+        // The prompt repeats what was typed.
+        let is_typed = line.starts_with("0:0") || line.starts_with("ntheap: ");
+        let parts = ["anna5", ":\\", "\\device", "systemroot=", "seed="];
+        !is_typed && parts.iter().any(|part| line.contains(part))
+    };
+    let everything = shown(&[]);
+    assert!(everything.lines().filter(private).count() > 30);
+    let symbols = root().join("testdata/symbols");
+    let symbols = symbols.to_str().expect("text");
+    for options in [&["--private"][..], &["--private", "--symbols", symbols]] {
+        let text = shown(options);
+        assert_eq!(text.lines().find(private), None);
+        // What may be shown is.
+        assert!(text.contains("image name:      ordersvc.exe"));
+        assert!(text.contains("<not shown: --private>"));
+    }
+}
+
 #[test]
 fn a_pdb_that_is_garbage_is_said() {
     let folder = TempDir::new().expect("a folder");

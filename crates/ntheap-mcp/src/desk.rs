@@ -46,6 +46,8 @@ impl Default for ServerOptions {
 
 /// Dumps that are kept open.
 const MOST_SESSIONS: usize = 4;
+/// Bytes of references that are kept of each.
+const MOST_REFERENCES: usize = 256 << 20;
 /// Answers that are kept for their further pages.
 const MOST_ANSWERS: usize = 64;
 
@@ -75,6 +77,10 @@ impl Desk {
     pub(crate) fn new(folders: &[PathBuf], mut options: ServerOptions) -> io::Result<Self> {
         // Frames are named by what is at hand, symbols or not.
         options.session.symbols.get_or_insert_default();
+        // Agents ask about the same dump again and again.
+        if options.session.keep_references == 0 {
+            options.session.keep_references = MOST_REFERENCES;
+        }
         let patience = options.patience;
         options.session.time_limit.get_or_insert(patience);
         Ok(Desk {

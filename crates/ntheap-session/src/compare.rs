@@ -2,7 +2,6 @@
 
 use ntheap::{
     diff::{self, Grouping, Snapshot},
-    graph::Graph,
     names::NameSource,
     types::Types,
 };
@@ -104,11 +103,11 @@ pub fn compare_types(
     options: &TypesOptions<'_>,
 ) -> Result<TypesReport> {
     before.with(|old| {
-        let graph = Graph::of(old.heaps);
+        let graph = old.graph();
         let types = Types::of(&graph, Some(old.names as &dyn NameSource));
         let retained = types.retained(&graph.dominators());
         after.with(|new| {
-            let newer = Graph::of(new.heaps);
+            let newer = new.graph();
             let newer_types = Types::of(&newer, Some(new.names as &dyn NameSource));
             let newer_retained = newer_types.retained(&newer.dominators());
             TypesReport::compare(

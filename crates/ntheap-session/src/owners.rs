@@ -30,7 +30,7 @@ impl Session {
     /// As [`Session::with`]; [`Error::NoSuchBlock`] and [`Error::NoSuchBlocks`] if there are none.
     pub fn owners(&self, choice: &Choice, rules: Rules, top: usize) -> Result<OwnersReport> {
         self.with(|view| {
-            let graph = Graph::of(view.heaps);
+            let graph = view.graph();
             let types = Types::of(&graph, Some(view.names as &dyn NameSource));
             let (chosen, blocks) = choose(choice, &graph, &types)?;
             let found = Found::of(&graph, &chosen, blocks, rules);

@@ -1,7 +1,7 @@
 //! Reports on one dump.
 
 use ntheap::{
-    graph::{Graph, Leaks, Rules},
+    graph::{Leaks, Rules},
     heap::references::references,
     names::NameSource,
     stats::{self, Order},
@@ -82,7 +82,7 @@ impl Session {
     /// As [`Session::with`].
     pub fn leaks(&self, rules: Rules) -> Result<LeaksReport> {
         self.with(|view| {
-            let graph = Graph::of(view.heaps);
+            let graph = view.graph();
             let types = Types::of(&graph, Some(view.names as &dyn NameSource));
             let type_of = |address: u64| types.name_of(address);
             let classes = graph.classes(rules);
@@ -105,7 +105,7 @@ impl Session {
     /// As [`Session::with`].
     pub fn types(&self, options: &TypesOptions<'_>) -> Result<TypesReport> {
         self.with(|view| {
-            let graph = Graph::of(view.heaps);
+            let graph = view.graph();
             let types = Types::of(&graph, Some(view.names as &dyn NameSource));
             let retained = types.retained(&graph.dominators());
             TypesReport::new(&types, &retained, options)

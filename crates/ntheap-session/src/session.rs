@@ -3,11 +3,13 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use ntheap::{
     dump::{Dump, DumpFile, OpenOptions, Problem},
+    graph::{Graph, GraphData},
     heap::Heaps,
     layout::Bitness,
     losses::Losses,
@@ -37,6 +39,9 @@ pub struct Options {
     pub time_limit: Option<Duration>,
     /// Leave out folders of modules, source files and PDBs.
     pub private: bool,
+    /// The references of the dump are kept from one report to the next where they take no more bytes than
+    /// this; by default they are read anew for each.
+    pub keep_references: usize,
 }
 
 impl Options {
@@ -57,6 +62,7 @@ pub struct Session {
     file: DumpFile,
     symbols: Symbols,
     options: Options,
+    references: Mutex<Option<Arc<GraphData>>>,
 }
 
 /// What a dump holds, opened: everything that analyses take.
@@ -72,6 +78,7 @@ pub struct View<'v, 'p, 'a> {
     pub names: &'v DumpNames<'p, 'a, 'v>,
     /// Whether names come from a symbol path.
     pub has_symbols: bool,
+    session: &'v Session,
 }
 
 impl fmt::Debug for View<'_, '_, '_> {
@@ -80,7 +87,26 @@ impl fmt::Debug for View<'_, '_, '_> {
     }
 }
 
-impl View<'_, '_, '_> {
+impl<'p, 'a> View<'_, 'p, 'a> {
+    /// The graph of references, as it was read before where the session keeps it.
+    #[must_use]
+    pub fn graph(&self) -> Graph<'p, 'a> {
+        let kept = || {
+            let kept = self.session.references.lock();
+            kept.unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(data) = kept().clone() {
+            return Graph::with_data(self.process, data);
+        }
+        let graph = Graph::of(self.heaps);
+        // What the time ended before everything was read is not kept.
+        let fits = graph.memory() <= self.session.options.keep_references;
+        if fits && !self.dump.is_out_of_time() {
+            *kept() = Some(graph.data());
+        }
+        graph
+    }
+
     /// The names, where a symbol path was given: reports list frames by name then.
     #[must_use]
     pub fn frame_names(&self) -> Option<&dyn NameSource> {
@@ -121,6 +147,7 @@ impl Session {
             file,
             symbols: symbols.build(),
             options: options.clone(),
+            references: Mutex::default(),
         })
     }
 
@@ -164,6 +191,7 @@ impl Session {
             heaps: &heaps,
             names: &names,
             has_symbols: self.options.symbols.is_some(),
+            session: self,
         }))
     }
 
@@ -204,5 +232,60 @@ impl Session {
             dump,
             &ProcessOptions { types, ..options },
         )?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ntheap_synth::oracle::testdata_dumps;
+
+    #[test]
+    fn references_are_read_once_where_they_are_kept() {
+        let sample = testdata_dumps()
+            .into_iter()
+            .find(|path| path.to_string_lossy().contains("19041.662-small.snap1"));
+        let sample = sample.expect("the sample dump");
+        let classes = |session: &Session| {
+            let lost = session.with(|view| {
+                let graph = view.graph();
+                let classes = graph.classes(ntheap::graph::Rules::DEFAULT);
+                let blocks = classes.iter().filter(|(_, class)| class.is_lost());
+                (graph.reference_count(), blocks.count())
+            });
+            lost.expect("the dump has heaps")
+        };
+        let kept = |session: &Session| {
+            let kept = session.references.lock().expect("nobody panicked");
+            kept.as_ref().map(|data| Arc::as_ptr(data) as usize)
+        };
+        let keeps = |bytes| Options {
+            keep_references: bytes,
+            ..Options::default()
+        };
+        let plain = Session::open(&sample, &keeps(0)).expect("opens");
+        let expected = classes(&plain);
+        assert!(expected.0 > 0);
+        assert_eq!(kept(&plain), None);
+
+        let session = Session::open(&sample, &keeps(256 << 20)).expect("opens");
+        assert_eq!(classes(&session), expected);
+        let first = kept(&session);
+        assert!(first.is_some());
+        assert_eq!(classes(&session), expected);
+        assert_eq!(kept(&session), first);
+
+        // More than may be kept.
+        let narrow = Session::open(&sample, &keeps(16)).expect("opens");
+        assert_eq!(classes(&narrow), expected);
+        assert_eq!(kept(&narrow), None);
+        // What the time ended is not kept.
+        let limited = Options {
+            time_limit: Some(Duration::ZERO),
+            ..keeps(256 << 20)
+        };
+        let limited = Session::open(&sample, &limited).expect("opens");
+        let _ = classes(&limited);
+        assert_eq!(kept(&limited), None);
     }
 }

@@ -106,6 +106,14 @@ fn named(module: &Module, symbol: &Symbol) -> NamedAddress {
     }
 }
 
+/// An export with its name as sources have it.
+fn readable(mut export: NamedAddress) -> NamedAddress {
+    if export.symbol.starts_with('?') {
+        export.symbol = public_name(&export.symbol);
+    }
+    export
+}
+
 impl NameSource for DumpNames<'_, '_, '_> {
     fn name(&self, address: u64) -> Option<Name> {
         let resolved = self
@@ -130,6 +138,10 @@ impl NameSource for DumpNames<'_, '_, '_> {
         let Some((module, rva)) = self.module_and_rva(address) else {
             return (None, None);
         };
+        if self.symbols.module(module).is_none() {
+            let (below, above) = self.plain.neighbours(address);
+            return (below.map(readable), above.map(readable));
+        }
         let (below, above) = self.symbols.nearest(module, rva);
         let named = |symbol: Option<Symbol>| symbol.map(|symbol| named(module, &symbol));
         (named(below), named(above))
@@ -208,6 +220,11 @@ impl NameSource for DumpNames<'_, '_, '_> {
         let modules = self.dump.modules.iter().filter(is_wanted);
         modules
             .flat_map(|module| {
+                if self.symbols.module(module).is_none() {
+                    let pattern = format!("{}!{symbol}", module.name());
+                    let exports = self.plain.search(&pattern).into_iter();
+                    return exports.map(readable).collect::<Vec<_>>();
+                }
                 let found = self.symbols.search(module, symbol);
                 found
                     .into_iter()

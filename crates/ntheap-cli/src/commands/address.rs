@@ -32,7 +32,8 @@ pub(crate) fn run(args: &Address, common: &Common, output: &mut Output) -> Resul
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
-    let process = input.process(&dump, common)?;
+    // Regions are told also where no heap is in the dump.
+    let process = input.process_without_heaps(&dump, common)?;
     let heaps = Heaps::of(&process);
     let usage = Usage::of(&heaps);
     if format == Format::Text {

@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     }
     session = session
         .with_dump_name(input.name())
+        .with_symbol_path(symbols::path_text(common).unwrap_or_default())
         .with_scripts(&read_script);
     let mut commands = args.commands.clone();
     if let Some(path) = &args.script {
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     }
     let count = commands.len();
     let mut failed = 0;
+    let mut out_of_time = false;
     for command in &commands {
         if count > 1 {
             let prompt = session.prompt();
@@ -73,6 +75,12 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
             None => (None, Ok(())),
         };
         reporter.report(read);
+        if result == Err(CommandError::OutOfTime) {
+            output.flush()?;
+            say!("ntheap: {command}: {} (--timeout)", CommandError::OutOfTime);
+            out_of_time = true;
+            break;
+        }
         if let Err(error) = result {
             output.flush()?;
             let failure = Failure::Usage(format!("{command}: {error}"));
@@ -92,6 +100,9 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
         let text = format!("{failed} of {count} commands could not be carried out");
         return Err(Failure::Usage(text));
     }
-    let status = reporter.status();
+    let status = match out_of_time {
+        true => Status::Partial,
+        false => reporter.status(),
+    };
     Ok(status.and(symbols::report(&dump, input.symbols())))
 }

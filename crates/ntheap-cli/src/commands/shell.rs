@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
             let session = Session::new(heaps, names)
                 .without_contents(privacy::is_on())
                 .with_dump_name(input.name())
+                .with_symbol_path(symbols::path_text(common).unwrap_or_default())
                 .with_scripts(&read_script);
             match other {
                 Some(other) => session.with_other_side(other),

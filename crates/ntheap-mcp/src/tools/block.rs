@@ -2,11 +2,7 @@
 
 use std::fmt::Write;
 
-use ntheap::{
-    graph::{Graph, Rules},
-    names::NameSource,
-    types::Types,
-};
+use ntheap::{graph::Rules, names::NameSource, types::Types};
 use ntheap_report::text::holders::Holders;
 use serde_json::json;
 
@@ -87,7 +83,7 @@ fn tell_type(
     answer: &mut Answer,
 ) -> Result<(), Fault> {
     session.with(|view| {
-        let graph = Graph::of(view.heaps);
+        let graph = view.graph();
         let types = Types::of(&graph, Some(view.names as &dyn NameSource));
         let Some(block) = graph.index().find(address) else {
             return;

@@ -9,22 +9,37 @@ use ntheap::{layout::Bitness, traces::Traces};
 /// The commands, as a user types them.
 pub const COMMANDS: &[&str] = &[
     "!address",
+    "!analyze",
+    "!avrf",
+    "!cs",
+    "!dh",
     "!dlls",
+    "!envvar",
+    "!error",
+    "!findstack",
+    "!for_each_frame",
     "!for_each_module",
     "!gflag",
+    "!gle",
     "!handle",
     "!heap",
+    "!list",
+    "!lmi",
     "!locks",
     "!peb",
+    "!runaway",
     "!teb",
     "!uniqstack",
+    "!vadump",
     "!vprot",
     ".block",
     ".break",
     ".catch",
+    ".chain",
     ".continue",
     ".cxr",
     ".do",
+    ".dumpdebug",
     ".echo",
     ".ecxr",
     ".effmach",
@@ -32,12 +47,17 @@ pub const COMMANDS: &[&str] = &[
     ".for",
     ".foreach",
     ".formats",
+    ".frame",
     ".if",
+    ".imgscan",
     ".lastevent",
     ".leave",
     ".lines",
     ".printf",
+    ".symopt",
+    ".sympath",
     ".time",
+    ".ttime",
     ".while",
     "?",
     "??",
@@ -46,6 +66,7 @@ pub const COMMANDS: &[&str] = &[
     "ad",
     "al",
     "as",
+    "c",
     "d",
     "dD",
     "dW",
@@ -76,6 +97,7 @@ pub const COMMANDS: &[&str] = &[
     "dw",
     "dyb",
     "dyd",
+    "j",
     "k",
     "kb",
     "kc",
@@ -93,6 +115,7 @@ pub const COMMANDS: &[&str] = &[
     "version",
     "vertarget",
     "x",
+    "z",
     "|",
     "||",
     "~",
@@ -105,10 +128,18 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         let (name, rest) = line::name(command);
+        if rest == "-?"
+            && let Some(usage) = usage(&name)
+        {
+            return Ok(writeln!(out, "{name} {usage}")?);
+        }
         if let Some(result) = self.control(&name, rest, out) {
             return result;
         }
         if let Some(result) = self.alias(&name, rest, out) {
+            return result;
+        }
+        if let Some(result) = self.set_up(&name, rest, out) {
             return result;
         }
         let words = line::words(rest);
@@ -127,7 +158,20 @@ impl Session<'_, '_> {
                 self.run.looked_into_heaps_with(&result);
                 result
             }
-            "!vprot" => self.address(rest, out),
+            "!vprot" | "!vadump" => self.protection(&name, rest, out),
+            "!error" => self.error_code(&words, out),
+            "!gle" => self.last_error(&words, out),
+            "!analyze" => self.analyze(&words, out),
+            "!findstack" => self.find_stack(&words, out),
+            "!runaway" | ".ttime" => self.thread_times(&name, &words, out),
+            "!lmi" => self.module_info(rest, out),
+            "!dh" => self.image_headers(&words, out),
+            ".imgscan" => Ok(words::images(self.process, out)?),
+            ".frame" => self.frame(rest, out),
+            ".dumpdebug" => Ok(words::streams(self.process, out)?),
+            "c" => self.compare_memory(rest, out),
+            "!str" => self.memory("ds", rest, out),
+            "!ustr" => self.memory("dS", rest, out),
             "lm" => self.modules(&words, out),
             "ln" => {
                 let address = match rest {
@@ -168,9 +212,8 @@ impl Session<'_, '_> {
             ".ecxr" | ".cxr" => self.take_context(&name, rest, out),
             ".exr" | ".lastevent" => self.exception(&name, rest, out),
             "vertarget" | "version" | ".time" => self.target(&name, out),
-            "!peb" | "!teb" | "!dlls" | "!gflag" | "!locks" | "!handle" | "!envvar" => {
-                self.environment(&name, &words, out)
-            }
+            "!peb" | "!teb" | "!dlls" | "!gflag" | "!locks" | "!handle" | "!envvar" | "!cs"
+            | "!avrf" => self.environment(&name, &words, out),
             "!uniqstack" => self.unique_stacks(rest, out),
             display if self.is_display(display) => self.memory(display, rest, out),
             stack if super::threads::is_stack(stack) => self.stack(stack, rest, out),
@@ -182,6 +225,10 @@ impl Session<'_, '_> {
             known if refusals::HARMLESS.contains(&known) => Ok(()),
             _ => Err(match refusals::refusal(&name) {
                 Some(reason) => CommandError::Unavailable { reason },
+                // What is far from every command is no misspelt one, but another extension's.
+                None if is_foreign(&name) => CommandError::Unavailable {
+                    reason: refusals::FOREIGN,
+                },
                 None => CommandError::Unknown {
                     nearest: nearest(&name, COMMANDS),
                     typed: name,
@@ -224,6 +271,38 @@ impl Session<'_, '_> {
         let (_, text) = names(self.process.bitness);
         Ok(writeln!(out, "Effective machine: {text}")?)
     }
+}
+
+/// What stands behind the name of an extension's command.
+fn usage(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "!analyze" => "[-v | -hang | -show CODE]",
+        "!avrf" => "",
+        "!cs" => "[-l] [ADDRESS | FROM TO]",
+        "!dh" => "[-f] [-s] MODULE",
+        "!dlls" => "[-l | -i | -m] [ADDRESS]",
+        "!envvar" => "NAME",
+        "!error" => "CODE [1]",
+        "!findstack" => "TEXT [0 | 1 | 2]",
+        "!for_each_frame" | "!for_each_module" => "COMMANDS",
+        "!gflag" => "",
+        "!teb" | "!peb" => "[ADDRESS]",
+        "!gle" => "[-all]",
+        "!handle" => "[HANDLE [FLAGS [TYPE]]]: of flags 1 is the type, 2 rights, 4 the name",
+        "!list" => "-t [MODULE!]TYPE.FIELD [-x \"COMMANDS\"] [-e] [-m COUNT] ADDRESS",
+        "!lmi" => "MODULE",
+        "!locks" => "[-v]",
+        "!runaway" => "[FLAGS]: 1 time in user mode, 2 in the kernel, 4 since the thread began",
+        "!uniqstack" => "[-b] [-p] [-n]",
+        "!vadump" => "[-v]",
+        "!vprot" => "[ADDRESS]",
+        _ => return None,
+    })
+}
+
+/// Whether a name is that of an extension which is not like any command here.
+fn is_foreign(name: &str) -> bool {
+    name.starts_with('!') && distance(name, nearest(name, COMMANDS)) > 2
 }
 
 /// The candidate that takes the fewest changes of a character.

@@ -17,17 +17,38 @@ impl Session<'_, '_> {
     pub(super) fn dt(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
         let mut display = TypeDisplay::default();
         let mut words = Vec::new();
-        for &word in operands {
-            match word.strip_prefix("-r") {
-                Some("") => display.depth = DEEPEST,
-                Some(depth) => {
-                    display.depth = depth.parse().map_err(|_| wrong(word, "not a depth"))?;
-                    display.depth = display.depth.min(DEEPEST);
+        let (mut prefixes, mut link) = (false, None);
+        let mut typed_words = operands.iter().copied();
+        while let Some(word) = typed_words.next() {
+            if let Some(depth) = word.strip_prefix("-r") {
+                display.depth = match depth {
+                    "" => DEEPEST,
+                    depth => depth.parse().map_err(|_| wrong(word, "not a depth"))?,
+                };
+                display.depth = display.depth.min(DEEPEST);
+                continue;
+            }
+            match word {
+                // Structures that lie in it, and not those that it points to.
+                "-b" => (display.depth, display.inside_only) = (DEEPEST, true),
+                "-v" => display.verbose = true,
+                "-o" => display.no_offsets = true,
+                "-y" => prefixes = true,
+                "-l" => {
+                    let field = typed_words.next();
+                    link =
+                        Some(field.ok_or_else(|| wrong(word, "the field that links is expected"))?);
                 }
-                None if word.starts_with('-') => {
-                    return Err(wrong(word, "dt knows -r and -rDEPTH"));
+                "-n" => words.extend(typed_words.next()),
+                // How types are listed and laid out on the screen.
+                "-a" | "-c" | "-d" | "-e" | "-g" | "-h" | "-i" | "-s" | "-t" => {}
+                _ if word.starts_with('-') => {
+                    return Err(wrong(
+                        word,
+                        "dt knows -r, -rDEPTH, -b, -v, -o, -y, -n and -l FIELD",
+                    ));
                 }
-                None => words.push(word),
+                _ => words.push(word),
             }
         }
         let Some((&typed, rest)) = words.split_first() else {
@@ -59,21 +80,33 @@ impl Session<'_, '_> {
         let is_field = |word: &str| {
             let first = word.split('.').next().unwrap_or_default();
             let fields = structure.as_ref().map(|structure| &structure.fields);
-            fields.is_some_and(|fields| fields.iter().any(|f| f.name.eq_ignore_ascii_case(first)))
+            fields.is_some_and(|fields| fields.iter().any(|f| words::is_named(first, &f.name)))
         };
-        if let Some(field) = field.filter(|field| is_field(field)) {
-            let parts = field.split('.').filter(|part| !part.is_empty());
-            display.path = parts.map(str::to_owned).collect();
+        let path_of = |word: &str| -> Vec<String> {
+            let parts = word.split('.').filter(|part| !part.is_empty());
+            let mut path: Vec<String> = parts.map(str::to_owned).collect();
+            if let Some(last) = path.last_mut().filter(|_| prefixes) {
+                last.push('*');
+            }
+            path
+        };
+        if let Some(field) = field {
+            if !is_field(field) && !prefixes {
+                return Err(wrong(field, "the structure has no such field"));
+            }
+            display.paths.push(path_of(field));
         }
         for &word in rest {
-            if display.path.is_empty() && is_field(word) {
-                let parts = word.split('.').filter(|part| !part.is_empty());
-                display.path = parts.map(str::to_owned).collect();
+            if is_field(word) || (prefixes && is_field(&format!("{word}*"))) {
+                display.paths.push(path_of(word));
                 if word.ends_with('.') {
                     // What is in the field.
                     display.depth = display.depth.max(1);
                 }
             } else if display.address.is_none() {
+                if word.contains(['*', '?']) {
+                    return Err(wrong(word, "the structure has no field like this"));
+                }
                 self.may_show_contents()?;
                 display.address = Some(self.value(word)?);
             } else {
@@ -84,8 +117,66 @@ impl Session<'_, '_> {
             let name = structure.as_ref().map_or(name, |s| s.name.as_str());
             writeln!(out, "{found}!{name}")?;
         }
-        words::type_layout(self.process, self.names, &*types, id, &display, out)?;
-        Ok(())
+        match (link, display.address) {
+            (Some(link), Some(start)) => self.linked(&*types, id, &display, (link, start), out),
+            _ => Ok(words::type_layout(
+                self.process,
+                self.names,
+                &*types,
+                id,
+                &display,
+                out,
+            )?),
+        }
+    }
+
+    /// `dt -l FIELD`: each structure that the field leads to.
+    fn linked(
+        &self,
+        types: &dyn TypeCatalogue,
+        id: TypeId,
+        display: &TypeDisplay,
+        (link, start): (&str, u64),
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        /// Structures that are shown at most.
+        const MOST: usize = 1 << 12;
+        let structure = types.structure(id);
+        let mut fields = structure.iter().flat_map(|structure| &structure.fields);
+        let first = link.split('.').next().unwrap_or_default();
+        // Of a list's own structure the first pointer leads on: `Entry.Flink` is `Entry`.
+        let field = fields.find(|field| field.name.eq_ignore_ascii_case(first));
+        let field = field.ok_or_else(|| wrong(link, "the structure has no such field"))?;
+        let mut at = start;
+        for _ in 0..MOST {
+            writeln!(
+                out,
+                "{link} at 0x{}\n---------------------------------------------",
+                words::back_quoted(at, self.process.bitness)
+            )?;
+            let display = TypeDisplay {
+                address: Some(at),
+                ..display.clone()
+            };
+            words::type_layout(self.process, self.names, types, id, &display, out)?;
+            writeln!(out)?;
+            let place = at.checked_add(field.offset.into());
+            let memory = self.process.memory();
+            match place.and_then(|place| memory.pointer(place, self.process.bitness)) {
+                Some(next) if next != 0 && next != start => at = next,
+                Some(_) => return Ok(()),
+                None => {
+                    return Err(wrong(
+                        link,
+                        "the list leads to memory that is not in the dump",
+                    ));
+                }
+            }
+            if self.process.dump.is_out_of_time() {
+                return Err(CommandError::OutOfTime);
+            }
+        }
+        Err(wrong(link, "stopped: the list has more than 4096 elements"))
     }
 
     /// Modules of this name, or all, this side's ntdll first.
@@ -125,7 +216,8 @@ impl Session<'_, '_> {
     ) -> Result<(), CommandError> {
         let list = |module: &str, types: &dyn TypeCatalogue, out: &mut dyn Write| {
             let mut names = types.names();
-            names.retain(|name| matches_pattern(pattern, name));
+            let pattern = pattern.to_ascii_lowercase();
+            names.retain(|name| matches_pattern(&pattern, &name.to_ascii_lowercase()));
             names.sort_unstable();
             words::type_names(module, &names, out)?;
             Ok::<_, CommandError>(!names.is_empty())

@@ -9,15 +9,24 @@ use ntheap::stats::{self, Order};
 /// Options of page heap and of breakpoints that a dump can't answer, and what comes nearest.
 const REFUSED: &[(&[&str], &str)] = &[
     (
-        &["-b", "-bp", "-d", "-r", "-w"],
+        &["-d", "-e"],
+        "a dump can't be changed: checks of heaps are not switched; `!heap -triage` and `ntheap verify` \
+         look for damage",
+    ),
+    (
+        &["-b", "-bp", "-r", "-w"],
         "a dump can't be run: breakpoints are not set; `ntheap stacks` shows who allocated",
     ),
     (
-        &["-e", "-fi", "-t", "-ts", "-tc", "-cc"],
+        &["-fi", "-t", "-ts", "-tc", "-cc"],
         "traces of page heap are not listed by number: `!heap -p -a ADDRESS` shows the stack of a \
          block, `ntheap stacks` all of them",
     ),
 ];
+
+const NO_OPTION: CommandError = CommandError::Unavailable {
+    reason: "there is no such option here; `!heap -?` lists those there are",
+};
 
 fn refusal(option: &str) -> Option<CommandError> {
     let row = REFUSED
@@ -52,19 +61,17 @@ impl Session<'_, '_> {
             return Ok(words::list(self.heaps, out)?);
         };
         match option.to_ascii_lowercase().as_str() {
-            "-?" => Ok(out.write_str(HEAP_USAGE)?),
+            "-?" | "/?" | "-help" => Ok(out.write_str(HEAP_USAGE)?),
             _ if rest.contains(&"-?") => Ok(out.write_str(HEAP_USAGE)?),
             // A heap alone, or 0 for all.
             heap if !heap.starts_with('-') => {
                 let only = self.heap_operand(Some(option))?;
                 Ok(words::headers(self.heaps, only, Detail::default(), out)?)
             }
-            "-h" => self.headers(Detail::ENTRIES, rest, out),
-            "-a" => self.headers(Detail::ALL, rest, out),
-            "-m" => self.headers(Detail::SEGMENTS, rest, out),
-            "-f" => self.headers(Detail::FREE, rest, out),
-            "-v" => self.headers(Detail::FIELDS, rest, out),
-            "-hl" => self.headers(Detail::SLOTS, rest, out),
+            "-h" | "-a" | "-m" | "-f" | "-v" | "-hl" => {
+                let detail = Detail::of_option(option).unwrap_or_default();
+                self.headers(detail, rest, out)
+            }
             "-p" => self.heap_p(rest, out),
             "-s" => self.summary(rest, out),
             "-stat" => self.stat(rest, out),
@@ -91,10 +98,7 @@ impl Session<'_, '_> {
                 let address = self.value(operand.copied().unwrap_or_default())?;
                 Ok(words::find(self.heaps, address, verbose, out)?)
             }
-            other => Err(refusal(other).unwrap_or_else(|| CommandError::Unknown {
-                typed: format!("!heap {option}"),
-                nearest: "!heap",
-            })),
+            other => Err(refusal(other).unwrap_or(NO_OPTION)),
         }
     }
 
@@ -104,12 +108,16 @@ impl Session<'_, '_> {
         operands: &[&str],
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
-        let only = self.heap_operand(operands.first())?;
-        let detail = if operands.is_empty() {
-            Detail::default()
-        } else {
-            detail
-        };
+        let is_option = |word: &&&str| word.starts_with('-');
+        let others = operands.iter().filter(is_option);
+        let mut detail = others
+            .filter_map(|option| Detail::of_option(option))
+            .fold(detail, Detail::and);
+        let heap = operands.iter().find(|word| !is_option(word));
+        if heap.is_none() {
+            detail = Detail::default();
+        }
+        let only = self.heap_operand(heap)?;
         Ok(words::headers(self.heaps, only, detail, out)?)
     }
 
@@ -154,8 +162,13 @@ impl Session<'_, '_> {
                 .position(|word| word.eq_ignore_ascii_case(name))?;
             operands.get(at + 1..)
         };
-        let Some(handle) = after("-h") else {
-            return Ok(words::heap_sizes(self.heaps, bitness, out)?);
+        let typed = operands.first().filter(|word| !word.starts_with('-'));
+        let handle = match (after("-h"), typed) {
+            (Some(handle), _) => handle,
+            // The heap without its option, or how to group the blocks of all.
+            (None, Some(_)) => operands,
+            (None, None) if after("-grp").is_some() => &[],
+            (None, None) => return Ok(words::heap_sizes(self.heaps, bitness, out)?),
         };
         let group = after("-grp").unwrap_or_default();
         let order = match group
@@ -177,7 +190,7 @@ impl Session<'_, '_> {
             Some(text) => usize::try_from(self.value(text)?).unwrap_or(usize::MAX),
             None => words::DEFAULT_ROWS,
         };
-        let handle = match handle.first() {
+        let handle = match handle.first().filter(|word| !word.starts_with('-')) {
             Some(text) => self.value(text)?,
             None => 0,
         };
@@ -225,7 +238,7 @@ impl Session<'_, '_> {
 
     /// `-triage`, of all heaps or of the one that an address lies in.
     fn triage(&self, operands: &[&str], out: &mut dyn Write) -> Result<(), CommandError> {
-        let Some(operand) = operands.first() else {
+        let Some(operand) = operands.iter().find(|word| !word.starts_with('-')) else {
             return Ok(words::triage(self.heaps, None, out)?);
         };
         let only = match self.heap_operand(Some(operand)) {
@@ -259,7 +272,14 @@ impl Session<'_, '_> {
             };
             rest = behind;
         }
-        let value = self.value(&rest.join(" "))?;
+        let text = rest.join(" ");
+        if text.starts_with('"') {
+            return Err(wrong(
+                &text,
+                "-srch takes a number; `s -a` and `s -u` search for text",
+            ));
+        }
+        let value = self.value(&text)?;
         let pattern = &value.to_le_bytes()[..size as usize];
         let fits = size == 8 || value >> (size * 8) == 0;
         if !fits {
@@ -290,10 +310,7 @@ impl Session<'_, '_> {
             }
             // `-p` is what a heap without page heap has as its own report.
             "-p" => Ok(words::overview(self.heaps, &self.traces, out)?),
-            other => Err(refusal(other).unwrap_or_else(|| CommandError::Unknown {
-                typed: format!("!heap -p {option}"),
-                nearest: "!heap -p",
-            })),
+            other => Err(refusal(other).unwrap_or(NO_OPTION)),
         }
     }
 }

@@ -39,6 +39,11 @@ pub(super) fn commands(text: &str) -> Vec<&str> {
 
 fn end_of_command(text: &str) -> usize {
     let (mut quoted, mut depth) = (false, 0usize);
+    // `j CONDITION 'COMMANDS' ; 'COMMANDS'`
+    let chooses = text.starts_with(['j', 'J'])
+        && text[1..].starts_with(|c: char| c.is_whitespace() || c == '(');
+    let mut single = false;
+    let mut commands_left = if chooses { 1 } else { 0 };
     // `.for (FIRST; CONDITION; STEP) {…}`
     let brackets = text
         .get(..4)
@@ -46,6 +51,9 @@ fn end_of_command(text: &str) -> usize {
     for (at, character) in text.char_indices() {
         match character {
             '"' => quoted = !quoted,
+            '\'' if chooses && !quoted => single = !single,
+            ';' if single => {}
+            ';' if !quoted && depth == 0 && commands_left > 0 => commands_left -= 1,
             '{' if !quoted => depth += 1,
             '}' if !quoted => depth = depth.saturating_sub(1),
             '(' if !quoted && brackets => depth += 1,
@@ -189,6 +197,11 @@ mod tests {
         assert_eq!(commands("$$ no; lm $$ modules"), ["lm"]);
         assert_eq!(commands(".for (k;1;k) {k;};k"), [".for (k;1;k) {k;}", "k"]);
         assert_eq!(commands("$$>a<x.txt 1"), ["$$>a<x.txt 1"]);
+        assert_eq!(
+            commands("j 1 'k;r' ; 'lm;k';q"),
+            ["j 1 'k;r' ; 'lm;k'", "q"]
+        );
+        assert_eq!(commands("j (1) k;lm;q"), ["j (1) k;lm", "q"]);
         assert_eq!(commands(""), [""; 0]);
     }
 

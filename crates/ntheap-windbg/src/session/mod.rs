@@ -5,10 +5,15 @@
 
 mod address;
 mod alias;
+mod branches;
 mod command;
 mod detail;
 mod dt;
+mod errors;
+mod follow;
+mod frames;
 mod heap;
+mod images;
 mod line;
 mod memory;
 mod modules;
@@ -18,6 +23,7 @@ mod program;
 mod refusals;
 mod registers;
 mod search;
+mod setup;
 mod system;
 mod terms;
 mod threads;
@@ -59,6 +65,9 @@ pub enum CommandError {
     },
     /// The output could not be written.
     Output,
+    /// The time is up that [`Dump::stop_at`](ntheap::dump::Dump::stop_at) set: what was printed until
+    /// then is all there is.
+    OutOfTime,
 }
 
 impl fmt::Display for CommandError {
@@ -67,6 +76,7 @@ impl fmt::Display for CommandError {
             CommandError::Unknown { typed, nearest } => {
                 write!(f, "unknown command {typed}; the nearest one is {nearest}")
             }
+            CommandError::OutOfTime => f.write_str("stopped: the time is up"),
             CommandError::Operand { text, reason } => write!(f, "{text}: {reason}"),
             CommandError::Unavailable { reason } => f.write_str(reason),
             CommandError::Output => write!(f, "the output could not be written"),
@@ -120,6 +130,12 @@ pub struct Session<'p, 'a> {
     contents: bool,
     /// What the dump is called.
     dump_name: String,
+    /// Where symbols are looked for, as `.sympath` shows it.
+    symbol_path: String,
+    /// The function on the stack that commands speak of, from the innermost one.
+    frame: usize,
+    /// The element that `!list` has come to: `$extret`.
+    list_element: u64,
     /// Reads scripts.
     scripts: Option<&'p ScriptReader>,
     /// Base of numbers without a prefix.
@@ -161,6 +177,9 @@ impl<'p, 'a> Session<'p, 'a> {
             last_display: "db".to_owned(),
             contents: true,
             dump_name: String::new(),
+            symbol_path: String::new(),
+            frame: 0,
+            list_element: 0,
             scripts: None,
             radix: 16,
             pseudo_registers: [0; 20],
@@ -175,6 +194,13 @@ impl<'p, 'a> Session<'p, 'a> {
     #[must_use]
     pub fn with_dump_name(mut self, name: impl Into<String>) -> Self {
         self.dump_name = name.into();
+        self
+    }
+
+    /// The session with the path that symbols are looked for in, as `.sympath` shows it.
+    #[must_use]
+    pub fn with_symbol_path(mut self, path: impl Into<String>) -> Self {
+        self.symbol_path = path.into();
         self
     }
 

@@ -119,7 +119,7 @@ impl Session<'_, '_> {
                 let bare = name.rsplit_once('.').map_or(name, |(bare, _)| bare);
                 matches(wanted.pattern, bare) && matches(wanted.path_pattern, name)
             };
-            words::unloaded_modules(self.process, &named, out)?;
+            words::unloaded_modules(self.process, &named, self.contents, out)?;
         }
         Ok(())
     }
@@ -136,6 +136,9 @@ impl Session<'_, '_> {
         let Some((module, symbol)) = pattern.split_once('!') else {
             return Err(wrong(&pattern, "a pattern is MODULE!NAME, with * and ?"));
         };
+        // `x ntdll!` lists everything.
+        let symbol = if symbol.is_empty() { "*" } else { symbol };
+        let pattern = format!("{module}!{symbol}");
         // What is asked of every module, or by a module's own pattern, is asked of each.
         if !module.contains(['*', '?']) && module != "nt" {
             return Ok(words::search(self.process, self.names, &pattern, out)?);

@@ -39,6 +39,12 @@ impl Session<'_, '_> {
             None => (text, None),
         };
         let pointer = |text: &str| -> Option<(String, String)> {
+            // Two pseudo-registers are pointers of types.
+            match text.trim().trim_matches(['(', ')']) {
+                "@$peb" | "$peb" => return Some(("ntdll!_PEB".to_owned(), "@$peb".to_owned())),
+                "@$teb" | "$teb" => return Some(("ntdll!_TEB".to_owned(), "@$teb".to_owned())),
+                _ => {}
+            }
             // (TYPE*)ADDRESS, in any number of brackets.
             let inner = text.trim().trim_start_matches('(');
             let (type_name, address) = inner.split_once("*)")?;
@@ -117,7 +123,7 @@ impl Session<'_, '_> {
     }
 
     /// Size of a type, or the place of a field in it, in bytes.
-    fn size_of(&self, type_name: &str, field: Option<&str>) -> Option<u64> {
+    pub(super) fn size_of(&self, type_name: &str, field: Option<&str>) -> Option<u64> {
         let type_name = type_name.trim_start_matches("struct ").trim();
         let pointer = self.process.bitness.pointer_size();
         if field.is_none() {

@@ -97,18 +97,39 @@ impl Session<'_, '_> {
 
     fn carry_out(&mut self, text: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         let mut result = Ok(());
-        for command in line::commands(text) {
+        let commands = line::commands(text);
+        let mut next = 0;
+        while let Some(command) = commands.get(next) {
             if self.run.flow != Flow::Next {
                 break;
             }
-            self.run.count()?;
+            next += 1;
+            self.count()?;
             let expanded = self.with_aliases(command);
+            // `z (CONDITION)` repeats what stands in front of it in the line.
+            if let ("z", condition) = (&*line::name(&expanded).0, line::name(&expanded).1) {
+                match self.value(condition) {
+                    Ok(0) => {}
+                    Ok(_) => next = 0,
+                    Err(error) => result = result.and(Err(error)),
+                }
+                continue;
+            }
             match self.dispatch(&expanded, out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
+                Err(error @ (CommandError::Output | CommandError::OutOfTime)) => return Err(error),
                 carried_out => result = result.and(carried_out),
             }
         }
         result
+    }
+
+    /// Notes one more command; whether the line may carry it out.
+    fn count(&mut self) -> Result<(), CommandError> {
+        self.run.count()?;
+        match self.process.dump.is_out_of_time() {
+            true => Err(CommandError::OutOfTime),
+            false => Ok(()),
+        }
     }
 
     /// The commands that say which commands are carried out; `None` for all others.
@@ -131,6 +152,9 @@ impl Session<'_, '_> {
             ".for" => self.repeat_for(rest, out),
             ".foreach" => self.for_each(rest, out),
             "!for_each_module" => self.for_each_module(rest, out),
+            "!for_each_frame" => self.for_each_frame(rest, out),
+            "!list" => self.follow_list(rest, out),
+            "j" => self.choose(rest, out),
             _ if name.starts_with('$') => self.script(&format!("{name}{rest}"), out),
             _ => return None,
         })
@@ -149,9 +173,9 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<bool, CommandError> {
         // An empty body counts, too, or it would be repeated for ever.
-        self.run.count()?;
+        self.count()?;
         match self.commands(commands, out) {
-            Err(error @ CommandError::Output) => return Err(error),
+            Err(error @ (CommandError::Output | CommandError::OutOfTime)) => return Err(error),
             Err(error) if self.run.is_exhausted() => return Err(error),
             carried_out => {
                 let before = std::mem::replace(result, Ok(()));
@@ -180,9 +204,8 @@ impl Session<'_, '_> {
         }
         // What is caught is said, and no error of the line.
         match result {
-            Err(error) if name == ".catch" && error != CommandError::Output => {
-                Ok(writeln!(out, "{error}")?)
-            }
+            Err(error @ (CommandError::Output | CommandError::OutOfTime)) => Err(error),
+            Err(error) if name == ".catch" => Ok(writeln!(out, "{error}")?),
             result => result,
         }
     }
@@ -378,7 +401,7 @@ impl Session<'_, '_> {
             }
             writeln!(out, "{}{line}", self.prompt())?;
             match self.commands(line, out) {
-                Err(error @ CommandError::Output) => return Err(error),
+                Err(error @ (CommandError::Output | CommandError::OutOfTime)) => return Err(error),
                 Err(error) => {
                     writeln!(out, "{error}")?;
                     result = result.and(Err(error));

@@ -17,7 +17,6 @@ pub(super) const HARMLESS: &[&str] = &[
     ".expr",
     ".extpath",
     ".extpath+",
-    ".fnent",
     ".force_radix_output",
     ".hh",
     ".imgpath",
@@ -53,6 +52,27 @@ pub(super) const HARMLESS: &[&str] = &[
     ".unload",
     ".unloadall",
     ".wtitle",
+    ".kframes",
+    ".typeopt",
+    ".pcmd",
+    ".noengerr",
+    ".noversion",
+    ".show_read_failures",
+    ".show_sym_failures",
+    ".scroll_prefs",
+    ".step_filter",
+    ".dml_flow",
+    ".echocpunum",
+    ".netsyms",
+    ".eventstr",
+    ".secure",
+    ".cache",
+    ".holdmem",
+    ".pagein",
+    ".sxcmds",
+    ".netuse",
+    "so",
+    "ss",
     "!sym",
     "!symsrv",
     "!load",
@@ -68,6 +88,10 @@ pub(super) const HARMLESS: &[&str] = &[
     "sxr",
     "vercommand",
 ];
+
+/// What is said of commands of extensions that nobody here knows.
+pub(super) const FOREIGN: &str = "not a command that ntheap answers (`.help` lists them, `!heap -?` those on \
+    heaps); the debugger's other extensions are not loaded";
 
 /// Commands that are known, and why they are not carried out.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -154,12 +178,9 @@ const REFUSED: &[(&[&str], &str)] = &[
             ".readmem",
             ".send_file",
             ".tlist",
-            ".ttime",
             ".suspend_ui",
-            "!gflags",
             "!bpid",
             "!inject",
-            "!umdh",
         ],
         "a dump can't be run or changed, and nothing is written: `ntheap export` writes what is \
          read, `ntheap info` tells of process and threads",
@@ -192,15 +213,14 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "!analyze",
-            "!error",
             "!triage",
             "!exchain",
             "!cppexr",
-            "!avrf",
             "!verifier",
+            "!exploitable",
+            ".bugcheck",
         ],
-        "exceptions are not analyzed: `.lastevent` and `.exr -1` show what was raised, `.ecxr; k` \
+        "handlers of exceptions are not shown: `.lastevent` and `.exr -1` show what was raised, `.ecxr; k` \
          where; `ntheap verify` looks for damage in the heaps and who wrote it",
     ),
     (
@@ -214,11 +234,9 @@ const REFUSED: &[(&[&str], &str)] = &[
             "dv",
             "dx",
             "dtx",
-            ".frame",
             ".f+",
             ".f-",
             "!for_each_local",
-            "!for_each_frame",
             ".nvlist",
             ".scriptrun",
             ".scriptlist",
@@ -271,17 +289,14 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "!runaway",
-            "!cs",
             "!critlist",
-            "!ntsdexts.locks",
             "!rpcexts",
             "!tp",
             "!wow64exts.k",
             "!wow64exts.info",
-            "!ldrlocks",
+            "!wow64exts.r",
         ],
-        "not shown: `!locks` lists the critical sections, `~*` the threads",
+        "not shown so: `.effmach x86` takes the 32-bit side, `k`, `r` and `!teb` are of that then",
     ),
     (
         &["!wow64exts.sw", "!sw"],
@@ -289,10 +304,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "!dh",
-            "!lmi",
             "!imgreloc",
-            ".imgscan",
             "!imggp",
             "!ldr",
             "!itoldyouso",
@@ -304,12 +316,8 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "!findstack",
             "!stl",
-            "!list",
             "!strct",
-            "!str",
-            "!ustr",
             "!sd",
             "!sid",
             "!acl",
@@ -323,8 +331,6 @@ const REFUSED: &[(&[&str], &str)] = &[
             "!mex.help",
             "!mex.us",
             "!mex.t",
-            "!vadump",
-            "!uext.findstack",
             "!heapx",
             "!findptr",
             "!ms",
@@ -334,19 +340,40 @@ const REFUSED: &[(&[&str], &str)] = &[
          owners` tells who holds a block, `.foreach` repeats commands",
     ),
     (
-        &["j", "z"],
-        "not carried out; write `.if (CONDITION) {COMMANDS} .else {COMMANDS}` and `.while`",
+        &[".shell", "!!", ".noshell", ".cmdtree", ".open", ".browse"],
+        "other programs are not started: what `ntheap exec` prints can be piped into `findstr` or `grep`",
     ),
     (
-        &[".shell", "!!", ".noshell", ".cmdtree", ".open", ".browse"],
-        "other programs are not started",
+        &[".fnent"],
+        "entries of tables of functions are not shown; `k` follows stacks by them, `ln` names functions",
+    ),
+    (
+        &["!gflags", "gflags"],
+        "a dump can't be changed; `!gflag` shows the flags that the process ran with",
+    ),
+    (
+        &["!umdh", "umdh"],
+        "not carried out here: `ntheap umdh` compares logs of umdh, `ntheap diff --by stack` two dumps, \
+         `ntheap export` writes umdh's logs",
+    ),
+    (
+        &[
+            "cdb", "windbg", "ntsd", "procdump", "drwtsn32", "adplus", "tlist", "kill",
+        ],
+        "a command line of the system's, not of the debugger; `ntheap exec DUMP \'COMMANDS\'` is what \
+         `cdb -z DUMP -c \"COMMANDS\"` is",
+    ),
+    (
+        &["dg", "dgs", "!gs", "dt_"],
+        "selectors and segments of the processor are not in the dump; `r` shows their registers, `!teb` what \
+         lies in the thread's",
     ),
     (
         &["ls", "lsa", "lsf", "lsc", "lse"],
         "source files are not read; with `.lines` stacks and `ln` name file and line",
     ),
     (
-        &["rm", "rdmsr", "wrmsr", "rF", "rX"],
+        &["rm", "rdmsr", "wrmsr", "rf", "rx"],
         "of registers the general ones are shown, by `r`",
     ),
 ];
@@ -372,7 +399,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_says_why() {
-        assert!(refusal("!analyze").is_some_and(|reason| reason.contains("ntheap verify")));
+        assert!(refusal("!exchain").is_some_and(|reason| reason.contains("ntheap verify")));
         assert!(refusal("!sos.dumpheap").is_some_and(|reason| reason.contains("!heap -s")));
         assert!(refusal("u").is_some());
         assert_eq!(refusal("dd"), None);

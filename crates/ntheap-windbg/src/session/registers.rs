@@ -9,7 +9,7 @@ use ntheap::{
     layout::Bitness,
 };
 
-const NO_EXCEPTION: CommandError = CommandError::Unavailable {
+pub(super) const NO_EXCEPTION: CommandError = CommandError::Unavailable {
     reason: "the dump was not written for an exception, or has no registers of it; `~*k` shows all \
              stacks",
 };

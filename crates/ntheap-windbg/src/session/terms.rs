@@ -97,7 +97,9 @@ impl Session<'_, '_> {
             "$ptrsize" => Some(process.bitness.pointer_size()),
             "$pagesize" => Some(0x1000),
             "$exr_code" | "$excr" => process.dump.exception.as_ref().map(|e| e.code.into()),
-            "$dtid" | "$dpid" | "$dsid" | "$frame" | "$bug_code" => Some(0),
+            "$frame" => Some(self.frame as u64),
+            "$extret" => Some(self.list_element),
+            "$dtid" | "$dpid" | "$dsid" | "$bug_code" => Some(0),
             _ => None,
         }
     }

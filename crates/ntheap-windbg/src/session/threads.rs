@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{CommandError, Session, wrong};
+use super::{CommandError, Session, line, wrong};
 use crate::words::{self, StackForm};
 use ntheap::{
-    dump::{Context, Thread},
+    dump::{Architecture, Context, Thread},
+    layout::Bitness,
     process::Process,
     unwind,
 };
@@ -13,7 +14,10 @@ use ntheap::{
 /// Frames that `k` shows where no number is typed: as many as the debugger's `.kframes` says.
 const FRAMES: u64 = 0x100;
 
-const NO_REGISTERS: CommandError = CommandError::Unavailable {
+const START_FORM: &str =
+    "k takes = STACK [INSTRUCTION [COUNT]], of 32-bit code = FRAME [STACK INSTRUCTION [COUNT]]";
+
+pub(super) const NO_REGISTERS: CommandError = CommandError::Unavailable {
     reason: "the dump has no registers of this thread",
 };
 
@@ -76,13 +80,14 @@ impl Session<'_, '_> {
         match command {
             "" => {
                 for index in indices {
-                    words::thread(self.process, index, self.thread, verbose, out)?;
+                    words::thread(self.process, self.names, index, self.thread, verbose, out)?;
                 }
                 return Ok(());
             }
             "s" | "S" => {
                 self.thread = indices.start;
                 self.context = None;
+                self.frame = 0;
                 return self.registers("", out);
             }
             "f" | "u" | "n" | "m" => {
@@ -105,13 +110,13 @@ impl Session<'_, '_> {
             // With all threads, each is named above what is shown of it.
             if several {
                 writeln!(out)?;
-                words::thread(self.process, index, before.0, false, out)?;
+                words::thread(self.process, self.names, index, before.0, false, out)?;
             }
             match self.commands(command, out) {
                 Err(CommandError::Output) => return Err(CommandError::Output),
                 carried_out => result = result.and(carried_out),
             }
-            if self.run.has_quit() {
+            if self.run.has_quit() || self.process.dump.is_out_of_time() {
                 break;
             }
         }
@@ -179,21 +184,21 @@ impl Session<'_, '_> {
             "" => FRAMES,
             number => self.value(number)?,
         };
-        let mut rest = rest;
-        // Another thread may be named in front: `~1 k` is `k`'s own form, too.
-        if rest.starts_with('=') {
-            return Err(CommandError::Unavailable {
-                reason: "stacks are followed from the registers of a thread, or of `.cxr ADDRESS`",
-            });
+        let mut rest = rest.trim();
+        let mut context = self.current_context();
+        // From another place: `k = STACK [INSTRUCTION]`, of 32-bit code `k = FRAME STACK INSTRUCTION`.
+        if let Some(places) = rest.strip_prefix('=') {
+            let (start, behind) = self.start_of_stack(places)?;
+            context = Some(start);
+            rest = behind;
         }
-        rest = rest.trim();
         if let Some(length) = rest.strip_prefix(['L', 'l']) {
             rest = length.trim();
         }
         if !rest.is_empty() {
             count = self.value(rest)?;
         }
-        let Some(context) = self.current_context() else {
+        let Some(context) = context else {
             return Err(NO_REGISTERS);
         };
         if letters.contains('d') {
@@ -213,6 +218,50 @@ impl Session<'_, '_> {
             self.may_show_contents()?;
         }
         Ok(words::stack(self.process, self.names, &stack, &form, out)?)
+    }
+
+    /// The registers that a stack is followed from where they are typed, and what stands behind them:
+    /// of 64-bit code the stack pointer and, if it is not the thread's, the instruction; of 32-bit code
+    /// frame pointer, stack pointer and instruction.
+    fn start_of_stack<'t>(&self, text: &'t str) -> Result<(Context, &'t str), CommandError> {
+        let mut words = line::words(text);
+        let is_length = |word: &&str| word.starts_with(['L', 'l']) && self.value(word).is_err();
+        let length = words.iter().position(is_length);
+        let places: Vec<&str> = words.drain(..length.unwrap_or(words.len())).collect();
+        // A last number is how many functions are wanted.
+        let most = match self.process.bitness {
+            Bitness::X86 => 3,
+            Bitness::X64 => 2,
+        };
+        let count = match places.len() > most {
+            true => places.get(most),
+            false => words.first(),
+        };
+        if places.len() > most + 1 {
+            return Err(wrong(text, START_FORM));
+        }
+        let behind = count.map_or("", |word| {
+            let at = word.as_ptr() as usize - text.as_ptr() as usize;
+            &text[at..]
+        });
+        let values = places.iter().take(most).map(|word| self.value(word));
+        let values = values.collect::<Result<Vec<u64>, _>>()?;
+        let current = self.current_context();
+        let instruction = current.map(|context| context.instruction_pointer());
+        let (frame, stack, instruction) = match (self.process.bitness, values.as_slice()) {
+            (Bitness::X86, &[frame, stack, instruction]) => (frame, stack, Some(instruction)),
+            (Bitness::X86, &[frame]) => (frame, frame, instruction),
+            (Bitness::X64, &[stack, instruction]) => (stack, stack, Some(instruction)),
+            (Bitness::X64, &[stack]) => (stack, stack, instruction),
+            _ => return Err(wrong(text, START_FORM)),
+        };
+        let architecture = match self.process.bitness {
+            Bitness::X86 => Architecture::X86,
+            Bitness::X64 => Architecture::X64,
+        };
+        let instruction = instruction.ok_or(NO_REGISTERS)?;
+        let context = Context::starting_at(architecture, instruction, stack, frame);
+        Ok((context, behind))
     }
 
     /// `kd`: what lies on the stack.
@@ -258,7 +307,7 @@ impl Session<'_, '_> {
                 continue;
             }
             known.insert(addresses, index);
-            words::thread(self.process, index, self.thread, true, out)?;
+            words::thread(self.process, self.names, index, self.thread, true, out)?;
             words::stack(self.process, self.names, &stack, &form, out)?;
             writeln!(out)?;
         }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::value::{Values, Words};
 use ntheap::{
     layout::{FieldType, StructureType, TypeCatalogue, TypeId},
-    names::NameSource,
+    names::{NameSource, matches_pattern},
     process::Process,
 };
 
@@ -22,10 +22,16 @@ const DEEPEST: usize = 32;
 pub(crate) struct TypeDisplay {
     /// Where one lies; without it the types of the fields are shown.
     pub address: Option<u64>,
-    /// The field to show alone, and in it the next one, and so on.
-    pub path: Vec<String>,
+    /// The fields to show alone, each with the next one in it, and so on; names can be patterns.
+    pub paths: Vec<Vec<String>>,
     /// Levels of structures inside that are shown too.
     pub depth: u32,
+    /// Whether structures that pointers lead to stay out.
+    pub inside_only: bool,
+    /// Whether the structure's size stands above it.
+    pub verbose: bool,
+    /// Whether the places of fields are left out.
+    pub no_offsets: bool,
 }
 
 /// `dt`: a structure.
@@ -47,11 +53,21 @@ pub(crate) fn type_layout(
             names,
             types,
         },
+        display,
         fields: 0,
         unread: None,
         out,
     };
-    printer.structure(id, display.address, &display.path, display.depth, 0)?;
+    if let Some(structure) = types.structure(id).filter(|_| display.verbose) {
+        let (name, count) = (&structure.name, structure.fields.len());
+        let size = structure.size;
+        writeln!(
+            printer.out,
+            "struct {name}, {count} elements, {size:#x} bytes"
+        )?;
+    }
+    let paths: Vec<&[String]> = display.paths.iter().map(Vec::as_slice).collect();
+    printer.structure(id, display.address, &paths, display.depth, 0)?;
     if let Some(address) = printer.unread {
         let address = printer.values.pointer(address);
         writeln!(printer.out, "Memory read error {}", &address[2..])?;
@@ -70,8 +86,17 @@ pub(crate) fn type_names(module: &str, names: &[String], out: &mut dyn Write) ->
     Ok(())
 }
 
+/// Whether a field's name is the one that was typed, which can be a pattern.
+pub(crate) fn is_named(typed: &str, name: &str) -> bool {
+    match typed.contains(['*', '?']) {
+        true => matches_pattern(&typed.to_ascii_lowercase(), &name.to_ascii_lowercase()),
+        false => name.eq_ignore_ascii_case(typed),
+    }
+}
+
 struct Printer<'o, 'v, 'a> {
     values: Values<'v, 'a>,
+    display: &'v TypeDisplay,
     /// Fields that were looked at, shown or not.
     fields: usize,
     /// The first address that could not be read.
@@ -84,7 +109,7 @@ impl Printer<'_, '_, '_> {
         &mut self,
         id: TypeId,
         address: Option<u64>,
-        path: &[String],
+        paths: &[&[String]],
         depth: u32,
         level: usize,
     ) -> fmt::Result {
@@ -95,27 +120,33 @@ impl Printer<'_, '_, '_> {
             return Ok(());
         };
         let indent = 3 * (level + 1);
-        let wanted = path.first();
         for field in &structure.fields {
             self.fields += 1;
             if self.fields > MOST_FIELDS {
                 return Ok(());
             }
-            if wanted.is_some_and(|wanted| !field.name.eq_ignore_ascii_case(wanted)) {
+            let asked = paths.iter().filter(|path| {
+                path.first()
+                    .is_some_and(|wanted| is_named(wanted, &field.name))
+            });
+            // What is behind the field in the paths that lead through it.
+            let inner: Vec<&[String]> = asked.map(|path| &path[1..]).collect();
+            if !paths.is_empty() && inner.is_empty() {
                 continue;
             }
+            let whole = inner.iter().any(|path| path.is_empty()) || paths.is_empty();
+            let inner = if whole { Vec::new() } else { inner };
             let name = if field.name.is_empty() {
                 "__BaseClass"
             } else {
                 &field.name
             };
-            write!(
-                self.out,
-                "{:indent$}+0x{:03x} {name:<NAME$} : ",
-                "", field.offset
-            )?;
+            write!(self.out, "{:indent$}", "")?;
+            if !self.display.no_offsets {
+                write!(self.out, "+0x{:03x} ", field.offset)?;
+            }
+            write!(self.out, "{name:<NAME$} : ")?;
             let place = address.map(|address| address.wrapping_add(field.offset.into()));
-            let inner = path.get(1..).unwrap_or_default();
             if !inner.is_empty() {
                 // Only the way to the field inside is shown.
                 writeln!(self.out)?;
@@ -135,10 +166,10 @@ impl Printer<'_, '_, '_> {
             }
             if let Some((id, place)) = self.inside(field, place) {
                 let deeper = depth.saturating_sub(u32::from(inner.is_empty()));
-                self.structure(id, place, inner, deeper, level + 1)?;
+                self.structure(id, place, &inner, deeper, level + 1)?;
             }
         }
-        if wanted.is_none() {
+        if paths.is_empty() {
             self.note_what_is_missing(&structure, indent)?;
         }
         Ok(())
@@ -148,6 +179,9 @@ impl Printer<'_, '_, '_> {
     fn inside(&self, field: &FieldType, place: Option<u64>) -> Option<(TypeId, Option<u64>)> {
         if let Some(id) = field.structure {
             return Some((id, place));
+        }
+        if self.display.inside_only {
+            return None;
         }
         let Words::Pointer { to, .. } = Words::of(&field.type_name) else {
             return None;

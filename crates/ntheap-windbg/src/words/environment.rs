@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{
-    format::{digits, pointer},
+    format::{NOT_SHOWN, digits, pointer, shown_path},
     time,
 };
 use ntheap::{
@@ -104,11 +104,16 @@ pub(crate) fn global_flags(flags: u32, out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-/// `!peb`.
+/// `!peb`; with `whole` also the strings in it: paths, the command line, the environment.
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn peb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) -> fmt::Result {
+pub(crate) fn peb(
+    process: &Process<'_, '_>,
+    address: u64,
+    whole: bool,
+    out: &mut dyn Write,
+) -> fmt::Result {
     let (bitness, layouts) = (process.bitness, &process.layouts);
     let memory = process.memory();
     let block = memory.at(address, bitness);
@@ -168,7 +173,7 @@ pub(crate) fn peb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) 
                 out,
                 "{base:>24x} {stamp:08x} {} {}",
                 &time::date(stamp.into())[4..],
-                printable(&path_of(process, &entry))
+                printable(shown_path(&path_of(process, &entry), whole))
             )?;
         }
     }
@@ -188,11 +193,19 @@ pub(crate) fn peb(process: &Process<'_, '_>, address: u64, out: &mut dyn Write) 
         ("DllPath:     ", fields.dll_path),
     ] {
         match parameter(process, field) {
+            Some(_) if !whole => writeln!(out, "    {label} {NOT_SHOWN}")?,
             Some(text) => writeln!(out, "    {label} '{}'", printable(&text))?,
             None => writeln!(out, "    {label} < Name not readable >")?,
         }
     }
     let environment = variables(process);
+    if !environment.is_empty() && !whole {
+        return writeln!(
+            out,
+            "    Environment: {} variables {NOT_SHOWN}",
+            environment.len()
+        );
+    }
     if !environment.is_empty() {
         writeln!(out, "    Environment:")?;
         for variable in environment {
@@ -242,7 +255,7 @@ fn path_of(process: &Process<'_, '_>, entry: &Structure<'_, '_>) -> String {
 }
 
 /// `!dlls`: the loader's entries, in the order that is asked for; of one module alone where an address
-/// is given.
+/// is given. With `whole` their paths, else their names.
 ///
 /// # Errors
 /// Those of `out`.
@@ -250,6 +263,7 @@ pub(crate) fn loaded_modules(
     process: &Process<'_, '_>,
     order: &str,
     address: Option<u64>,
+    whole: bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let (bitness, layouts) = (process.bitness, &process.layouts);
@@ -278,7 +292,7 @@ pub(crate) fn loaded_modules(
             out,
             "0x{}: {}",
             pointer(at, bitness),
-            printable(&path_of(process, &entry))
+            printable(shown_path(&path_of(process, &entry), whole))
         )?;
         let start = entry.pointer(fields.entry_point).unwrap_or(0);
         writeln!(

@@ -16,7 +16,7 @@ Follow-up:  Check the error's stack trace to find the culprit.
 ";
 
 /// Writes the box, if ntdll noted anything.
-pub(super) fn write(
+pub(crate) fn write(
     process: &Process<'_, '_>,
     names: &dyn NameSource,
     out: &mut dyn Write,

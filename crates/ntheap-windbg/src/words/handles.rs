@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write},
 };
 
-use super::format::pointer;
+use super::format::{NOT_SHOWN, pointer};
 use ntheap::{dump::Handle, printable::printable, process::Process};
 
 /// Access rights that every kind of object has.
@@ -23,18 +23,35 @@ const TYPE: u64 = 1;
 const BASIC: u64 = 2;
 const NAME: u64 = 4;
 
-/// Prints all handles, or one, or those of a type; `flags` tell how much of each.
+/// Which handles, and how much of each.
+#[derive(Debug)]
+pub(crate) struct HandleRows<'t> {
+    /// One alone.
+    pub(crate) only: Option<u64>,
+    /// What is shown of each.
+    pub(crate) flags: Option<u64>,
+    /// Those of a type alone.
+    pub(crate) kind: Option<&'t str>,
+    /// Whether the names of objects, which have paths and users in them, may be shown.
+    pub(crate) names: bool,
+}
+
+/// Prints handles.
 ///
 /// # Errors
 /// Those of `out`.
 pub(crate) fn handles(
     process: &Process<'_, '_>,
     handles: &[Handle],
-    only: Option<u64>,
-    flags: Option<u64>,
-    kind: Option<&str>,
+    wanted: &HandleRows<'_>,
     out: &mut dyn Write,
 ) -> fmt::Result {
+    let HandleRows {
+        only,
+        flags,
+        kind,
+        names,
+    } = *wanted;
     let flags = flags.unwrap_or(if only.is_some() { TYPE | BASIC } else { TYPE });
     let type_of = |handle: &Handle| {
         handle
@@ -81,11 +98,12 @@ pub(crate) fn handles(
                 .object_name
                 .as_deref()
                 .filter(|name| !name.is_empty());
-            writeln!(
-                out,
-                "  Name         \t{}",
-                printable(name.unwrap_or("<none>"))
-            )?;
+            let shown = match (name, names) {
+                (None, _) => "<none>",
+                (Some(_), false) => NOT_SHOWN,
+                (Some(name), true) => name,
+            };
+            writeln!(out, "  Name         \t{}", printable(shown))?;
         }
     }
     if only.is_some() {

@@ -78,6 +78,32 @@ impl Detail {
         segments: true,
         ..Self::ENTRIES
     };
+
+    /// The option of this name.
+    pub(crate) fn of_option(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "-h" => Self::ENTRIES,
+            "-a" => Self::ALL,
+            "-m" => Self::SEGMENTS,
+            "-f" => Self::FREE,
+            "-v" => Self::FIELDS,
+            "-hl" => Self::SLOTS,
+            _ => return None,
+        })
+    }
+
+    /// What either of two options shows.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Detail {
+            fields: self.fields || other.fields,
+            virtual_blocks: self.virtual_blocks || other.virtual_blocks,
+            uncommitted: self.uncommitted || other.uncommitted,
+            free: self.free || other.free,
+            segments: self.segments || other.segments,
+            entries: self.entries || other.entries,
+            slots: self.slots || other.slots,
+        }
+    }
 }
 
 /// Prints one heap, or all for `None`.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::time;
+use super::{format::shown_path, time};
 use ntheap::{
     dump::Module,
     layout::Bitness,
@@ -123,13 +123,15 @@ fn details(module: &Module, out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-/// The modules that were unloaded, below those of `lm`.
+/// The modules that were unloaded, below those of `lm`; with `whole` as the dump names them, which can
+/// be paths.
 ///
 /// # Errors
 /// Those of `out`.
 pub(crate) fn unloaded_modules(
     process: &Process<'_, '_>,
     wanted: &dyn Fn(&str) -> bool,
+    whole: bool,
     out: &mut dyn Write,
 ) -> fmt::Result {
     let mut modules = process.dump.unloaded_modules();
@@ -146,7 +148,7 @@ pub(crate) fn unloaded_modules(
             "{} {}   {}",
             back_quoted(module.base, process.bitness),
             back_quoted(end, process.bitness),
-            printable(&module.name)
+            printable(shown_path(&module.name, whole))
         )?;
     }
     Ok(())

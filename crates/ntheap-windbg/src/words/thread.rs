@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 
 use super::format::pointer;
-use ntheap::{dump::flag_names, layout::Bitness, printable::printable, process::Process};
+use ntheap::{
+    dump::flag_names, layout::Bitness, names::NameSource, printable::printable, process::Process,
+};
 
 /// Prints a thread; `current` is the one that commands speak of. With `verbose` its priority too.
 ///
@@ -11,6 +13,7 @@ use ntheap::{dump::flag_names, layout::Bitness, printable::printable, process::P
 /// Those of `out`.
 pub(crate) fn thread(
     process: &Process<'_, '_>,
+    names: &dyn NameSource,
     index: usize,
     current: usize,
     verbose: bool,
@@ -44,11 +47,20 @@ pub(crate) fn thread(
         },
     )?;
     if verbose {
-        writeln!(
-            out,
-            "      Priority: {}  Priority class: {}",
-            thread.priority, thread.priority_class
-        )?;
+        let info = dump.thread_infos().into_iter().find(|i| i.id == thread.id);
+        if let Some(start) = info.map(|info| info.start_address).filter(|&at| at != 0) {
+            let shown = super::modules::back_quoted(start, bitness);
+            match names.name(start) {
+                Some(name) => writeln!(out, "      Start: {name} ({shown})")?,
+                None => writeln!(out, "      Start: {shown}")?,
+            }
+        }
+        let (priority, class) = (thread.priority, thread.priority_class);
+        write!(out, "      Priority: {priority}  Priority class: {class}")?;
+        match info {
+            Some(info) => writeln!(out, "  Affinity: {:x}", info.affinity)?,
+            None => writeln!(out)?,
+        }
     }
     Ok(())
 }
@@ -83,6 +95,30 @@ pub(crate) fn system(process: &Process<'_, '_>, name: &str, out: &mut dyn Write)
         let names: Vec<_> = flag_names(process.dump.flags).collect();
         let names = names.join(" ");
         writeln!(out, "     flags {:x} ({names})", process.dump.flags)?;
+    }
+    Ok(())
+}
+
+/// `.dumpdebug`: the header of the dump and its streams.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn streams(process: &Process<'_, '_>, out: &mut dyn Write) -> fmt::Result {
+    let dump = process.dump;
+    writeln!(out, "----- User Mini Dump Analysis\n\nMINIDUMP_HEADER:")?;
+    writeln!(out, "NumberOfStreams {}", dump.streams().len())?;
+    writeln!(out, "Flags           {:x}", dump.flags)?;
+    for name in flag_names(dump.flags) {
+        writeln!(out, "                {name}")?;
+    }
+    writeln!(out, "\nStreams:")?;
+    for (index, stream) in dump.streams().iter().enumerate() {
+        let name = stream.name().unwrap_or("of another writer");
+        writeln!(
+            out,
+            "Stream {index}: type {name} ({}), size {:08X}, RVA {:08X}",
+            stream.kind, stream.size, stream.offset
+        )?;
     }
     Ok(())
 }

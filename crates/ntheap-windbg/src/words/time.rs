@@ -41,9 +41,15 @@ pub(super) fn date_of_session(seconds: u64) -> String {
 
 /// `0 days 1:02:03.000`.
 pub(super) fn duration(seconds: u64) -> String {
+    exact(seconds.saturating_mul(1000))
+}
+
+/// `0 days 1:02:03.004`, of milliseconds.
+pub(super) fn exact(milliseconds: u64) -> String {
+    let (seconds, milliseconds) = (milliseconds / 1000, milliseconds % 1000);
     let (days, rest) = (seconds / DAY, seconds % DAY);
     format!(
-        "{days} days {}:{:02}:{:02}.000",
+        "{days} days {}:{:02}:{:02}.{milliseconds:03}",
         rest / 3600,
         rest / 60 % 60,
         rest % 60
@@ -59,5 +65,6 @@ mod tests {
         assert_eq!(date(0), "Thu Jan  1 00:00:00 1970");
         assert_eq!(date(1_795_728_039), "Thu Nov 26 21:20:39 2026");
         assert_eq!(duration(90_061), "1 days 1:01:01.000");
+        assert_eq!(exact(61_015), "0 days 0:01:01.015");
     }
 }

@@ -29,7 +29,9 @@ pub(crate) const CORRECTIONS: &[Correction] = &[
         |_| true,
         |context, theirs| {
             let nothing = context.ours.lines == [""];
-            if context.is("ln ") && nothing && holds_address(context, theirs).is_some() {
+            let held = holds_address(context, theirs);
+            let held = held.filter(|range| nothing || nearer_than_exports(context, range));
+            if context.is("ln ") && held.is_some() {
                 theirs.clone_from(&context.ours.lines);
                 return true;
             }
@@ -189,9 +191,24 @@ fn export(context: &Context<'_, '_>, theirs: &str, ours: &str) -> Option<String>
     proved.then(|| ours.to_owned())
 }
 
+/// Ours names the exports around the address, and the symbols of theirs, from one address to the next, are
+/// no farther.
+fn nearer_than_exports(context: &Context<'_, '_>, theirs: &std::ops::Range<u64>) -> bool {
+    let read = || {
+        let address = hex(context.typed.strip_prefix("ln ")?)?;
+        let (export, distance) = ModuleNames::new(context.process.dump).export(address)?;
+        let ours = context.ours.lines.first()?;
+        let below = ours.contains(&format!("!{}", public_name(&export)));
+        let (_, above) = ours.split_once("|  (")?;
+        let above = hex(&above.split(')').next()?.replace('`', ""))?;
+        Some(below && theirs.start >= address - distance && theirs.end <= above)
+    };
+    read().unwrap_or(false)
+}
+
 /// `ln` in a module whose symbols are not at hand: the first symbol that they name is of the module
-/// that holds the address, and not above it.
-fn holds_address(context: &Context<'_, '_>, theirs: &Lines) -> Option<()> {
+/// that holds the address, and not above it. From this symbol's address to the next one's.
+fn holds_address(context: &Context<'_, '_>, theirs: &Lines) -> Option<std::ops::Range<u64>> {
     let address = hex(context.typed.strip_prefix("ln ")?)?;
     let mut modules = context.process.dump.modules.iter();
     let module = modules.find(|module| (module.base..module.end()).contains(&address))?;
@@ -204,7 +221,7 @@ fn holds_address(context: &Context<'_, '_>, theirs: &Lines) -> Option<()> {
         let [start, next] = [start, next].map(|text| hex(&text.replace('`', "")));
         let range = start?.max(module.base)..next?.min(module.end());
         let right = start? + offset(symbol)? == address && symbol.starts_with(&prefix);
-        (right && range.contains(&address)).then_some(())
+        (right && range.contains(&address)).then_some(range)
     })
 }
 

@@ -211,6 +211,35 @@ impl Context {
         Some(context)
     }
 
+    /// Registers of which only these are known: from where a stack is to be followed.
+    #[must_use]
+    pub fn starting_at(
+        architecture: Architecture,
+        instruction_pointer: u64,
+        stack_pointer: u64,
+        frame_pointer: u64,
+    ) -> Self {
+        let mut context = Context {
+            architecture,
+            instruction_pointer,
+            stack_pointer,
+            values: [0; MOST],
+            present: 0,
+            processor_flags: 0,
+            segments: [0; SEGMENTS],
+        };
+        for (index, &(name, _)) in form(architecture).registers.iter().enumerate() {
+            let value = match name {
+                "rsp" | "esp" => stack_pointer,
+                "rbp" | "ebp" => frame_pointer,
+                _ => continue,
+            };
+            context.values[index] = value;
+            context.present |= 1 << index;
+        }
+        context
+    }
+
     /// Processor whose registers they are: of a WOW64 thread's own, that of the 32-bit side.
     #[must_use]
     pub fn architecture(&self) -> Architecture {

@@ -24,6 +24,56 @@ pub(super) mod kind {
     pub(in crate::dump) const UNLOADED_MODULES: u32 = 14;
     pub(in crate::dump) const MISC_INFO: u32 = 15;
     pub(in crate::dump) const MEMORY_INFO_LIST: u32 = 16;
+    pub(in crate::dump) const THREAD_INFO_LIST: u32 = 17;
+}
+
+/// Names of the streams, by their kind.
+const NAMES: [&str; 25] = [
+    "UnusedStream",
+    "ReservedStream0",
+    "ReservedStream1",
+    "ThreadListStream",
+    "ModuleListStream",
+    "MemoryListStream",
+    "ExceptionStream",
+    "SystemInfoStream",
+    "ThreadExListStream",
+    "Memory64ListStream",
+    "CommentStreamA",
+    "CommentStreamW",
+    "HandleDataStream",
+    "FunctionTableStream",
+    "UnloadedModuleListStream",
+    "MiscInfoStream",
+    "MemoryInfoListStream",
+    "ThreadInfoListStream",
+    "HandleOperationListStream",
+    "TokenStream",
+    "JavaScriptDataStream",
+    "SystemMemoryInfoStream",
+    "ProcessVmCountersStream",
+    "IptTraceStream",
+    "ThreadNamesStream",
+];
+
+/// A stream of the file, as its directory lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamEntry {
+    /// `MINIDUMP_STREAM_TYPE`.
+    pub kind: u32,
+    /// Place in the file, in bytes.
+    pub offset: u64,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl StreamEntry {
+    /// Name of the kind; `None` for those of other writers.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        NAMES.get(self.kind as usize).copied()
+    }
 }
 
 /// Numbers of a file at places that may lie outside it.

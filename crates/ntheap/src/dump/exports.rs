@@ -9,11 +9,18 @@ use crate::address_space::AddressSpace;
 /// More exports than any module has.
 const MAX_EXPORTS: u32 = 1 << 18;
 
-/// The named exports of a module, by ascending address.
+/// The named exports of a module, by ascending address; several names of one address by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exports {
     /// (offset from the module's base, name)
     sorted: Vec<(u32, String)>,
+    /// Indices of those by name, without regard to case.
+    by_name: Vec<u32>,
+}
+
+/// A name as it is looked up: debuggers' symbols have no case.
+fn lower(name: &str) -> impl Iterator<Item = u8> + '_ {
+    name.bytes().map(|byte| byte.to_ascii_lowercase())
 }
 
 impl Exports {
@@ -21,17 +28,47 @@ impl Exports {
     /// the dump (most dumps leave out unchanged pages of images).
     #[must_use]
     pub fn read(memory: &AddressSpace<'_>, module: &Module) -> Self {
-        Exports {
-            sorted: read(memory, module).unwrap_or_default(),
-        }
+        Exports::of(read(memory, module).unwrap_or_default())
+    }
+
+    fn of(sorted: Vec<(u32, String)>) -> Self {
+        let name = |index: &u32| sorted[*index as usize].1.as_str();
+        let mut by_name: Vec<u32> = (0..sorted.len() as u32).collect();
+        by_name.sort_by(|a, b| lower(name(a)).cmp(lower(name(b))));
+        Exports { sorted, by_name }
     }
 
     /// The export at or below an offset from the module's base.
     #[must_use]
     pub fn nearest(&self, rva: u32) -> Option<(&str, u32)> {
         let index = self.sorted.partition_point(|export| export.0 <= rva);
-        let (rva, name) = self.sorted.get(index.checked_sub(1)?)?;
+        let below = self.sorted.get(index.checked_sub(1)?)?.0;
+        // Of several names of one function the first.
+        let first = self.sorted.partition_point(|export| export.0 < below);
+        let (rva, name) = self.sorted.get(first)?;
         Some((name, *rva))
+    }
+
+    /// The first export above an offset from the module's base.
+    #[must_use]
+    pub fn above(&self, rva: u32) -> Option<(&str, u32)> {
+        let index = self.sorted.partition_point(|export| export.0 <= rva);
+        let (rva, name) = self.sorted.get(index)?;
+        Some((name, *rva))
+    }
+
+    /// Offset from the module's base of what it exports by this name, without regard to case.
+    #[must_use]
+    pub fn offset_of(&self, name: &str) -> Option<u32> {
+        let of = |index: u32| &self.sorted[index as usize];
+        let order = |index: &u32| lower(&of(*index).1).cmp(lower(name));
+        let found = self.by_name.binary_search_by(order).ok()?;
+        Some(of(self.by_name[found]).0)
+    }
+
+    /// All exports: offset from the module's base and name, by ascending offset.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.sorted.iter().map(|(rva, name)| (*rva, name.as_str()))
     }
 
     /// Whether the module exports this name.
@@ -106,7 +143,7 @@ fn read(memory: &AddressSpace<'_>, module: &Module) -> Option<Vec<(u32, String)>
         sorted.extend(export());
     }
     sorted.sort_unstable();
-    sorted.dedup_by_key(|export| export.0);
+    sorted.dedup();
     Some(sorted)
 }
 
@@ -150,6 +187,9 @@ mod tests {
         assert_eq!(exports.nearest(0x8ff), None);
         assert_eq!(exports.nearest(0x900), Some(("Beta", 0x900)));
         assert_eq!(exports.nearest(0x1010), Some(("Alpha", 0x1000)));
+        assert_eq!(exports.above(0x900), Some(("Alpha", 0x1000)));
+        assert_eq!(exports.offset_of("alpha"), Some(0x1000));
+        assert_eq!(exports.offset_of("Gamma"), None);
         let elsewhere = Module {
             base: 0x20_0000,
             ..module

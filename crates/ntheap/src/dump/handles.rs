@@ -1,4 +1,4 @@
-//! Lists that few ask for, read when somebody does: open handles and unloaded modules.
+//! Lists that few ask for, read when somebody does: open handles, unloaded modules, lives of threads.
 
 use super::directory::{Bytes, Stream};
 
@@ -41,6 +41,24 @@ pub struct UnloadedModule {
     pub checksum: u32,
     /// Its name.
     pub name: String,
+}
+
+/// What became of a thread: when it began, how long it ran. Times are in units of 100 nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ThreadInfo {
+    /// Thread identifier.
+    pub id: u32,
+    /// When it was created, since 1601, UTC.
+    pub created: u64,
+    /// How long it ran in the kernel.
+    pub kernel_time: u64,
+    /// How long it ran in user mode.
+    pub user_time: u64,
+    /// Address of the function that it began with.
+    pub start_address: u64,
+    /// The processors that it may run on, a bit each.
+    pub affinity: u64,
 }
 
 /// The places of records behind a header that tells its own size, theirs and how many there are.
@@ -101,6 +119,23 @@ pub(super) fn unloaded(file: Bytes<'_>, stream: Stream) -> Vec<UnloadedModule> {
                 checksum: file.u32(at + 0xc)?,
                 timestamp: file.u32(at + 0x10)?,
                 name: name(file, file.u32(at + 0x14)?).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// `ThreadInfoListStream`.
+pub(super) fn thread_infos(file: Bytes<'_>, stream: Stream) -> Vec<ThreadInfo> {
+    const RECORD: u64 = 0x40;
+    records(file, stream, RECORD)
+        .filter_map(|at| {
+            Some(ThreadInfo {
+                id: file.u32(at)?,
+                created: file.u64(at + 0x10)?,
+                kernel_time: file.u64(at + 0x20)?,
+                user_time: file.u64(at + 0x28)?,
+                start_address: file.u64(at + 0x30)?,
+                affinity: file.u64(at + 0x38)?,
             })
         })
         .collect()

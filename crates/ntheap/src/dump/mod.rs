@@ -20,6 +20,7 @@ mod file;
 mod file_name;
 mod flags;
 mod handles;
+mod image;
 mod lists;
 #[allow(unsafe_code)]
 mod map;
@@ -36,12 +37,14 @@ mod system;
 
 pub(crate) use absence::is_absent;
 pub use context::Context;
+pub use directory::StreamEntry;
 pub use exception::Exception;
 pub use exports::Exports;
 pub use file::{DumpFile, OpenOptions, Progress};
 pub use file_name::FileName;
 pub use flags::flag_names;
-pub use handles::{Handle, UnloadedModule};
+pub use handles::{Handle, ThreadInfo, UnloadedModule};
+pub use image::{ImageInfo, Section};
 pub use map::{MappedFile, read_faults};
 pub use module::{Module, PdbReference};
 pub use problem::Problem;

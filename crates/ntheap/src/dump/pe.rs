@@ -4,22 +4,22 @@
 use crate::{address_space::AddressSpace, layout::Bitness};
 
 const E_LFANEW: u64 = 0x3c;
-const SECTION_COUNT: u64 = 0x6;
-const OPTIONAL_SIZE: u64 = 0x14;
-const OPTIONAL_HEADER: u64 = 0x18;
+pub(super) const SECTION_COUNT: u64 = 0x6;
+pub(super) const OPTIONAL_SIZE: u64 = 0x14;
+pub(super) const OPTIONAL_HEADER: u64 = 0x18;
 const ENTRY_POINT: u64 = 0x10;
 const MAGIC_PE32: u16 = 0x10b;
 const MAGIC_PE32_PLUS: u16 = 0x20b;
-const DIRECTORIES_PE32: u64 = 0x60;
-const DIRECTORIES_PE32_PLUS: u64 = 0x70;
+pub(super) const DIRECTORIES_PE32: u64 = 0x60;
+pub(super) const DIRECTORIES_PE32_PLUS: u64 = 0x70;
 const DIRECTORY_SIZE: u64 = 8;
-const SECTION_SIZE: u64 = 0x28;
-const SECTION_VIRTUAL_SIZE: u64 = 0x8;
-const SECTION_RVA: u64 = 0xc;
-const SECTION_FLAGS: u64 = 0x24;
+pub(super) const SECTION_SIZE: u64 = 0x28;
+pub(super) const SECTION_VIRTUAL_SIZE: u64 = 0x8;
+pub(super) const SECTION_RVA: u64 = 0xc;
+pub(super) const SECTION_FLAGS: u64 = 0x24;
 const EXECUTABLE: u32 = 0x2000_0000;
 /// The format allows no more.
-const MAX_SECTIONS: u16 = 96;
+pub(super) const MAX_SECTIONS: u16 = 96;
 
 /// A table that an image's headers lead to, by its number.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub(crate) struct ImageHeaders<'m, 'a> {
     memory: &'m AddressSpace<'a>,
     base: u64,
     /// Offset of the signature from the base.
-    signature: u64,
+    pub(super) signature: u64,
     /// Width of the image.
     pub(crate) bitness: Bitness,
 }
@@ -65,11 +65,11 @@ impl<'m, 'a> ImageHeaders<'m, 'a> {
         })
     }
 
-    fn u32(&self, offset: u64) -> Option<u32> {
+    pub(super) fn u32(&self, offset: u64) -> Option<u32> {
         self.memory.u32(self.base.checked_add(offset)?)
     }
 
-    fn u16(&self, offset: u64) -> Option<u16> {
+    pub(super) fn u16(&self, offset: u64) -> Option<u16> {
         self.memory.u16(self.base.checked_add(offset)?)
     }
 

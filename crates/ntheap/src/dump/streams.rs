@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    Context, Exception, Handle, Module, Problem, Product, Region, UnloadedModule,
+    Context, Exception, Handle, ImageInfo, Module, Problem, Product, Region, StreamEntry,
+    ThreadInfo, UnloadedModule,
     directory::{Bytes, Directory, Stream, kind},
     exports::own_name,
-    handles, lists,
+    handles, image, lists,
     memory_list::{Ranges, memory32, memory64},
     module::ModulePlaces,
     pe::ImageHeaders,
@@ -102,6 +103,8 @@ pub struct Dump<'a> {
     bytes: &'a [u8],
     handle_stream: Option<Stream>,
     unloaded_stream: Option<Stream>,
+    thread_info_stream: Option<Stream>,
+    streams: Vec<StreamEntry>,
 }
 
 impl<'a> Dump<'a> {
@@ -181,6 +184,16 @@ impl<'a> Dump<'a> {
             bytes: file,
             handle_stream: directory.find(kind::HANDLE_DATA),
             unloaded_stream: directory.find(kind::UNLOADED_MODULES),
+            thread_info_stream: directory.find(kind::THREAD_INFO_LIST),
+            streams: directory
+                .streams
+                .iter()
+                .map(|stream| StreamEntry {
+                    kind: stream.kind,
+                    offset: stream.offset,
+                    size: stream.size,
+                })
+                .collect(),
             exception: directory
                 .find(kind::EXCEPTION)
                 .and_then(|stream| Exception::read(bytes, stream, architecture)),
@@ -196,6 +209,32 @@ impl<'a> Dump<'a> {
     /// walked is a finding ([`FindingKind::OutOfTime`](crate::blocks::FindingKind::OutOfTime)).
     pub fn stop_at(&mut self, deadline: Instant) {
         self.memory.deadline = Some(deadline);
+    }
+
+    /// Whether the time that [`Dump::stop_at`] set has come.
+    #[must_use]
+    pub fn is_out_of_time(&self) -> bool {
+        let deadline = self.memory.deadline;
+        deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The streams of the file, in the order of its directory.
+    #[must_use]
+    pub fn streams(&self) -> &[StreamEntry] {
+        &self.streams
+    }
+
+    /// When the threads began and how long they ran, if the dump tells of that.
+    #[must_use]
+    pub fn thread_infos(&self) -> Vec<ThreadInfo> {
+        let read = |stream| handles::thread_infos(Bytes(self.bytes), stream);
+        self.thread_info_stream.map(read).unwrap_or_default()
+    }
+
+    /// What the headers of the image at an address say; `None` where the dump has none there.
+    #[must_use]
+    pub fn image_at(&self, base: u64) -> Option<ImageInfo> {
+        image::read(&self.memory, base)
     }
 
     /// Lets all walks over this dump add up the bytes of heaps that they have done, so that who waits

@@ -58,6 +58,8 @@ pub use roots::{Area, RootKind};
 pub use rules::{Rules, UnknownRule};
 pub use ways::{Holder, Link, Place, Ways};
 
+use std::sync::Arc;
+
 use crate::{
     heap::Heaps,
     losses::Losses,
@@ -72,6 +74,12 @@ use scan::{Counts, References, Scan};
 /// The references of a process.
 pub struct Graph<'p, 'a> {
     process: &'p Process<'p, 'a>,
+    data: Arc<GraphData>,
+}
+
+/// What was read of the references of a process: to be kept where the same dump is opened again, since
+/// it borrows nothing ([`Graph::data`], [`Graph::with_data`]).
+pub struct GraphData {
     index: Index,
     areas: Vec<Area>,
     threads: Threads,
@@ -80,6 +88,22 @@ pub struct Graph<'p, 'a> {
     debug_blocks: u64,
     doubt: Doubt,
     losses: Losses,
+}
+
+impl std::fmt::Debug for GraphData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GraphData")
+            .field("blocks", &self.index.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::ops::Deref for Graph<'_, '_> {
+    type Target = GraphData;
+
+    fn deref(&self) -> &GraphData {
+        &self.data
+    }
 }
 
 impl std::fmt::Debug for Graph<'_, '_> {
@@ -123,8 +147,7 @@ impl<'p, 'a> Graph<'p, 'a> {
             threads: &threads,
         };
         let (references, counts) = scan.run();
-        let mut graph = Graph {
-            process,
+        let data = GraphData {
             index,
             areas,
             threads,
@@ -134,8 +157,28 @@ impl<'p, 'a> Graph<'p, 'a> {
             doubt: Doubt::default(),
             losses: Losses::of(process).merged(collected.losses),
         };
-        graph.doubt = Doubt::of(&graph, collected.unreadable, usage.described);
+        let mut graph = Graph {
+            process,
+            data: Arc::new(data),
+        };
+        let doubt = Doubt::of(&graph, collected.unreadable, usage.described);
+        if let Some(data) = Arc::get_mut(&mut graph.data) {
+            data.doubt = doubt;
+        }
         graph
+    }
+
+    /// The graph of a process whose references were read before: of the same dump, opened again with
+    /// the same options.
+    #[must_use]
+    pub fn with_data(process: &'p Process<'p, 'a>, data: Arc<GraphData>) -> Self {
+        Graph { process, data }
+    }
+
+    /// What was read, to be kept.
+    #[must_use]
+    pub fn data(&self) -> Arc<GraphData> {
+        Arc::clone(&self.data)
     }
 
     /// The process.

@@ -212,15 +212,31 @@ impl<'d, 'a> ModuleNames<'d, 'a> {
     #[must_use]
     pub fn export(&self, address: u64) -> Option<(String, u64)> {
         let module = self.dump.module_at(address)?;
+        let offset = address - module.base;
+        self.with_exports(module, |exports| {
+            let (name, rva) = exports.nearest(offset as u32)?;
+            Some((name.to_owned(), offset - u64::from(rva)))
+        })
+    }
+
+    fn with_exports<T>(&self, module: &Module, asked: impl FnOnce(&Exports) -> T) -> T {
         let mut exports = self
             .exports
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let exports = exports
-            .entry(module.base)
-            .or_insert_with(|| Exports::read(&self.dump.memory, module));
-        let (name, rva) = exports.nearest((address - module.base) as u32)?;
-        Some((name.to_owned(), address - module.base - u64::from(rva)))
+        let read = || Exports::read(&self.dump.memory, module);
+        asked(exports.entry(module.base).or_insert_with(read))
+    }
+}
+
+/// An export as `ln` and `x` list it.
+fn exported(module: &Module, (name, rva): (&str, u32)) -> NamedAddress {
+    NamedAddress {
+        address: module.base.saturating_add(rva.into()),
+        module: module.name().to_owned(),
+        symbol: name.to_owned(),
+        signature: None,
+        size: 0,
     }
 }
 
@@ -253,13 +269,52 @@ impl NameSource for ModuleNames<'_, '_> {
         }
     }
 
+    fn neighbours(&self, address: u64) -> (Option<NamedAddress>, Option<NamedAddress>) {
+        let Some(module) = self.dump.module_at(address) else {
+            return (None, None);
+        };
+        let rva = (address - module.base) as u32;
+        self.with_exports(module, |exports| {
+            let named = |export| exported(module, export);
+            // In front of the first export nobody knows what is there.
+            let Some(below) = exports.nearest(rva) else {
+                return (None, None);
+            };
+            (Some(named(below)), exports.above(rva).map(named))
+        })
+    }
+
     fn address_of(&self, name: &str) -> Option<u64> {
-        let module = self
-            .dump
-            .modules
-            .iter()
-            .find(|m| m.name().eq_ignore_ascii_case(name));
-        module.map(|module| module.base)
+        let mut modules = self.dump.modules.iter();
+        if let Some((wanted, symbol)) = name.split_once('!') {
+            let module = modules.find(|m| m.name().eq_ignore_ascii_case(wanted))?;
+            let rva = self.with_exports(module, |exports| exports.offset_of(symbol))?;
+            return module.base.checked_add(rva.into());
+        }
+        let module = modules.find(|m| m.name().eq_ignore_ascii_case(name));
+        module.map(|module| module.base).or_else(|| {
+            self.dump.modules.iter().find_map(|module| {
+                let rva = self.with_exports(module, |exports| exports.offset_of(name))?;
+                module.base.checked_add(rva.into())
+            })
+        })
+    }
+
+    fn search(&self, pattern: &str) -> Vec<NamedAddress> {
+        let (wanted, symbol) = pattern.split_once('!').unwrap_or(("*", pattern));
+        let symbol = symbol.to_ascii_lowercase();
+        let modules = self.dump.modules.iter();
+        let modules = modules.filter(|m| wanted == "*" || m.name().eq_ignore_ascii_case(wanted));
+        let of_module = |module: &Module| {
+            self.with_exports(module, |exports| {
+                let all = exports.iter();
+                let matching =
+                    all.filter(|(_, name)| matches_pattern(&symbol, &name.to_ascii_lowercase()));
+                let listed = matching.map(|(rva, name)| exported(module, (name, rva)));
+                listed.collect::<Vec<_>>()
+            })
+        };
+        modules.flat_map(of_module).collect()
     }
 }
 

@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 
 use pe_unwind_info::x86_64::{
-    FunctionEpilogInstruction, Register, UnwindInfo, UnwindInfoTrailer, UnwindOperation,
-    UnwindState, XmmRegister,
+    FunctionEpilogInstruction, Register, UnwindInfo, UnwindOperation, UnwindState, XmmRegister,
 };
 
 use super::{Frame, Stack, StackEnd, image::Function, image::Image};
@@ -28,6 +27,26 @@ const EPILOGUE: usize = 64;
 /// stay far from the ends of the numbers.
 const ADDRESSES: std::ops::Range<u64> = 0x1_0000..0x8000_0000_0000;
 
+/// The part that a part is chained to; `None` where what should tell of it is cut off. Read here: the codes
+/// are padded to an even number, which the library (0.6.1) does not count in.
+fn chained(data: &[u8]) -> Option<Option<Function>> {
+    /// `UNW_FLAG_CHAININFO`, behind three bits of a version.
+    const CHAINED: u8 = 4 << 3;
+    if data.first()? & CHAINED == 0 {
+        return Some(None);
+    }
+    let codes = usize::from(*data.get(2)?).next_multiple_of(2);
+    let word = |index: usize| {
+        let at = 4 + codes * 2 + index * 4;
+        Some(u32::from_le_bytes(*data.get(at..)?.first_chunk()?))
+    };
+    Some(Some(Function {
+        begin: word(0)?,
+        end: word(1)?,
+        unwind: word(2)? & !1,
+    }))
+}
+
 /// The registers while a stack is followed.
 struct State<'d, 'a> {
     memory: &'d AddressSpace<'a>,
@@ -35,6 +54,9 @@ struct State<'d, 'a> {
     instruction: u64,
     /// The first word of the stack that was not in the dump.
     missing: Option<u64>,
+    /// Whether the instruction is the next one to be carried out, and no return address: in the
+    /// innermost function, and in one that was interrupted.
+    exact: bool,
 }
 
 impl UnwindState for State<'_, '_> {
@@ -63,6 +85,7 @@ pub(super) fn walk(dump: &Dump<'_>, context: &Context, most: usize) -> Stack {
         registers: NAMES.map(|name| context.register(name).unwrap_or(0)),
         instruction: context.instruction_pointer(),
         missing: None,
+        exact: true,
     };
     let mut frames: Vec<Frame> = Vec::new();
     let end = loop {
@@ -76,8 +99,7 @@ pub(super) fn walk(dump: &Dump<'_>, context: &Context, most: usize) -> Stack {
             frame_pointer: state.registers[Register::RBP as usize],
             ..Frame::default()
         });
-        let innermost = frames.len() == 1;
-        if let Err(end) = state.step(dump, innermost) {
+        if let Err(end) = state.step(dump) {
             break end;
         }
         if let Some(frame) = frames.last_mut() {
@@ -101,32 +123,33 @@ impl State<'_, '_> {
     }
 
     /// Steps to the caller.
-    fn step(&mut self, dump: &Dump<'_>, innermost: bool) -> Result<(), StackEnd> {
-        let address = self.instruction;
+    fn step(&mut self, dump: &Dump<'_>) -> Result<(), StackEnd> {
+        let (address, exact) = (self.instruction, std::mem::take(&mut self.exact));
         let no_data = StackEnd::NoUnwindData(address);
         let Some(image) = Image::at(dump, address) else {
             return Err(StackEnd::NoImage(address));
         };
         // A call can be the last instruction of a function: then it would return into the next.
-        let within = if innermost { address } else { address - 1 };
+        let within = if exact { address } else { address - 1 };
         let offset = u32::try_from(within - image.base).map_err(|_| no_data.clone())?;
         let function = image.function(offset).map_err(|()| no_data.clone())?;
         self.missing = None;
         match function {
             Some(function) => {
-                let offset = offset + u32::from(!innermost);
-                let returned = self.unwind(&image, function, offset, innermost);
+                let offset = offset + u32::from(!exact);
+                let returned = self.unwind(&image, function, offset, exact);
                 let returned = returned.ok_or(match self.missing {
                     Some(missing) => StackEnd::NoStack(missing),
                     None => no_data,
                 })?;
                 if let ControlFlow::Break(instruction) = returned {
                     self.instruction = instruction;
+                    self.exact = true;
                     return Ok(());
                 }
             }
-            // Only the innermost function can be one that puts nothing on the stack.
-            None if innermost => {}
+            // Only a function that calls none can be one that puts nothing on the stack.
+            None if exact => {}
             None => return Err(no_data),
         }
         self.instruction = self
@@ -149,13 +172,13 @@ impl State<'_, '_> {
         image: &Image<'_, '_>,
         mut function: Function,
         offset: u32,
-        innermost: bool,
+        exact: bool,
     ) -> Option<ControlFlow<u64>> {
         for part in 0..MOST_PARTS {
             let mut bytes = [0; LARGEST];
             let read = image.read(function.unwind, &mut bytes);
             let info = UnwindInfo::parse(&bytes[..read])?;
-            if part == 0 && innermost && self.finish(image, function, &info, offset).is_some() {
+            if part == 0 && exact && self.finish(image, function, &info, offset).is_some() {
                 return Some(ControlFlow::Continue(()));
             }
             let executed = offset.saturating_sub(function.begin);
@@ -173,15 +196,9 @@ impl State<'_, '_> {
                     return Some(ControlFlow::Break(at));
                 }
             }
-            match info.trailer() {
-                Some(UnwindInfoTrailer::ChainedUnwindInfo { chained }) => {
-                    function = Function {
-                        begin: chained.begin_address.get(),
-                        end: chained.end_address.get(),
-                        unwind: chained.unwind_info_address.get() & !1,
-                    };
-                }
-                _ => {
+            match chained(&bytes[..read])? {
+                Some(first) => function = first,
+                None => {
                     let sound = ADDRESSES.contains(&self.stack_pointer());
                     return sound.then_some(ControlFlow::Continue(()));
                 }
