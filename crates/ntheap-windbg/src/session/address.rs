@@ -22,7 +22,8 @@ impl Session<'_, '_> {
     pub(super) fn address(&mut self, text: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         let mut table = AddressTable::default();
         let (mut summary, mut command, mut address) = (false, None, String::new());
-        for word in line::words(text) {
+        let (text, quoted) = command_of(text);
+        for word in line::words(&text) {
             let lower = word.to_ascii_lowercase();
             let Some(option) = lower.strip_prefix('-') else {
                 if !address.is_empty() {
@@ -62,6 +63,7 @@ impl Session<'_, '_> {
                 }
             }
         }
+        command = command.or(quoted);
         if !address.is_empty() {
             let address = self.value(&address)?;
             return Ok(words::address(self.heaps, &self.traces, address, out)?);
@@ -99,5 +101,41 @@ impl Session<'_, '_> {
             }
         }
         result
+    }
+}
+
+/// The command in quotes behind `-c:`, in which quotes are escaped, and the text without it.
+fn command_of(text: &str) -> (String, Option<String>) {
+    let whole = || (text.to_owned(), None);
+    let lower = text.to_ascii_lowercase();
+    let Some(start) = lower.find("-c:\"") else {
+        return whole();
+    };
+    let quoted = &text[start + 4..];
+    let mut escaped = false;
+    let end = quoted.find(|c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    let Some(end) = end else {
+        return whole();
+    };
+    let command = quoted[..end].replace("\\\"", "\"");
+    let rest = format!("{}{}", &text[..start], &quoted[end + 1..]);
+    (rest, Some(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_in_quotes_can_have_quotes() {
+        let (rest, command) = command_of(r#"-f:Heap -C:"s -a %1 %2 \"a b\"" -o:1"#);
+        assert_eq!(rest, "-f:Heap  -o:1");
+        assert_eq!(command.as_deref(), Some(r#"s -a %1 %2 "a b""#));
+        assert_eq!(command_of("-c:k").1, None);
+        assert_eq!(command_of("-c:\"k").1, None);
     }
 }

@@ -197,7 +197,11 @@ impl Session<'_, '_> {
             "n" => self.set_radix(rest, out),
             ".echo" => Ok(writeln!(out, "{}", rest.trim_matches('"'))?),
             ".lines" => {
-                self.lines = !self.lines;
+                self.lines = match rest {
+                    "-e" => true,
+                    "-d" => false,
+                    _ => !self.lines,
+                };
                 let state = if self.lines { "" } else { "not " };
                 Ok(writeln!(
                     out,

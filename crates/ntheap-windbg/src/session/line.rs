@@ -90,7 +90,11 @@ pub(super) fn name(command: &str) -> (String, &str) {
         _ => first.len_utf8().min(command.len()),
     };
     let behind = &command[start..];
-    let end = start + behind.find(|c| !belongs(c)).unwrap_or(behind.len());
+    let mut end = start + behind.find(|c| !belongs(c)).unwrap_or(behind.len());
+    // `.symopt+0x40`, `.sympath+c:\x`
+    if let Some(plus) = command[..end].find('+') {
+        end = plus + 1;
+    }
     let (name, rest) = (&command[..end], command[end..].trim());
     let cased = name.len() <= 3
         && name.starts_with(['d', 'D', 'k', 'K', 'a', 'A'])
@@ -222,6 +226,7 @@ mod tests {
         assert_eq!(name(".if(1){k}"), ".if|(1){k}");
         assert_eq!(name(".block{!heap -s}"), ".block|{!heap -s}");
         assert_eq!(name(".sympath+ c:\\x"), ".sympath+|c:\\x");
+        assert_eq!(name(".symopt+0x40"), ".symopt+|0x40");
         assert_eq!(name("~*k"), "~|*k");
         assert_eq!(name("||*"), "|||*");
         assert_eq!(name("s-d 0 L1 1"), "s|-d 0 L1 1");
