@@ -292,11 +292,11 @@ const STATUSES: &[(u32, &str)] = &[
         0xc000_0417,
         "An invalid parameter was passed to a C runtime function.",
     ),
-    (0xc000_0420, "An assertion failure has occurred."),
     (
         0xc000_041d,
         "An unhandled exception was encountered during a user callback.",
     ),
+    (0xc000_0420, "An assertion failure has occurred."),
     (0xc000_0602, "A fail fast exception occurred."),
     (0xe043_4352, "A managed exception was thrown."),
     (0xe06d_7363, "A C++ exception was thrown."),
