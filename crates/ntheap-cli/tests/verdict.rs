@@ -103,6 +103,43 @@ fn two_dumps_show_the_function_that_loses_blocks() {
     }
 }
 
+/// The way to what accumulates leads through a field that the program's PDB names.
+#[test]
+fn owners_name_the_field() {
+    for (name, dumps) in depots() {
+        let dump = dumps.last().expect("a dump").display().to_string();
+        let symbols = programs().display().to_string();
+        let listeners = [
+            "owners",
+            &dump,
+            "--type",
+            "depot::Listener",
+            "--symbols",
+            &symbols,
+        ];
+        let answer = ntheap(&[&listeners[..], &["--format", "json"]].concat());
+        let answer: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+        let steps = answer["accumulation"]["path"].as_array().expect("a path");
+        let [root, step] = &steps[..] else {
+            panic!("{name}: {steps:?}");
+        };
+        assert_eq!(root["field"], Value::Null, "{name}: {root}");
+        let field = step["field"].as_str().expect("a field");
+        assert!(field.starts_with("listeners"), "{name}: {step}");
+        let from = format!("depot::Service+0x10 ({field}) at ");
+        assert!(
+            step["from"].as_str().expect("a place").starts_with(&from),
+            "{name}: {step}"
+        );
+        let words = text(&ntheap(&listeners));
+        assert!(
+            words.contains(&format!("of depot::Service+0x10 ({field}), held at depot!")),
+            "{words}"
+        );
+        assert!(words.contains(&format!("+0x10 ({field})\n")), "{words}");
+    }
+}
+
 #[test]
 fn a_series_tells_what_comes_always_from_what_came_once() {
     for (name, dumps) in depots().into_iter().filter(|(_, dumps)| dumps.len() == 5) {

@@ -502,4 +502,8 @@ impl TypeCatalogue for ModuleSymbols {
     fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
         TypeCatalogue::enumeration(self.types().ok()?, name)
     }
+
+    fn variable(&self, place: u32) -> Option<(TypeId, u64)> {
+        self.types().ok()?.variable(place)
+    }
 }

@@ -5,7 +5,8 @@ use std::io::Cursor;
 
 use ntheap::layout::{FieldType, StructureType, TypeCatalogue, TypeId, TypeSource};
 use pdb::{
-    FallibleIterator, Indirection, ItemFinder, PDB, PrimitiveKind, TypeData, TypeIndex, Variant,
+    FallibleIterator, Indirection, ItemFinder, PDB, PrimitiveKind, SymbolData, TypeData, TypeIndex,
+    Variant,
 };
 
 use crate::Error;
@@ -25,6 +26,8 @@ pub struct PdbTypes {
     structures: Vec<Structure>,
     by_name: HashMap<String, usize>,
     enumerations: HashMap<String, Vec<(String, i64)>>,
+    /// Where each variable that is a structure begins, ascending, and the place of the structure.
+    variables: Vec<(u32, usize)>,
 }
 
 /// A structure, class or union.
@@ -135,10 +138,12 @@ impl PdbTypes {
             .into_iter()
             .map(|(name, list)| (name, reader.values(list)))
             .collect();
+        let variables = reader.variables(&mut pdb).unwrap_or_default();
         Ok(Self {
             structures,
             by_name: reader.by_name,
             enumerations,
+            variables,
         })
     }
 
@@ -246,9 +251,18 @@ impl TypeCatalogue for PdbTypes {
     fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
         PdbTypes::enumeration(self, name).map(<[_]>::to_vec)
     }
+
+    fn variable(&self, place: u32) -> Option<(TypeId, u64)> {
+        let behind = self
+            .variables
+            .partition_point(|variable| variable.0 <= place);
+        let (start, structure) = self.variables[behind.checked_sub(1)?];
+        let offset = place - start;
+        let size = self.structures.get(structure)?.size;
+        (offset < size).then_some((TypeId(structure), offset.into()))
+    }
 }
 
-/// The types of a module whose type records can be read; else none.
 impl Field {
     /// Whether the fields inside can be named without naming this one.
     fn is_transparent(&self) -> bool {
@@ -344,6 +358,28 @@ impl<'t> Reader<'t> {
             });
         }
         fields
+    }
+
+    /// The variables of the global symbols that are structures.
+    fn variables<'s, S: pdb::Source<'s> + 's>(
+        &self,
+        pdb: &mut PDB<'s, S>,
+    ) -> Result<Vec<(u32, usize)>, pdb::Error> {
+        let symbols = pdb.global_symbols()?;
+        let addresses = pdb.address_map()?;
+        let mut found = Vec::new();
+        let mut records = symbols.iter();
+        while let Some(record) = records.next()? {
+            let Ok(SymbolData::Data(data)) = record.parse() else {
+                continue;
+            };
+            let structure = self.describe(data.type_index, 0).place;
+            if let (Some(structure), Some(place)) = (structure, data.offset.to_rva(&addresses)) {
+                found.push((place.0, structure));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
     }
 
     fn values(&self, list: TypeIndex) -> Vec<(String, i64)> {

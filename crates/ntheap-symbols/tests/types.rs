@@ -5,6 +5,7 @@
 //! symbols are expected in `symbols` beside both, the unpacked dumps beside `NTHEAP_ORACLE_UNPACKED`.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::BufReader,
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use ntheap::{
     graph::Graph,
     heap::Heaps,
     process::Process,
-    types::{Rtti, TypeKind, Types},
+    types::{ContainerKind, Rtti, TypeKind, Types},
 };
 use ntheap_symbols::{DumpNames, SymbolPath, Symbols};
 use serde_json::Value;
@@ -75,6 +76,65 @@ fn classes_by_the_tables_that_pdbs_name() {
     );
     assert!(score.wrong.is_empty(), "{:#?}", score.wrong);
     assert!(score.right * 100 >= score.classed * 98);
+}
+
+/// What memory can't tell apart the types of variables and fields do.
+#[test]
+fn pdbs_tell_maps_from_sets() {
+    let Some((pdbs, unpacked)) = folders() else {
+        return;
+    };
+    let mut path = SymbolPath::default();
+    path.push_folder(pdbs);
+    let symbols = Symbols::builder().path(path).build();
+    let runs = fs::read_dir(&unpacked).expect("the recordings").flatten();
+    let runs = runs.filter(|run| run.file_name().to_string_lossy().starts_with("stl-"));
+    let (mut sets, mut maps, mut open, mut dumps) = (0, 0, 0, 0);
+    for dump in runs.map(|run| run.path().join("snap3.dmp")) {
+        let truth = File::open(dump.with_extension("truth.json")).expect("the truth");
+        let truth: Value = serde_json::from_reader(BufReader::new(truth)).expect("JSON");
+        let kinds: HashMap<u64, &str> = truth["containers"]
+            .as_array()
+            .expect("containers")
+            .iter()
+            .map(|row| {
+                let owner = row["owner"].as_u64().expect("an address");
+                (owner, row["kind"].as_str().expect("a kind"))
+            })
+            .collect();
+        let file = DumpFile::open(&dump).expect("the dump opens");
+        let dump = Dump::parse(file.bytes()).expect("the dump is one");
+        let process = Process::of(&dump).expect("a process");
+        let graph = Graph::of(&Heaps::of(&process));
+        let names = DumpNames::new(&dump, &symbols);
+        let types = Types::of(&graph, Some(&names));
+        dumps += 1;
+        for container in types.containers() {
+            // The truth names the containers of variables, and those in objects that are held.
+            let expected = kinds.get(&container.owner).copied();
+            let told = match container.kind {
+                ContainerKind::Set => "set",
+                ContainerKind::Map => "map",
+                ContainerKind::UnorderedMap => "unordered_map",
+                ContainerKind::UnorderedSet => "unordered_set",
+                ContainerKind::MapOrSet | ContainerKind::UnorderedMapOrSet => {
+                    open += 1;
+                    continue;
+                }
+                _ => continue,
+            };
+            assert!(
+                expected.is_none_or(|expected| expected == told),
+                "{:x} of {} is called {told}",
+                container.owner,
+                container.holder
+            );
+            sets += usize::from(expected == Some("set"));
+            maps += usize::from(expected.is_some_and(|kind| kind != "set"));
+        }
+    }
+    println!("{dumps} dumps: {sets} sets, {maps} maps, {open} either");
+    assert!(sets >= dumps && maps >= dumps && dumps > 0);
 }
 
 fn compare(path: &Path, symbols: &Symbols, score: &mut Score) {

@@ -152,6 +152,7 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let graph = Graph::of(&heaps);
     let classes = graph.classes(wanted.rules);
     drop(working);
+    warn_of_cookie(wanted.rules, &dump);
     let status = input.report(graph.losses());
     let Some(after) = &args.after else {
         let blocks = wanted.blocks(&graph, &classes, &heaps);
@@ -186,6 +187,15 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let since = input.name().into_owned();
     side.write(&wanted, &blocks, Some(since), common, output)?;
     Ok(status)
+}
+
+/// Says that encoded pointers can't be followed, if they should be.
+pub(super) fn warn_of_cookie(rules: Rules, dump: &Dump<'_>) {
+    if rules.contains(Rules::ENCODED) && dump.process_cookie.is_none() {
+        say!(
+            "warning: the dump does not name the process's cookie: encoded pointers are not followed"
+        );
+    }
 }
 
 /// All heaps: the one that was asked for is among them, or it is an error.

@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result
     let (chosen, blocks) = choose(args, common, &graph, &heaps, &types)?;
     let found = Found::of(&graph, &chosen, blocks, rules);
     drop(working);
+    super::leaks::warn_of_cookie(rules, &dump);
     let status = input.report(graph.losses());
     let holders = Holders {
         graph: &graph,

@@ -73,6 +73,8 @@ pub struct KeeperReport {
 pub struct StepReport {
     /// Where it lies, in words: a variable, a place on a stack, a block by type and offset.
     pub from: String,
+    /// The field of the block or variable in which it lies, by the types of a PDB.
+    pub field: Option<String>,
     /// The block that it leads to.
     pub block: Address,
     /// Where in that block.
@@ -90,6 +92,7 @@ impl StepReport {
     pub fn all(holders: &Holders<'_, '_, '_>, links: &[Link]) -> Vec<Self> {
         let step = |link: &Link| StepReport {
             from: holders.place(link),
+            field: holders.field(link),
             block: Address(holders.graph.index().block(link.target).0),
             offset: link.offset,
             type_name: holders.type_name(link.target),

@@ -115,10 +115,12 @@ fn group(
             let point = holders.short(found.point);
             write!(out, "{total} are accumulated in one {point}")?;
             // What a container holds is named after the container's own place.
-            if let Some(last) = to_point.last().filter(|_| !point.contains(" of "))
-                && to_point.len() > 1
-            {
-                write!(out, " of {}", holders.place(last))?;
+            if let Some(last) = to_point.last().filter(|_| to_point.len() > 1) {
+                match holders.field(last) {
+                    Some(field) if point.contains(" of ") => write!(out, " ({field})")?,
+                    None if point.contains(" of ") => {}
+                    _ => write!(out, " of {}", holders.place(last))?,
+                }
             }
             if let Some(root) = root {
                 write!(out, ", held at {root}")?;

@@ -9,7 +9,8 @@ use std::{
 use ntheap::{
     dump::RegionState,
     graph::{Graph, Holder, Link, Place, RootKind, TypeOf},
-    names::{Name, NameSource},
+    names::{Name, NameSource, part_of_object, part_of_variable},
+    printable::printable,
     process::Process,
     usage::Owner,
 };
@@ -56,16 +57,46 @@ impl Holders<'_, '_, '_> {
         }
     }
 
-    /// Where a pointer lies: `depot!g_service+0x8`, `depot::Service+0x10 at 21ab6d00100`.
+    /// The field of a block or a variable in which a pointer lies, where a PDB describes it.
+    #[must_use]
+    pub fn field(&self, link: &Link) -> Option<String> {
+        let process = self.graph.process();
+        let module_at = |address| process.dump.module_at(address);
+        let part = match (link.holder, link.place) {
+            (Holder::Block(block), _) => {
+                let (address, _) = self.graph.index().block(block);
+                // The class is defined where its virtual function table lies.
+                let table = process.memory().pointer(address, process.bitness)?;
+                let class = self.type_name(block)?;
+                part_of_object(self.names, module_at(table)?, &class, link.at?)
+            }
+            (Holder::Root(area), Place::Memory(at)) => {
+                let area = &self.graph.areas()[area];
+                matches!(area.owner, Owner::Image(_)).then_some(())?;
+                part_of_variable(self.names, module_at(at)?, at)
+            }
+            (Holder::Root(_), Place::Register(_)) => None,
+        };
+        part.map(|part| part.path).filter(|path| !path.is_empty())
+    }
+
+    /// That field behind a place, in brackets.
+    fn bracketed(&self, link: &Link) -> String {
+        let field = self.field(link);
+        field.map_or_else(String::new, |field| format!(" ({})", printable(&field)))
+    }
+
+    /// Where a pointer lies: `depot!g_state+0x8 (queue)`, `depot::Service+0x10 (listeners) at
+    /// 21ab6d00100`.
     #[must_use]
     pub fn place(&self, link: &Link) -> String {
         match link.holder {
-            Holder::Root(area) => self.root(area, link.place),
+            Holder::Root(area) => self.root(area, link.place) + &self.bracketed(link),
             Holder::Block(block) => {
                 let (address, _) = self.graph.index().block(block);
                 let at = link.at.unwrap_or(0);
                 match self.type_name(block) {
-                    Some(name) => format!("{name}+{at:#x} at {address:x}"),
+                    Some(name) => format!("{name}+{at:#x}{} at {address:x}", self.bracketed(link)),
                     None => format!("{address:x}+{at:#x}"),
                 }
             }
@@ -134,7 +165,13 @@ impl Holders<'_, '_, '_> {
             }
             match link.holder {
                 Holder::Root(_) => writeln!(out, "{:indent$}{}", "", self.place(link))?,
-                Holder::Block(_) => writeln!(out, "{:indent$}   +{:#x}", "", link.at.unwrap_or(0))?,
+                Holder::Block(_) => writeln!(
+                    out,
+                    "{:indent$}   +{:#x}{}",
+                    "",
+                    link.at.unwrap_or(0),
+                    self.bracketed(link)
+                )?,
             }
             write!(out, "{:indent$}-> {}", "", self.block(link.target))?;
             if link.offset != 0 {

@@ -35,7 +35,7 @@ pub(super) struct Merged {
     pub(super) changes: BlockChanges,
     /// Blocks that are in every dump.
     pub(super) survivors: Count,
-    /// Blocks that are in the last dump and not in the first, where they are kept.
+    /// Blocks that are in the last dump and not in the first, where they are kept, by address.
     pub(super) fresh: Vec<Held>,
 }
 
@@ -247,7 +247,10 @@ pub(super) fn merge_blocks(chain: &Chain<'_, '_, '_>, by: Grouping, keep: Keep) 
         });
     }
     whole.compare(&elsewhere, keep);
-    whole.with(merged)
+    let mut whole = whole.with(merged);
+    // What lay elsewhere came first, wherever that is.
+    whole.fresh.sort_unstable();
+    whole
 }
 
 /// The blocks of a sorted list that have some addresses.

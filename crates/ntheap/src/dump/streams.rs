@@ -85,6 +85,8 @@ pub struct Dump<'a> {
     pub process_create_time: Option<u32>,
     /// Seconds that the process ran in user mode and in the kernel.
     pub process_times: Option<(u32, u32)>,
+    /// The number with which `EncodePointer` hides pointers.
+    pub process_cookie: Option<u32>,
     /// The exception that the dump was written for, if it was for one.
     pub exception: Option<Exception>,
     /// Loaded modules.
@@ -181,6 +183,7 @@ impl<'a> Dump<'a> {
             process_id: misc.process_id,
             process_create_time: misc.create_time,
             process_times: misc.times,
+            process_cookie: misc.cookie,
             bytes: file,
             handle_stream: directory.find(kind::HANDLE_DATA),
             unloaded_stream: directory.find(kind::UNLOADED_MODULES),
@@ -341,12 +344,16 @@ struct Misc {
     create_time: Option<u32>,
     /// In user mode and in the kernel.
     times: Option<(u32, u32)>,
+    cookie: Option<u32>,
 }
 
 impl Misc {
     fn read(directory: &Directory<'_>) -> Self {
         const PROCESS_ID: u32 = 1;
         const PROCESS_TIMES: u32 = 2;
+        const PROCESS_COOKIE: u32 = 0x200;
+        /// Of its fifth version alone, at the end of that.
+        const COOKIE: u64 = 0x550;
         let Some(stream) = directory.find(kind::MISC_INFO) else {
             return Misc::default();
         };
@@ -357,6 +364,7 @@ impl Misc {
             process_id: field(PROCESS_ID, 8),
             create_time: field(PROCESS_TIMES, 12),
             times: field(PROCESS_TIMES, 16).zip(field(PROCESS_TIMES, 20)),
+            cookie: field(PROCESS_COOKIE, COOKIE).filter(|_| stream.size >= COOKIE + 4),
         }
     }
 }

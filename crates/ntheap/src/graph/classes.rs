@@ -1,7 +1,11 @@
 //! Classes of reachability, as memcheck has them: reachable, possibly lost, definitely lost,
 //! indirectly lost.
 
-use super::{Graph, References, Rules, judge::START};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rayon::prelude::*;
+
+use super::{Graph, References, Rules, encoded::Encoded, judge::START, sweep::Marks};
 
 /// How a block is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,57 +119,31 @@ pub(super) fn strength(bits: u16, rules: Rules) -> Option<Strength> {
     )
 }
 
-/// Marks on the references.
+/// Marks on the references, on all threads.
 struct Marker<'m> {
     references: &'m References,
+    encoded: Option<&'m Encoded>,
     rules: Rules,
-    classes: Vec<Class>,
-    /// Blocks whose references are to be followed: while sweeping by their bits, else by number.
-    waiting: Vec<bool>,
-    pending: Vec<u32>,
-    sweeping: bool,
+    /// [`Class`] of each block, as a number.
+    classes: Vec<AtomicU8>,
+    /// Blocks whose references are to be followed.
+    waiting: Marks,
 }
-
-/// Sweeps over all blocks before what is left is followed one by one. A sweep reads the references in
-/// the order in which they lie in memory, and gets far where blocks lead to others all over the
-/// place; of a list that runs downwards each follows but one.
-const SWEEPS: usize = 6;
 
 impl Marker<'_> {
     /// Gives the blocks that the waiting ones lead to the class, if theirs is worse.
-    fn sweep(&mut self, class: Class, weakest: Strength) {
-        for _ in 0..SWEEPS {
-            let mut any = false;
-            for block in 0..self.waiting.len() {
-                if std::mem::take(&mut self.waiting[block]) {
-                    any = true;
-                    self.follow(block, class, weakest);
-                }
-            }
-            if !any {
-                return;
-            }
-        }
-        self.sweeping = false;
-        let waiting = (0..).zip(&self.waiting).filter(|(_, waits)| **waits);
-        self.pending.extend(waiting.map(|(block, _)| block));
-        self.waiting.fill(false);
-        self.flood(class, weakest);
-        self.sweeping = true;
+    fn flood(&self, class: Class, weakest: Strength) {
+        self.waiting.follow(|block, found| {
+            self.follow(block as usize, class, weakest, found);
+        });
     }
 
-    /// The same, from the pending blocks alone.
-    fn flood(&mut self, class: Class, weakest: Strength) {
-        while let Some(block) = self.pending.pop() {
-            self.follow(block as usize, class, weakest);
-        }
-    }
-
-    fn follow(&mut self, holder: usize, class: Class, weakest: Strength) {
+    /// The same, from one holder alone; calls `found` with each block whose class this changes.
+    fn follow(&self, holder: usize, class: Class, weakest: Strength, found: &mut dyn FnMut(u32)) {
         let (targets, rules) = self.references.of(holder);
         for (&target, &bits) in targets.iter().zip(rules) {
-            let mine = &mut self.classes[target as usize];
-            if *mine >= class {
+            let mine = &self.classes[target as usize];
+            if mine.load(Ordering::Relaxed) >= class as u8 {
                 continue;
             }
             match strength(bits, self.rules) {
@@ -173,47 +151,74 @@ impl Marker<'_> {
                 Some(Strength::Interior) if weakest == Strength::Interior => {}
                 _ => continue,
             }
-            *mine = class;
-            match self.sweeping {
-                true => self.waiting[target as usize] = true,
-                false => self.pending.push(target),
+            // Nobody else gives another class at the same time.
+            mine.store(class as u8, Ordering::Relaxed);
+            found(target);
+        }
+        let encoded = self.encoded.iter();
+        for reference in encoded.flat_map(|encoded| encoded.of_holder(holder)) {
+            let mine = &self.classes[reference.target as usize];
+            if mine.load(Ordering::Relaxed) < class as u8 {
+                mine.store(class as u8, Ordering::Relaxed);
+                found(reference.target);
             }
         }
+    }
+
+    /// Lets what a holder leads to wait.
+    fn start(&self, holder: usize, class: Class, weakest: Strength) {
+        self.follow(holder, class, weakest, &mut |found| {
+            self.waiting.add(found);
+        });
     }
 }
 
 /// Classes of all blocks of a graph.
 pub(super) fn classify(graph: &Graph<'_, '_>, rules: Rules) -> Classes {
     let count = graph.index.len();
-    let mut marker = Marker {
+    let worst = |_| AtomicU8::new(Class::Definite as u8);
+    let marker = Marker {
         references: &graph.references,
+        encoded: graph.encoded(rules),
         rules,
-        classes: vec![Class::Definite; count],
-        waiting: vec![false; count],
-        pending: Vec::new(),
-        sweeping: true,
+        classes: (0..count).into_par_iter().map(worst).collect(),
+        waiting: Marks::new(count),
     };
     let roots: Vec<usize> = graph.root_holders(rules).collect();
-    for &root in &roots {
-        marker.follow(root, Class::Reachable, Strength::Start);
-    }
-    marker.sweep(Class::Reachable, Strength::Start);
+    let roots = roots.par_iter();
+    let (class, weakest) = (Class::Reachable, Strength::Start);
+    roots
+        .clone()
+        .for_each(|&root| marker.start(root, class, weakest));
+    marker.flood(class, weakest);
     // Whatever else a root or a reachable block leads to.
-    for &root in &roots {
-        marker.follow(root, Class::Possible, Strength::Interior);
-    }
-    for block in 0..count {
-        if marker.classes[block] == Class::Reachable {
-            marker.follow(block, Class::Possible, Strength::Interior);
-        }
-    }
-    marker.sweep(Class::Possible, Strength::Interior);
-    marker.sweeping = false;
-    lead(marker)
+    let (class, weakest) = (Class::Possible, Strength::Interior);
+    roots.for_each(|&root| marker.start(root, class, weakest));
+    marker
+        .classes
+        .par_iter()
+        .enumerate()
+        .for_each(|(block, mine)| {
+            if mine.load(Ordering::Relaxed) == Class::Reachable as u8 {
+                marker.start(block, class, weakest);
+            }
+        });
+    marker.flood(class, weakest);
+    let classes = marker.classes.into_par_iter().map(|class| {
+        let class = class.into_inner();
+        Class::ALL[usize::from(class)]
+    });
+    lead(Leader {
+        references: &graph.references,
+        encoded: graph.encoded(rules),
+        rules,
+        classes: classes.collect(),
+        pending: Vec::new(),
+    })
 }
 
 /// Tells definitely lost blocks from those that hang on them.
-fn lead(mut marker: Marker<'_>) -> Classes {
+fn lead(mut marker: Leader<'_>) -> Classes {
     let lost: Vec<u32> = (0..)
         .zip(&marker.classes)
         .filter(|(_, class)| class.is_lost())
@@ -257,13 +262,47 @@ fn lead(mut marker: Marker<'_>) -> Classes {
     }
 }
 
-impl Marker<'_> {
+/// Tells lost blocks apart.
+struct Leader<'m> {
+    references: &'m References,
+    encoded: Option<&'m Encoded>,
+    rules: Rules,
+    classes: Vec<Class>,
+    pending: Vec<u32>,
+}
+
+impl Leader<'_> {
     /// Makes indirect what a lost block leads to, and the block itself.
     fn reach(&mut self, block: u32) {
         self.classes[block as usize] = Class::Indirect;
         self.pending.push(block);
-        self.flood(Class::Indirect, Strength::Interior);
+        while let Some(block) = self.pending.pop() {
+            for target in led(self.references, self.encoded, self.rules, block) {
+                let mine = &mut self.classes[target as usize];
+                if *mine < Class::Indirect {
+                    *mine = Class::Indirect;
+                    self.pending.push(target);
+                }
+            }
+        }
     }
+}
+
+/// The blocks that a block leads to by any pointer.
+fn led<'m>(
+    references: &'m References,
+    encoded: Option<&'m Encoded>,
+    rules: Rules,
+    block: u32,
+) -> impl Iterator<Item = u32> + 'm {
+    let (targets, bits) = references.of(block as usize);
+    let plain = targets.iter().zip(bits);
+    let plain = plain.filter(move |(_, bits)| strength(**bits, rules).is_some());
+    let encoded = encoded.into_iter();
+    let encoded = encoded.flat_map(move |encoded| encoded.of_holder(block as usize));
+    plain
+        .map(|(&target, _)| target)
+        .chain(encoded.map(|reference| reference.target))
 }
 
 /// Which leader has which lost block.
@@ -273,14 +312,11 @@ struct Claims {
 }
 
 impl Claims {
-    fn flood(&mut self, marker: &Marker<'_>, leader: u32) {
+    fn flood(&mut self, marker: &Leader<'_>, leader: u32) {
         let mut pending = vec![leader];
         while let Some(block) = pending.pop() {
-            let (targets, rules) = marker.references.of(block as usize);
-            for (&target, &bits) in targets.iter().zip(rules) {
-                if marker.classes[target as usize] != Class::Indirect
-                    || strength(bits, marker.rules).is_none()
-                {
+            for target in led(marker.references, marker.encoded, marker.rules, block) {
+                if marker.classes[target as usize] != Class::Indirect {
                     continue;
                 }
                 let Ok(position) = self.led.binary_search_by_key(&target, |led| led.0) else {

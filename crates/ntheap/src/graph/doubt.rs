@@ -59,13 +59,14 @@ pub struct Doubt {
 }
 
 impl Doubt {
-    pub(super) fn of(graph: &Graph<'_, '_>, unread_heaps: u64, described: bool) -> Self {
+    /// `unread` are the bytes of heaps that walks could not read, and all of theirs that the dump does
+    /// not hold.
+    pub(super) fn of(graph: &Graph<'_, '_>, unread: (u64, u64), described: bool) -> Self {
         let process = graph.process;
         let memory = process.memory();
         let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
-        let whole = |area: &&Area| area.kind != RootKind::Register && !area.kind.is_sealed();
+        let whole = |area: &&Area| area.kind != RootKind::Register;
         let mut doubt = Doubt {
-            unread_heaps,
             losses: graph.losses.lossy_findings(),
             incomplete: !graph.losses.complete(),
             described,
@@ -100,6 +101,9 @@ impl Doubt {
                 doubt.unread_blocks = doubt.unread_blocks.saturating_add(missing(address, size));
             }
         }
+        // Where what is missing tells how to go on, no walk comes to know how much is.
+        let elsewhere = unread.1.saturating_sub(doubt.unread_blocks);
+        doubt.unread_heaps = unread.0.max(elsewhere);
         let (low, high) = graph.index.span();
         let idle = (high - low).saturating_sub(busy).max(1);
         doubt.chance_hits = graph.counts.near_misses as f64 * busy as f64 / idle as f64;

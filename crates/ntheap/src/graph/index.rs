@@ -16,6 +16,8 @@
 //! assert_eq!(index.block(1), (0x1040, 0));
 //! ```
 
+use std::hint::black_box;
+
 use rustc_hash::FxHashMap;
 
 /// Blocks that begin farther apart belong to different extents: an extent takes less than the
@@ -181,11 +183,12 @@ impl Index {
         index
     }
 
-    /// Parts the span of all blocks into about as many cells as there are extents, so that few
-    /// extents are to be told apart in each.
+    /// Parts the span of all blocks into more cells than there are extents, so that few extents are to
+    /// be told apart in each. Heaps lie far apart, and extents of one side by side: of few extents the
+    /// cells are as many as stay in the cache.
     fn make_directory(&mut self) {
         let span = self.high - self.low;
-        let cells = (self.extents.len() as u64 * 4).clamp(64, 1 << 22);
+        let cells = (self.extents.len() as u64 * 4).clamp(1 << 14, 1 << 22);
         self.cell_shift = (span / cells + 1).next_power_of_two().trailing_zeros();
         let mut extent = 0;
         for cell in 0..=span >> self.cell_shift {
@@ -332,14 +335,20 @@ impl Index {
         (extent.base, extent.end)
     }
 
-    /// The word of the bitmap for a distance from the beginning of an extent, and the granule's bit
-    /// in it: 64 or more behind the last word.
+    /// The word of the bitmap for a distance from the beginning of an extent.
+    #[inline]
+    fn word(&self, extent: &Extent, distance: u64) -> u32 {
+        let word = (distance >> self.granule_shift) / BITS;
+        word.min(u64::from(extent.lines.saturating_sub(1))) as u32
+    }
+
+    /// The same with the granule's bit in it: 64 or more behind the last word.
     #[inline]
     fn line(&self, extent: &Extent, distance: u64) -> (Line, u64) {
+        let word = self.word(extent, distance);
+        let line = self.lines[(extent.line + word) as usize];
         let granule = distance >> self.granule_shift;
-        let word = (granule / BITS).min(u64::from(extent.lines.saturating_sub(1)));
-        let line = self.lines[extent.line as usize + word as usize];
-        (line, granule - word * BITS)
+        (line, granule - u64::from(word) * BITS)
     }
 
     /// How many blocks begin up to the granule of this bit, and whether one begins in it.
@@ -379,53 +388,64 @@ impl Index {
         self.aligned && distance & ((1 << self.granule_shift) - 1) == 0
     }
 
-    /// Resolves many addresses together, one after the other into `hits`. What the index says of
+    /// Resolves many addresses together, one after the other into `found`. What the index says of
     /// them lies anywhere, and a look at it costs the whole latency of memory; looks that don't
-    /// depend on each other go on at the same time.
+    /// depend on each other go on at the same time, the more of them the less else lies between.
     pub(crate) fn resolve_all(
         &self,
-        addresses: impl Iterator<Item = u64> + Clone,
-        hits: &mut Vec<Option<Hit>>,
+        addresses: impl ExactSizeIterator<Item = u64>,
+        found: &mut Resolved,
     ) {
-        /// The offset of what is not resolved yet, but for the number of blocks up to it.
-        const OPEN: u64 = u64::MAX;
+        let Resolved { hits, inside } = found;
         hits.clear();
-        let mut looks = 0;
-        hits.extend(addresses.clone().map(|address| {
-            let number = self.extent(address)?;
-            let extent = &self.extents[number as usize];
-            let distance = address.checked_sub(extent.base)?;
-            looks ^= self.line(extent, distance).0.rank;
-            Some(Hit {
-                block: 0,
-                extent: number,
-                offset: distance,
-            })
+        // Until it is known, the word of the bitmap stands for the block, and the distance from the
+        // beginning of the extent for the offset.
+        hits.extend(addresses.map(|address| {
+            let place = self.extent(address).and_then(|number| {
+                let extent = &self.extents[number as usize];
+                let offset = address.checked_sub(extent.base)?;
+                Some(Hit {
+                    block: extent.line + self.word(extent, offset),
+                    extent: number,
+                    offset,
+                })
+            });
+            place.unwrap_or(Hit::NONE)
         }));
-        let mut inside = false;
-        for hit in hits.iter_mut().flatten() {
+        // A word may lie in two lines of the cache.
+        let touch = |hit: &Hit| {
+            let line = self.lines.get(hit.block as usize);
+            line.map_or(0, |line| line.bits[0] ^ line.rank)
+        };
+        black_box(hits.iter().map(touch).fold(0, |looks, look| looks ^ look));
+        inside.clear();
+        for (position, hit) in (0..).zip(&mut *hits) {
+            if hit.extent == Hit::NONE.extent {
+                continue;
+            }
             let extent = &self.extents[hit.extent as usize];
-            let (line, bit) = self.line(extent, hit.offset);
-            let (begun, own) = Self::begun(line, bit);
+            let word = u64::from(hit.block - extent.line);
+            let bit = (hit.offset >> self.granule_shift) - word * BITS;
+            let (begun, own) = Self::begun(self.lines[hit.block as usize], bit);
             if own && self.begins(hit.offset) {
                 (hit.block, hit.offset) = (begun - 1, 0);
             } else {
-                (hit.block, hit.offset) = (begun, OPEN);
-                inside = true;
-                let entry = self.entries.get(begun.saturating_sub(1) as usize);
-                looks ^= entry.map_or(0, |entry| entry.size);
+                hit.block = begun;
+                inside.push(position);
             }
         }
-        std::hint::black_box(looks);
-        if !inside {
-            return;
-        }
-        for (hit, address) in hits.iter_mut().zip(addresses) {
-            if let Some(open) = hit.filter(|hit| hit.offset == OPEN) {
-                let distance = address - self.extents[open.extent as usize].base;
-                *hit = self.inside(open.extent, open.block, distance);
-            }
-        }
+        let touch = |&position: &u32| {
+            let begun = hits[position as usize].block;
+            let entry = self.entries.get(begun.saturating_sub(1) as usize);
+            entry.map_or(0, |entry| entry.size)
+        };
+        black_box(inside.iter().map(touch).fold(0, |looks, size| looks ^ size));
+        inside.retain(|&position| {
+            let hit = &mut hits[position as usize];
+            let inside = self.inside(hit.extent, hit.block, hit.offset);
+            *hit = inside.unwrap_or(Hit::NONE);
+            inside.is_some_and(|hit| hit.offset > 0)
+        });
     }
 
     /// The last of the first `begun` blocks, if the place lies in it.
@@ -458,6 +478,38 @@ pub(crate) struct Hit {
     /// The extent that the block lies in.
     pub(crate) extent: u32,
     pub(crate) offset: u64,
+}
+
+impl Hit {
+    /// No place in a block.
+    const NONE: Hit = Hit {
+        block: 0,
+        extent: u32::MAX,
+        offset: 0,
+    };
+}
+
+/// Addresses that were resolved together.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    hits: Vec<Hit>,
+    /// Which of them lie in the middle of a block, by position.
+    inside: Vec<u32>,
+}
+
+impl Resolved {
+    /// The place of each address.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<Hit>> + '_ {
+        let found = |&hit: &Hit| (hit.extent != Hit::NONE.extent).then_some(hit);
+        self.hits.iter().map(found)
+    }
+
+    /// Those in the middle of a block, each with the address's position.
+    pub(crate) fn inside(&self) -> impl Iterator<Item = (usize, Hit)> + '_ {
+        let position = |&position: &u32| position as usize;
+        let positions = self.inside.iter().map(position);
+        positions.map(|position| (position, self.hits[position]))
+    }
 }
 
 #[cfg(test)]
@@ -498,9 +550,12 @@ mod tests {
             let probes = probes.into_iter().map(|(block, delta)| {
                 blocks[block % blocks.len()].0.wrapping_add_signed(delta)
             });
-            let mut hits = Vec::new();
-            index.resolve_all(probes.clone(), &mut hits);
-            for (address, hit) in probes.zip(hits) {
+            let mut found = Resolved::default();
+            index.resolve_all(probes.clone(), &mut found);
+            let inside = found.iter().enumerate();
+            let inside = inside.filter_map(|(at, hit)| Some((at, hit.filter(|hit| hit.offset > 0)?)));
+            prop_assert!(found.inside().eq(inside));
+            for (address, hit) in probes.zip(found.iter()) {
                 prop_assert_eq!(place(hit), search(&blocks, address));
                 prop_assert_eq!(index.resolve(address), hit);
                 let behind = blocks.partition_point(|block| block.0 < address);

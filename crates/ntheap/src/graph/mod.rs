@@ -37,6 +37,7 @@ mod classes;
 mod collect;
 mod dominators;
 mod doubt;
+mod encoded;
 mod image;
 mod index;
 mod judge;
@@ -45,20 +46,21 @@ mod owners;
 mod roots;
 mod rules;
 mod scan;
+mod sweep;
 mod ways;
 
 pub use classes::{Class, Classes};
 pub use dominators::Dominators;
 pub use doubt::Doubt;
-pub(crate) use index::Hit;
 pub use index::Index;
+pub(crate) use index::{Hit, Resolved};
 pub use leaks::{LeakRecord, Leaks, TypeOf, newly_lost};
 pub use owners::{Accumulation, Keeper, Selection};
 pub use roots::{Area, RootKind};
 pub use rules::{Rules, UnknownRule};
 pub use ways::{Holder, Link, Place, Ways};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     heap::Heaps,
@@ -67,6 +69,7 @@ use crate::{
     usage::{Owner, Usage},
 };
 use collect::Collected;
+use encoded::Encoded;
 use judge::Facts;
 use roots::Threads;
 use scan::{Counts, References, Scan};
@@ -88,6 +91,7 @@ pub struct GraphData {
     debug_blocks: u64,
     doubt: Doubt,
     losses: Losses,
+    encoded: OnceLock<Encoded>,
 }
 
 impl std::fmt::Debug for GraphData {
@@ -156,12 +160,14 @@ impl<'p, 'a> Graph<'p, 'a> {
             debug_blocks: collected.debug_blocks,
             doubt: Doubt::default(),
             losses: Losses::of(process).merged(collected.losses),
+            encoded: OnceLock::new(),
         };
         let mut graph = Graph {
             process,
             data: Arc::new(data),
         };
-        let doubt = Doubt::of(&graph, collected.unreadable, usage.described);
+        let unread = roots::unread_of_heaps(process, &usage.regions);
+        let doubt = Doubt::of(&graph, (collected.unreadable, unread), usage.described);
         if let Some(data) = Arc::get_mut(&mut graph.data) {
             data.doubt = doubt;
         }

@@ -310,8 +310,34 @@ fn kind(
     }
 }
 
-/// The section of ntdll that is writable at start only.
+/// The section of ntdll that is writable at start only; all of ntdll if its headers, which tell, are
+/// not in a dump that has the memory of images.
 fn protected_section(process: &Process<'_, '_>) -> Option<(u64, u64)> {
-    let ntdll = process.ntdll()?;
-    super::image::section(process.memory(), ntdll.base, b".mrdata")
+    const HEADERS: u64 = 0x1000;
+    let (ntdll, memory) = (process.ntdll()?, process.memory());
+    if memory.held(ntdll.base, HEADERS) < HEADERS {
+        let size = ntdll.end() - ntdll.base;
+        let has_images = memory.held(ntdll.base, size) >= size / 4;
+        return has_images.then_some((ntdll.base, ntdll.end()));
+    }
+    super::image::section(memory, ntdll.base, b".mrdata")
+}
+
+/// Bytes of heaps that are not in the dump, whatever is known of them.
+pub(super) fn unread_of_heaps(process: &Process<'_, '_>, used: &[UsedRegion]) -> u64 {
+    let memory = process.memory();
+    let heaps = used.iter().filter(|used| {
+        let Region {
+            state, protection, ..
+        } = used.region;
+        matches!(used.owner, Owner::Heap(_))
+            && state == RegionState::Commit
+            && protection & GUARD == 0
+            && WRITABLE.contains(&(protection & ACCESS))
+    });
+    let missing = |used: &UsedRegion| {
+        let Region { base, size, .. } = used.region;
+        size - memory.held(base, size).min(size)
+    };
+    heaps.map(missing).fold(0, u64::saturating_add)
 }

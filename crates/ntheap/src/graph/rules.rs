@@ -20,7 +20,7 @@ use std::{fmt, str::FromStr};
 pub struct Rules(u16);
 
 /// Name, rule, and what a pointer is that it holds for.
-const NAMES: [(&str, Rules, &str); 14] = [
+const NAMES: [(&str, Rules, &str); 15] = [
     (
         "array",
         Rules::ARRAY,
@@ -64,6 +64,11 @@ const NAMES: [(&str, Rules, &str); 14] = [
         "the characters of a CString behind its header",
     ),
     (
+        "encoded",
+        Rules::ENCODED,
+        "a pointer that EncodePointer encoded",
+    ),
+    (
         "sections",
         Rules::SECTIONS,
         "the way back from a critical section's debug information",
@@ -104,6 +109,9 @@ impl Rules {
     pub const TAGGED: Rules = Rules(1 << 8);
     /// The characters of a `CString` of ATL or MFC.
     pub const CSTRING: Rules = Rules(1 << 9);
+    /// A pointer to the start of a block that `EncodePointer` encoded with the process's cookie,
+    /// where the dump names that ([`Dump::process_cookie`](crate::dump::Dump::process_cookie)).
+    pub const ENCODED: Rules = Rules(1 << 10);
     /// No pointer: the way back from the debug information of a critical section.
     pub const SECTIONS: Rules = Rules(1 << 11);
     /// No pointer: a word inside text.

@@ -5,10 +5,12 @@
 //! their references are put together in order. So each holder's references lie side by side, by
 //! ascending place, and the place of any can be found again by reading its holder once more.
 
+use std::hint::black_box;
+
 use rayon::prelude::*;
 
 use super::{
-    index::Hit,
+    index::{Hit, Resolved},
     judge::{Facts, Judge, Pointer},
     roots::{Area, RootKind, Threads},
     rules::Rules,
@@ -175,13 +177,13 @@ impl Scan<'_, '_> {
     fn piece(&self, job: Job) -> Piece {
         let mut piece = Piece::default();
         let mut judge = Judge::new(self.facts);
-        let mut hits = Vec::new();
+        let mut hits = Resolved::default();
         match job {
             Job::Blocks(first, end) => self.blocks(first, end, &mut judge, &mut piece),
             Job::Part(block, from, to, last) => {
                 self.words(from, to, &mut |words| {
                     self.approach(words, &mut hits);
-                    for (&word, &hit) in words.iter().zip(&hits) {
+                    for (&word, hit) in words.iter().zip(hits.iter()) {
                         self.take(Some(block), word, hit, &mut judge, &mut piece);
                     }
                 });
@@ -194,7 +196,7 @@ impl Scan<'_, '_> {
                 } else {
                     self.words(from, to, &mut |words| {
                         self.approach(words, &mut hits);
-                        for (&word, &hit) in words.iter().zip(&hits) {
+                        for (&word, hit) in words.iter().zip(hits.iter()) {
                             self.take(None, word, hit, &mut judge, &mut piece);
                         }
                     });
@@ -219,10 +221,10 @@ impl Scan<'_, '_> {
         let behind = index.blocks_from(end).next();
         let stop = last.0.saturating_add(last.1);
         let stop = stop.min(behind.map_or(u64::MAX, |behind| behind.0));
-        let mut hits = Vec::new();
+        let mut hits = Resolved::default();
         self.words(block.0, stop, &mut |words| {
             self.approach(words, &mut hits);
-            for (&found, &hit) in words.iter().zip(&hits) {
+            for (&found, hit) in words.iter().zip(hits.iter()) {
                 let place = found.place;
                 while let Some(following) = next.filter(|next| next.0 <= place) {
                     piece.close();
@@ -295,18 +297,18 @@ impl Scan<'_, '_> {
     /// Resolves the words, and brings what the rules will look at into the cache: the beginning of
     /// each block into whose middle a word points, and the place itself.
     #[inline]
-    fn approach(&self, words: &[Word], hits: &mut Vec<Option<Hit>>) {
+    fn approach(&self, words: &[Word], hits: &mut Resolved) {
         let facts = self.facts;
-        let values = words.iter().map(|word| word.value);
-        facts.index.resolve_all(values.clone(), hits);
-        let inside = values.zip(hits.iter()).filter_map(|(value, hit)| {
-            let hit = hit.filter(|hit| hit.offset > 0)?;
+        facts
+            .index
+            .resolve_all(words.iter().map(|word| word.value), hits);
+        let at = |(position, hit): (usize, Hit)| {
             let body = facts.bodies[hit.extent as usize];
-            let place = value - facts.index.bounds(hit.extent).0;
+            let place = words[position].value - facts.index.bounds(hit.extent).0;
             let at = |place: u64| body.get(usize::try_from(place).ok()?).copied();
-            Some(at(place).unwrap_or(0) ^ at(place - hit.offset).unwrap_or(0))
-        });
-        std::hint::black_box(inside.fold(0, |looks, byte| looks ^ byte));
+            at(place).unwrap_or(0) ^ at(place - hit.offset).unwrap_or(0)
+        };
+        black_box(hits.inside().map(at).fold(0, |looks, byte| looks ^ byte));
     }
 
     fn words(&self, start: u64, end: u64, take: &mut dyn FnMut(&[Word])) {
@@ -417,12 +419,13 @@ fn words_of<const N: usize>(
     (low, high): (u64, u64),
     take: &mut dyn FnMut(&[Word]),
 ) {
-    /// Words that are looked through at once.
-    const BATCH: usize = 512;
+    /// Words that are looked through at once: as many as make looks at memory wait for each other
+    /// but seldom.
+    const BATCH: usize = 2048;
     let ranges = memory.ranges();
     let first = ranges.partition_point(|range| range.end() <= start);
     let span = high - low;
-    let mut hits = [Word::default(); BATCH];
+    let mut hits = Vec::new();
     for range in ranges[first..].iter().take_while(|range| range.start < end) {
         let from = start.max(range.start).next_multiple_of(N as u64);
         let to = end.min(range.end());
@@ -432,6 +435,9 @@ fn words_of<const N: usize>(
         let bytes = &range.bytes[(from - range.start) as usize..(to - range.start) as usize];
         let mut place = from;
         for batch in bytes.as_chunks::<N>().0.chunks(BATCH) {
+            if hits.len() < batch.len() {
+                hits.resize(batch.len(), Word::default());
+            }
             // Without a branch a word, as which ones hit can't be predicted.
             let mut count = 0;
             for word in batch {

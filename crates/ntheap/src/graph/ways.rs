@@ -126,7 +126,8 @@ impl Ways {
     pub fn last(&self, graph: &Graph<'_, '_>, block: u32) -> Option<Link> {
         let holder = self.before(block)?;
         let counts = |link: &&Link| strength(graph.bits(link), self.rules).is_some();
-        let links = graph.links(holder, block);
+        let mut links = graph.links(holder, block);
+        links.extend(graph.encoded_links(holder, block, self.rules));
         let best = links.iter().filter(counts).min_by_key(|link| {
             let start = strength(graph.bits(link), self.rules) == Some(Strength::Start);
             (!start, link.offset != 0)
@@ -191,6 +192,14 @@ impl Search<'_, '_, '_> {
                 self.queue.push(target);
             }
         }
+        let encoded = self.graph.encoded(self.rules).into_iter();
+        for reference in encoded.flat_map(|encoded| encoded.of_holder(holder)) {
+            let from = &mut self.from[reference.target as usize];
+            if *from == NONE {
+                *from = holder as u32;
+                self.queue.push(reference.target);
+            }
+        }
     }
 
     fn run(&mut self, mut position: usize, weakest: Strength) {
@@ -208,6 +217,26 @@ impl Graph<'_, '_> {
             0 => link.rules.bits() | super::judge::START,
             _ => link.rules.bits(),
         }
+    }
+
+    /// The encoded pointers of a holder to a block that count under these rules.
+    fn encoded_links(&self, holder: Holder, target: u32, rules: Rules) -> Vec<Link> {
+        let (position, base) = match holder {
+            Holder::Block(block) => (block as usize, Some(self.index.block(block).0)),
+            Holder::Root(area) => (self.index.len() + area, None),
+        };
+        let encoded = self.encoded(rules).into_iter();
+        let encoded = encoded.flat_map(|encoded| encoded.of_holder(position));
+        let links = encoded.filter(|reference| reference.target == target);
+        let link = |reference: &super::encoded::Reference| Link {
+            holder,
+            place: Place::Memory(reference.place),
+            at: base.map(|base| reference.place - base),
+            target,
+            offset: 0,
+            rules: Rules::ENCODED,
+        };
+        links.map(link).collect()
     }
 
     /// The pointers of a holder to a block, by ascending place.

@@ -69,7 +69,7 @@ pub fn references(heaps: &Heaps<'_, '_>, start: u64, end: u64) -> References {
 
 /// A range in pieces, so that one large range is not one thread's work; each begins at a multiple
 /// of a pointer's size from the range's start.
-fn portions<'r>(range: &Range<'r>) -> impl Iterator<Item = Range<'r>> + use<'r> {
+pub(crate) fn portions<'r>(range: &Range<'r>) -> impl Iterator<Item = Range<'r>> + use<'r> {
     // What precedes the first aligned word is no part of any.
     let skip = (range.start.wrapping_neg() % size_of::<u64>() as u64) as usize;
     let start = range.start;

@@ -55,6 +55,13 @@ pub trait TypeCatalogue {
 
     /// Names and values of the enumeration of this name.
     fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>>;
+
+    /// The structure that the variable around a place of the module is, and the distance from its
+    /// beginning. A place is a distance from the module's base.
+    fn variable(&self, place: u32) -> Option<(TypeId, u64)> {
+        let _ = place;
+        None
+    }
 }
 
 /// The structures of the built-in tables have the fields that something is read from.

@@ -11,9 +11,11 @@
 //! ```
 
 mod functions;
+mod parts;
 mod pattern;
 
 pub use functions::{Function, FunctionId, Functions, Wrappers, is_runtime_function};
+pub use parts::{Part, part_of_object, part_of_variable};
 pub use pattern::{is_meant, matches_pattern};
 
 use std::{collections::HashMap, fmt, sync::Mutex};

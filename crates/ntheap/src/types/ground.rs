@@ -3,7 +3,7 @@
 
 use crate::{
     address_space::{AddressSpace, Window},
-    graph::{Graph, Hit, Index, RootKind},
+    graph::{Graph, Index, Resolved, RootKind},
     layout::Bitness,
     usage::Owner,
 };
@@ -35,8 +35,8 @@ impl<'g> Blocks<'g> {
     /// The blocks that addresses lie in, of many together.
     pub(super) fn resolve_all(
         self,
-        addresses: impl Iterator<Item = u64> + Clone,
-        hits: &mut Vec<Option<Hit>>,
+        addresses: impl ExactSizeIterator<Item = u64>,
+        hits: &mut Resolved,
     ) {
         self.0.resolve_all(addresses, hits);
     }

@@ -163,7 +163,8 @@ impl<'g, 'a> Types<'g, 'a> {
             Some(module) => format!("{}+{:#x}", module.name(), address - module.base),
             None => format!("{address:x}"),
         };
-        let containers = containers::find(&ground, &rtti, names, &module_name, &mut table);
+        let source = (names, Some(process.dump));
+        let containers = containers::find(&ground, &rtti, source, &module_name, &mut table);
         text::judge(&ground, &mut table);
         if graph.debug_blocks() > 0 {
             objects::lines(&ground, &mut table);

@@ -46,6 +46,7 @@ fn check(dump: &Path, truth: &Path) -> Outcome {
     classes(&graph, &rows, &mut outcome);
     dominators(&graph, &rows, &mut outcome);
     rules(&graph, &rows, &mut outcome);
+    encoded(&graph, &rows, &mut outcome);
     ways(&graph, &rows, &mut outcome);
     if graph.doubt().may_accuse_falsely() {
         let doubt = graph.doubt();
@@ -196,6 +197,49 @@ fn rules(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
             outcome.problems.push(format!(
                 "{:x} ({:#x}, {}): rule {rule:?}, in the truth {:?}",
                 row.address, row.size, row.role, row.rule
+            ));
+        }
+    }
+}
+
+/// What the process's cookie hides is held when it is undone, with what hangs on it, and nothing else
+/// changes.
+fn encoded(graph: &Graph<'_, '_>, rows: &[Row], outcome: &mut Outcome) {
+    let rules = Rules::ALL.or(Rules::ENCODED);
+    let (plain, classes) = (graph.classes(Rules::ALL), graph.classes(rules));
+    let (dominators, ways) = (graph.dominators(), graph.ways(rules));
+    for row in rows {
+        let Some(block) = graph.index().find(row.address) else {
+            continue;
+        };
+        let (before, class) = (plain.of(block), classes.of(block));
+        let way = ways.to(graph, block);
+        let by_code = way.iter().any(|link| link.rules.contains(Rules::ENCODED));
+        let right = match row.role.as_str() {
+            "reachable.encoded" => {
+                before == Class::Definite && class == Class::Reachable && by_code
+            }
+            _ => class == before || before.is_lost() && !class.is_lost() && by_code,
+        };
+        if right && class != before {
+            let kind = if before == Class::Definite {
+                "definite is not"
+            } else {
+                "indirect is not"
+            };
+            *outcome
+                .right
+                .entry(("encoded", kind.to_owned()))
+                .or_default() += 1;
+        } else if !right || way.is_empty() != class.is_lost() {
+            let held = dominators.is_reached(block);
+            outcome.problems.push(format!(
+                "{:x} ({:#x}, {}) is {class} with encoded pointers, {before} without (held {held})",
+                row.address,
+                row.size,
+                row.role,
+                class = class.name(),
+                before = before.name(),
             ));
         }
     }

@@ -7,6 +7,7 @@
 //! container at most.
 
 mod elements;
+mod exact;
 mod nodes;
 mod resolve;
 mod shapes;
@@ -16,7 +17,7 @@ mod tests;
 use std::{fmt, sync::Arc};
 
 use super::{Rtti, ground::Ground, table::Table};
-use crate::names::NameSource;
+use crate::{dump::Dump, names::NameSource};
 
 /// What a container is, as far as memory can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,9 +34,17 @@ pub enum ContainerKind {
     /// `std::list`.
     List,
     /// `std::map`, `std::set` or one of their forms with equal keys.
+    MapOrSet,
+    /// `std::map` or `std::multimap`, as a PDB tells.
     Map,
+    /// `std::set` or `std::multiset`, as a PDB tells.
+    Set,
     /// `std::unordered_map`, `std::unordered_set` or one of their forms with equal keys.
+    UnorderedMapOrSet,
+    /// `std::unordered_map` or `std::unordered_multimap`, as a PDB tells.
     UnorderedMap,
+    /// `std::unordered_set` or `std::unordered_multiset`, as a PDB tells.
+    UnorderedSet,
     /// `std::deque`, also inside a `std::queue` or `std::stack`.
     Deque,
 }
@@ -50,8 +59,10 @@ impl ContainerKind {
             ContainerKind::String => "string",
             ContainerKind::WString => "wstring",
             ContainerKind::List => "list",
-            ContainerKind::Map => "map",
-            ContainerKind::UnorderedMap => "unordered_map",
+            ContainerKind::MapOrSet | ContainerKind::Map => "map",
+            ContainerKind::Set => "set",
+            ContainerKind::UnorderedMapOrSet | ContainerKind::UnorderedMap => "unordered_map",
+            ContainerKind::UnorderedSet => "unordered_set",
             ContainerKind::Deque => "deque",
         }
     }
@@ -65,8 +76,12 @@ impl ContainerKind {
             ContainerKind::String => "std::string",
             ContainerKind::WString => "std::wstring",
             ContainerKind::List => "std::list",
-            ContainerKind::Map => "std::map/set",
-            ContainerKind::UnorderedMap => "std::unordered_map/set",
+            ContainerKind::MapOrSet => "std::map/set",
+            ContainerKind::Map => "std::map",
+            ContainerKind::Set => "std::set",
+            ContainerKind::UnorderedMapOrSet => "std::unordered_map/set",
+            ContainerKind::UnorderedMap => "std::unordered_map",
+            ContainerKind::UnorderedSet => "std::unordered_set",
             ContainerKind::Deque => "std::deque",
         }
     }
@@ -132,11 +147,14 @@ impl Role {
 pub(super) fn find(
     ground: &Ground<'_, '_>,
     rtti: &Rtti,
-    names: Option<&dyn NameSource>,
+    (names, dump): (Option<&dyn NameSource>, Option<&Dump<'_>>),
     module_name: &dyn Fn(u64) -> String,
     table: &mut Table,
 ) -> Vec<Container> {
     let candidates = shapes::scan(ground);
-    let found = resolve::resolve(ground, rtti, table, candidates);
+    let mut found = resolve::resolve(ground, rtti, table, candidates);
+    if let (Some(names), Some(dump)) = (names, dump) {
+        exact::decide(ground, names, dump, table, &mut found);
+    }
     resolve::name(ground, names, module_name, table, found)
 }

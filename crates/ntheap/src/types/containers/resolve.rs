@@ -23,6 +23,17 @@ pub(super) struct Resolved {
     claims: Vec<u32>,
 }
 
+impl Resolved {
+    /// The address and the kind of each container.
+    pub(super) fn kinds(&mut self) -> impl Iterator<Item = (u64, &mut ContainerKind)> {
+        let candidates = self
+            .containers
+            .iter_mut()
+            .map(|proved| &mut proved.candidate);
+        candidates.map(|candidate| (candidate.owner, &mut candidate.kind))
+    }
+}
+
 struct Proved {
     candidate: Candidate,
     elements: u64,
@@ -40,8 +51,11 @@ const ORDERS: usize = 5;
 /// What proves most comes first.
 const fn order(kind: ContainerKind) -> u8 {
     match kind {
-        ContainerKind::UnorderedMap | ContainerKind::Deque => 0,
-        ContainerKind::Map => 1,
+        ContainerKind::UnorderedMapOrSet
+        | ContainerKind::UnorderedMap
+        | ContainerKind::UnorderedSet
+        | ContainerKind::Deque => 0,
+        ContainerKind::MapOrSet | ContainerKind::Map | ContainerKind::Set => 1,
         ContainerKind::List => 2,
         ContainerKind::Vector | ContainerKind::VectorBool => 3,
         ContainerKind::String | ContainerKind::WString => 4,
@@ -132,8 +146,12 @@ impl Prover<'_, '_, '_> {
             ContainerKind::String => self.string(&mut proved, 1),
             ContainerKind::WString => self.string(&mut proved, 2),
             ContainerKind::List => self.list(&mut proved),
-            ContainerKind::Map => self.tree(&mut proved),
-            ContainerKind::UnorderedMap => self.hash(&mut proved),
+            ContainerKind::MapOrSet | ContainerKind::Map | ContainerKind::Set => {
+                self.tree(&mut proved)
+            }
+            ContainerKind::UnorderedMapOrSet
+            | ContainerKind::UnorderedMap
+            | ContainerKind::UnorderedSet => self.hash(&mut proved),
             ContainerKind::Deque => self.deque(&mut proved),
         }?;
         self.proxies(&mut proved);
@@ -170,11 +188,11 @@ impl Prover<'_, '_, '_> {
         let mut places = vec![];
         match proved.candidate.kind {
             ContainerKind::Deque => places.push(owner),
-            ContainerKind::UnorderedMap if anchor - owner > ground.word => {
+            ContainerKind::UnorderedMapOrSet if anchor - owner > ground.word => {
                 places.push(owner + ground.word);
                 places.push(anchor + 2 * ground.word);
             }
-            ContainerKind::UnorderedMap => {}
+            ContainerKind::UnorderedMapOrSet => {}
             _ if proved.candidate.proxied => {
                 places.extend((owner..anchor).step_by(ground.word as usize));
             }
@@ -481,12 +499,18 @@ fn object_size(ground: &Ground<'_, '_>, candidate: &Candidate) -> u64 {
     let word = ground.word;
     let front = candidate.anchor - candidate.owner;
     match candidate.kind {
-        ContainerKind::UnorderedMap if front > word => 10 * word,
-        ContainerKind::UnorderedMap => 8 * word,
+        ContainerKind::UnorderedMapOrSet
+        | ContainerKind::UnorderedMap
+        | ContainerKind::UnorderedSet => match front > word {
+            true => 10 * word,
+            false => 8 * word,
+        },
         ContainerKind::Vector => front + 3 * word,
         ContainerKind::VectorBool => front + 4 * word,
         ContainerKind::String | ContainerKind::WString => front + 16 + 2 * word,
-        ContainerKind::List | ContainerKind::Map => front + 2 * word,
+        ContainerKind::List | ContainerKind::MapOrSet | ContainerKind::Map | ContainerKind::Set => {
+            front + 2 * word
+        }
         ContainerKind::Deque => 5 * word,
     }
 }

@@ -4,7 +4,11 @@
 use rayon::prelude::*;
 
 use super::ContainerKind;
-use crate::{address_space::Range, graph::Hit, types::ground::Ground};
+use crate::{
+    address_space::Range,
+    graph::{Hit, Resolved},
+    types::ground::Ground,
+};
 
 /// A place that looks like a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +154,7 @@ fn number(word: &[u8]) -> u64 {
 #[derive(Default)]
 struct Batch<'a> {
     places: Vec<Place<'a>>,
-    hits: Vec<Option<Hit>>,
+    hits: Resolved,
     found: Vec<Candidate>,
     /// The range of memory that was read last.
     range: Option<Range<'a>>,
@@ -248,7 +252,7 @@ impl<'a> Scanner<'_, '_, 'a> {
         let sizes = starts.map(|hit| blocks.size(hit.block));
         std::hint::black_box(sizes.fold(0, |looks, size| looks ^ size));
         for (place, hit) in places.iter().zip(hits.iter()) {
-            self.place(place, *hit, found);
+            self.place(place, hit, found);
         }
         places.clear();
     }
@@ -287,11 +291,11 @@ impl<'a> Scanner<'_, '_, 'a> {
         {
             let size = ground.blocks.size(head);
             if self.is_tree(at, to, size) {
-                add(ContainerKind::Map, usual());
+                add(ContainerKind::MapOrSet, usual());
             } else if self.is_ring(to, size) {
                 let proxied = is_proxied();
                 match self.hash(at, proxied, before, room) {
-                    Some(front) => add(ContainerKind::UnorderedMap, front),
+                    Some(front) => add(ContainerKind::UnorderedMapOrSet, front),
                     None => add(ContainerKind::List, usual()),
                 }
             }

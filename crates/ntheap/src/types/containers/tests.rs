@@ -75,7 +75,7 @@ impl Memory {
         let ground = Ground::by_hand(&memory, self.bitness, &index, vec![area]);
         let mut table = Table::new(self.blocks.len());
         let name = |address: u64| format!("app+{:#x}", address - BASE);
-        let mut found = find(&ground, &Rtti::default(), None, &name, &mut table);
+        let mut found = find(&ground, &Rtti::default(), (None, None), &name, &mut table);
         found.sort_by_key(|container| container.owner);
         let types = (0..self.blocks.len() as u32)
             .map(|block| table.get(block).map(|known| known.name.to_string()))

@@ -1,59 +1,42 @@
-//! Dominators: which block alone keeps which others alive.
-//!
-//! A block dominates another if every way from the roots to that one leads through it; freeing it
-//! would take the other along. Each block has one immediate dominator, the nearest, and so the blocks
-//! form a tree, whose root stands for all roots together. What a block *retains* are its bytes and
-//! those of all below it.
-//!
-//! The tree is found from semidominators (Lengauer and Tarjan, with path compression) and the
-//! nearest common ancestor of each with the node's parent (Georgiadis), whose time has a bound
+//! Dominators of all blocks at once, from semidominators (Lengauer and Tarjan, with path compression)
+//! and the nearest common ancestor of each with the node's parent (Georgiadis): its time has a bound
 //! whatever the dump holds (m·log n), without recursion and on numbers of depth-first order alone. Of
 //! what leads to a block from before it in that order only the first counts, so only references
-//! backwards are listed: 45 bytes a block and at most 8 a reference, half of it while the lists are
-//! made.
+//! backwards are listed.
 
-use super::Graph;
+use super::{
+    super::{scan::References, sweep::Marks},
+    NONE,
+};
 
-/// No block: of the roots, and of what they don't lead to.
-const NONE: u32 = u32::MAX;
+/// A block that a head leads to, and its immediate dominator: `Err` with the head from which the
+/// search reached it, if that are the roots of all heads.
+pub(super) type Dominated = (u32, Result<u32, u32>);
 
-/// The tree of dominators over all pointers, whatever rules hold for them, from the roots that count
-/// without any rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dominators {
-    /// By number of the block; [`NONE`] if no block dominates it.
-    immediate: Vec<u32>,
-    /// Bytes that each block retains; 0 if no root leads to it.
-    retained: Vec<u64>,
-    /// Whether a root leads to the block.
-    reached: Vec<bool>,
-}
-
-impl Dominators {
-    /// The immediate dominator of a block; `None` if that are the roots, or if none leads to it.
-    #[must_use]
-    pub fn of(&self, block: u32) -> Option<u32> {
-        let immediate = self.immediate[block as usize];
-        (immediate != NONE).then_some(immediate)
+/// The immediate dominators of what these heads, to which roots lead, lead to through blocks that are
+/// not settled. Each comes behind its dominator.
+pub(super) fn dominated(references: &References, heads: &Marks, settled: &Marks) -> Vec<Dominated> {
+    /// Steps upwards for each node, on average, before it goes on in leaps.
+    const STEPS: usize = 16;
+    let order = Order::of(references, heads, settled);
+    let predecessors = Predecessors::of(references, &order);
+    let semis = semidominators(&order.parents, predecessors);
+    let is_head: Vec<bool> = order.parents.iter().map(|&parent| parent == 0).collect();
+    let by_node = immediate(order.parents, &semis, STEPS * semis.len());
+    let mut head = NONE;
+    let mut found = Vec::new();
+    for (number, &block) in order.blocks.iter().enumerate().skip(1) {
+        if is_head[number] {
+            head = block;
+            continue;
+        }
+        let dominator = match by_node[number] {
+            0 => Err(head),
+            dominator => Ok(order.blocks[dominator as usize]),
+        };
+        found.push((block, dominator));
     }
-
-    /// Whether a root leads to the block, by whatever pointers.
-    #[must_use]
-    pub fn is_reached(&self, block: u32) -> bool {
-        self.reached[block as usize]
-    }
-
-    /// Bytes that a block retains, its own among them; `None` if no root leads to it.
-    #[must_use]
-    pub fn retained(&self, block: u32) -> Option<u64> {
-        let block = block as usize;
-        self.reached[block].then_some(self.retained[block])
-    }
-
-    /// The dominators of a block, the nearest first.
-    pub fn above(&self, block: u32) -> impl Iterator<Item = u32> + '_ {
-        std::iter::successors(self.of(block), |&block| self.of(block))
-    }
+    found
 }
 
 /// What is kept of a block while semidominators are looked for, by its number in depth-first order.
@@ -78,20 +61,18 @@ struct Order {
 }
 
 impl Order {
-    fn of(graph: &Graph<'_, '_>) -> Self {
-        let count = graph.index.len();
+    /// The order from these heads on, through blocks that are not settled.
+    fn of(references: &References, heads: &Marks, settled: &Marks) -> Self {
+        let reached = settled.words();
         let mut order = Order {
             blocks: vec![NONE],
             parents: vec![0],
-            numbers: vec![0; count],
-            reached: vec![0; count.div_ceil(64)],
+            numbers: vec![0; reached.len() * 64],
+            reached,
         };
         let mut path = Vec::new();
-        for root in graph.root_holders(super::Rules::NONE) {
-            let (targets, _) = graph.references.of(root);
-            for &target in targets {
-                order.descend(graph, target, &mut path);
-            }
+        for head in heads.iter() {
+            order.descend(references, head, &mut path);
         }
         order
     }
@@ -111,11 +92,7 @@ impl Order {
     }
 
     /// Visits a block and all that it leads to and was not visited yet.
-    fn descend(&mut self, graph: &Graph<'_, '_>, block: u32, path: &mut Vec<(u32, u32, u32)>) {
-        if self.is_reached(block) {
-            return;
-        }
-        let references = &graph.references;
+    fn descend(&mut self, references: &References, block: u32, path: &mut Vec<(u32, u32, u32)>) {
         let span = |block: u32| {
             let start = references.start(block as usize);
             (start, references.ends[block as usize])
@@ -148,15 +125,12 @@ struct Predecessors {
 }
 
 impl Predecessors {
-    fn of(graph: &Graph<'_, '_>, order: &Order) -> Self {
+    fn of(references: &References, order: &Order) -> Self {
         let count = order.blocks.len();
-        let mut first = vec![NONE; count];
+        // The root leads to the heads; what has no number was settled before.
+        let first = |&parent: &u32| if parent == 0 { 0 } else { NONE };
+        let mut first: Vec<u32> = order.parents.iter().map(first).collect();
         let mut ends = vec![0u32; count + 1];
-        for root in graph.root_holders(super::Rules::NONE) {
-            for &target in graph.references.of(root).0 {
-                first[order.numbers[target as usize] as usize] = 0;
-            }
-        }
         // The nodes that references backwards lead to, in the order of those that hold them.
         let mut backwards: Vec<u32> = Vec::new();
         let mut marks = vec![0u32; count];
@@ -168,13 +142,13 @@ impl Predecessors {
             let blocks = &order.blocks[numbers.clone()];
             let ahead = &order.blocks[numbers.end..count.min(numbers.end + BATCH)];
             let looks = ahead.iter().map(|&block| {
-                let start = graph.references.start(block as usize) as usize;
-                graph.references.targets.get(start).copied().unwrap_or(0)
+                let start = references.start(block as usize) as usize;
+                references.targets.get(start).copied().unwrap_or(0)
             });
             std::hint::black_box(looks.fold(0, |looks, target| looks ^ target));
             batch.clear();
             for (number, &block) in (start as u32..).zip(blocks) {
-                let (targets, _) = graph.references.of(block as usize);
+                let (targets, _) = references.of(block as usize);
                 batch.extend(targets.iter().map(|&t| (number, order.numbers[t as usize])));
             }
             let looks = batch.iter().map(|&(_, target)| first[target as usize]);
@@ -311,38 +285,6 @@ fn leap(immediate: &mut [u32], semis: &[u32], from: usize) {
             false => above,
         };
     }
-}
-
-/// The tree of dominators of a graph.
-pub(super) fn dominators(graph: &Graph<'_, '_>) -> Dominators {
-    /// Steps upwards for each node, on average, before it goes on in leaps.
-    const STEPS: usize = 16;
-    let order = Order::of(graph);
-    let predecessors = Predecessors::of(graph, &order);
-    let semis = semidominators(&order.parents, predecessors);
-    let by_node = immediate(order.parents, &semis, STEPS * semis.len());
-    let count = graph.index.len();
-    let mut found = Dominators {
-        immediate: vec![NONE; count],
-        retained: vec![0; count],
-        reached: vec![false; count],
-    };
-    // A node comes before those that it dominates, so that going back each sum is whole when it is
-    // added to that of its dominator.
-    for number in (1..by_node.len()).rev() {
-        let block = order.blocks[number] as usize;
-        let dominator = by_node[number];
-        let retained = found.retained[block].saturating_add(graph.index.size(block as u32));
-        found.retained[block] = retained;
-        found.reached[block] = true;
-        if dominator != 0 {
-            let above = order.blocks[dominator as usize];
-            found.immediate[block] = above;
-            let sum = &mut found.retained[above as usize];
-            *sum = sum.saturating_add(retained);
-        }
-    }
-    found
 }
 
 #[cfg(test)]
