@@ -220,3 +220,29 @@ fn the_shell_changes_the_side_of_a_wow64_process() {
     assert!(stdout.contains("590000 "), "{stdout}");
     assert!(stdout.ends_with("Effective machine: x86 compatible (x86)\n"));
 }
+
+#[test]
+fn a_loop_of_debugger_commands_ends_in_time() {
+    let dump = testdata("19041.662-small.snap1.dmp.zst");
+    let begun = std::time::Instant::now();
+    let output = ntheap(&[
+        "exec",
+        dump.to_str().expect("text"),
+        "--timeout",
+        "1",
+        ".while (1) {!heap -p -all}",
+        ".echo no more",
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("stopped: the time is up (--timeout)"),
+        "{said}"
+    );
+    assert!(
+        text.contains("_HEAP @") && !text.contains("\nno more"),
+        "{said}"
+    );
+    assert!(begun.elapsed().as_secs() < 60);
+}

@@ -306,13 +306,17 @@ fn usage(name: &str) -> Option<&'static str> {
 
 /// Whether a name is that of an extension which is not like any command here.
 fn is_foreign(name: &str) -> bool {
-    name.starts_with('!') && distance(name, nearest(name, COMMANDS)) > 2
+    // In a short name one other character is another word.
+    let alike = if name.len() > 5 { 2 } else { 1 };
+    name.starts_with('!') && distance(name, nearest(name, COMMANDS)) > alike
 }
 
-/// The candidate that takes the fewest changes of a character.
+/// The candidate that takes the fewest changes of a character; of extensions' commands an extension's.
 fn nearest(typed: &str, candidates: &[&'static str]) -> &'static str {
+    let extension = typed.starts_with('!');
     candidates
         .iter()
+        .filter(|candidate| candidate.starts_with('!') == extension)
         .min_by_key(|candidate| distance(typed, candidate))
         .copied()
         .unwrap_or_default()

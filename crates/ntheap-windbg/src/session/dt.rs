@@ -63,6 +63,7 @@ impl Session<'_, '_> {
             Some((module, name)) => (Some(module), name),
             None => (None, typed),
         };
+        let name = name.trim_end_matches('.');
         // A field may stand behind the type at once: `_HEAP.FrontEndHeapType`.
         let (name, field) = match name.split_once('.') {
             Some((name, field)) if !name.contains('*') && !field.is_empty() => (name, Some(field)),

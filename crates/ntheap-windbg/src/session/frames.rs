@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, threads::NO_REGISTERS, wrong};
+use super::{CommandError, Session, line, threads::NO_REGISTERS, wrong};
 use crate::words::{self, StackForm};
 use ntheap::{names::matches_pattern, unwind};
 
@@ -58,7 +58,7 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         let rows = self.numbered_rows()?;
-        let command = text.trim().trim_matches('"');
+        let command = line::unquoted(text);
         let before = self.frame;
         let mut result = Ok(());
         for (index, row) in rows.iter().enumerate() {

@@ -165,6 +165,13 @@ pub(super) fn words(text: &str) -> Vec<&str> {
     found
 }
 
+/// A text without the quotes around it, if both are there.
+pub(super) fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+    inner.unwrap_or(text)
+}
+
 /// What stands between an opening bracket, with which the text begins, and the one that closes it;
 /// and what stands behind it.
 pub(super) fn bracketed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
@@ -243,6 +250,13 @@ mod tests {
         assert_eq!(heap_words("-h 1 -flt s 30"), ["-flt", "s", "30", "-h", "1"]);
         assert_eq!(heap_words("0"), ["0"]);
         assert_eq!(heap_words("-p -a poi(a + 8)"), ["-p", "-a", "poi(a + 8)"]);
+    }
+
+    #[test]
+    fn quotes_are_taken_from_both_ends_or_from_none() {
+        assert_eq!(unquoted(" \"lm;k\" "), "lm;k");
+        assert_eq!(unquoted(".echo \"a\""), ".echo \"a\"");
+        assert_eq!(unquoted("\""), "\"");
     }
 
     #[test]

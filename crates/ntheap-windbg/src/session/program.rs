@@ -331,7 +331,7 @@ impl Session<'_, '_> {
 
     /// `!for_each_module COMMANDS`: with `@#ModuleName`, `@#Base`, `@#End`, `@#Size` of each.
     fn for_each_module(&mut self, rest: &str, out: &mut dyn Write) -> Result<(), CommandError> {
-        let commands = rest.trim().trim_matches('"');
+        let commands = line::unquoted(rest);
         if commands.is_empty() {
             return self.dispatch("lm", out);
         }
