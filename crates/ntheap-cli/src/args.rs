@@ -7,7 +7,7 @@ use crate::{commands, options::Common};
 
 const EXIT_CODES: &str = "\
 Numbers are decimal, hexadecimal with 0x, or all hexadecimal with --hex; addresses are always
-hexadecimal. Dumps may be compressed (.zst, .gz).
+hexadecimal. Dumps may be packed (.zst, .gz, .xz, .zip, .7z, .cab).
 
 Exit status: 0 done; 1 done, but something could not be read (said on stderr), or verify found
 damage; 2 bad usage or unusable input; 3 growth beyond --fail-if-growth.";

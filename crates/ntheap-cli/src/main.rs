@@ -22,16 +22,22 @@ mod progress;
 mod symbols;
 mod tables;
 
-use std::process::ExitCode;
+use std::{
+    path::Path,
+    process::{self, ExitCode},
+};
 
-use clap::{CommandFactory, Parser};
+use clap::{
+    CommandFactory, Parser,
+    error::{ContextKind, ContextValue},
+};
 
 use args::{Arguments, Command};
 use failure::{Failure, Status};
 use output::Output;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(error));
     privacy::set(arguments.common.private);
     said::be_quiet(arguments.common.quiet);
     progress::ask(arguments.common.progress);
@@ -49,6 +55,20 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Ends with what clap says of the arguments; to who names a dump where a command belongs with the
+/// commands that take one.
+fn refuse(error: clap::Error) -> ! {
+    let given = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(given)) if Path::new(given).is_file() => given.as_str(),
+        _ => error.exit(),
+    };
+    said::line(format_args!(
+        "ntheap: {given} is a file, where a command belongs\n\
+         hint: `ntheap info {given}` looks at a dump, `ntheap diff BEFORE AFTER` compares two"
+    ));
+    process::exit(2)
 }
 
 fn report(failure: &Failure) {

@@ -149,9 +149,9 @@ impl Error {
                 "ntheap reads dumps of one process: take one with `procdump -ma PID`, or extract it \
                  in WinDbg with `.process /r /p` and `.dump`",
             ),
-            Error::NotAMinidump { .. } | Error::EmptyFile | Error::Elf => {
-                Some("expected a Windows minidump (.dmp), or one compressed as .zst or .gz")
-            }
+            Error::NotAMinidump { .. } | Error::EmptyFile | Error::Elf => Some(
+                "expected a Windows minidump (.dmp), plain or packed (.zst, .gz, .xz, .zip, .7z, .cab)",
+            ),
             Error::NotAFile { what: "a pipe", .. } => {
                 Some("dumps are read here and there: save it to a file first")
             }

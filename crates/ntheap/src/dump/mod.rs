@@ -4,7 +4,7 @@
 //! use ntheap::dump::{Dump, DumpFile};
 //!
 //! # fn main() -> Result<(), ntheap::Error> {
-//! let file = DumpFile::open("app.dmp.zst".as_ref())?; // plain, .zst or .gz
+//! let file = DumpFile::open("app.dmp.zst".as_ref())?; // plain or packed
 //! let dump = Dump::parse(file.bytes())?;
 //! println!("{} bytes of memory", dump.memory.size());
 //! # Ok(())
