@@ -32,10 +32,10 @@ fn main() {
         if only.as_ref().is_some_and(|only| only != case.name) {
             continue;
         }
-        let (bytes, blocks) = case.dump(mebibytes << 20);
+        let (subject, blocks) = case.subject(mebibytes << 20);
         let (begun, mut last, mut best) = (Instant::now(), None, Duration::MAX);
         one.install(|| {
-            case.run(&bytes, || {
+            case.run(&subject, || {
                 let now = Instant::now();
                 if let Some(last) = last.replace(now) {
                     best = best.min(now - last);

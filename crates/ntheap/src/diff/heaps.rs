@@ -7,12 +7,11 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Change, Grouping, Keep, Snapshot,
-    merge::{Held, Totals, merge_blocks, trace_hash},
+    groups::{Grouped, Places, group_of},
+    merge::{Held, merge_blocks},
     snapshot::key,
 };
-use crate::{
-    blocks::Trace, heap::Heap, losses::Losses, process::HeapKind, stats::Count, traces::Traces,
-};
+use crate::{heap::Heap, losses::Losses, process::HeapKind, stats::Count};
 
 /// Whether a heap is in both dumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +47,7 @@ pub struct GroupChange {
 }
 
 impl GroupChange {
-    fn new(key: GroupKey, counts: Vec<Count>) -> Self {
+    pub(super) fn new(key: GroupKey, counts: Vec<Count>) -> Self {
         GroupChange {
             key,
             change: Change::of(&counts),
@@ -256,8 +255,8 @@ fn compare_chain(
     keep: Keep,
 ) -> HeapChange {
     let mut merged = merge_blocks(chain, by, keep);
-    let mut groups: FxHashMap<GroupKey, Vec<Count>> = FxHashMap::default();
-    let mut newest_keys = FxHashMap::default();
+    let mut groups = Grouped::new(by, chain.len());
+    let mut newest_keys = Places::default();
     let mut losses = [Losses::default(), Losses::default()];
     let last = chain.len().saturating_sub(1);
     let counts: Vec<Count> = merged.moments.iter().map(|moment| moment.busy).collect();
@@ -266,17 +265,14 @@ fn compare_chain(
     for (moment, (walked, snapshot)) in merged.moments.iter_mut().zip(snapshots).enumerate() {
         // What a dump between the two lost is said with the last one.
         losses[usize::from(moment != 0)].merge(std::mem::take(&mut walked.losses));
-        let (of_moment, keys) = named(walked, &snapshot.traces, by);
-        for (key, count) in of_moment {
-            let group = groups.entry(key);
-            let group = group.or_insert_with(|| vec![Count::default(); chain.len()]);
-            group[moment] = count;
-        }
-        if moment == last {
-            newest_keys = keys;
-        }
+        let wanted = moment == last && !merged.fresh.is_empty();
+        groups.add(moment, walked, &snapshot.traces, |key, group| {
+            if wanted {
+                newest_keys.insert(key, group);
+            }
+        });
     }
-    let groups = sorted(groups.into_iter());
+    let (groups, positions) = groups.into_changes();
     let first = chain.first().copied().flatten();
     let newer = chain.last().copied().flatten();
     let any = newer.or_else(|| chain.iter().rev().copied().flatten().next());
@@ -294,7 +290,7 @@ fn compare_chain(
         },
         busy: Change::of(&counts),
         counts,
-        new_blocks: new_blocks(&merged.fresh, &newest_keys, &groups, by),
+        new_blocks: new_blocks(&merged.fresh, &newest_keys, &positions, by),
         groups,
         blocks: merged.changes,
         survivors: merged.survivors,
@@ -304,49 +300,14 @@ fn compare_chain(
     }
 }
 
-/// The groups of one dump with the stacks that their traces stand for, and which group the blocks of
-/// each size and hash of a trace are in.
-fn named(
-    walked: &mut Totals,
-    traces: &Traces<'_, '_>,
-    by: Grouping,
-) -> (FxHashMap<GroupKey, Count>, FxHashMap<(u64, u32), GroupKey>) {
-    // Each distinct trace is decoded once; different records can hold the same frames.
-    let mut stacks: FxHashMap<Trace, Arc<[u64]>> = FxHashMap::default();
-    let mut groups: FxHashMap<GroupKey, Count> = FxHashMap::default();
-    let mut keys: FxHashMap<(u64, u32), GroupKey> = FxHashMap::default();
-    for ((size, trace), count) in walked.take_groups() {
-        let stack = by.stack.then(|| {
-            let read = || traces.frames(trace).unwrap_or_default().into();
-            stacks.entry(trace).or_insert_with(read).clone()
-        });
-        let key = GroupKey {
-            size: by.size.then_some(size),
-            stack,
-        };
-        let hash = if by.stack { trace_hash(trace) } else { 0 };
-        keys.insert((size, hash), key.clone());
-        groups.entry(key).or_default().merge(count);
-    }
-    (groups, keys)
-}
-
 /// The new blocks with the places of their groups.
-fn new_blocks(
-    fresh: &[Held],
-    keys: &FxHashMap<(u64, u32), GroupKey>,
-    groups: &[GroupChange],
-    by: Grouping,
-) -> Vec<NewBlock> {
-    let places: FxHashMap<&GroupKey, u32> =
-        groups.iter().map(|group| &group.key).zip(0..).collect();
-    let place = |&(address, size, hash): &Held| {
-        let hash = if by.stack { hash } else { 0 };
-        let group = keys.get(&(size, hash)).and_then(|key| places.get(key))?;
+fn new_blocks(fresh: &[Held], keys: &Places, positions: &[u32], by: Grouping) -> Vec<NewBlock> {
+    let place = |block: &Held| {
+        let group = group_of(keys, by, block)?;
         Some(NewBlock {
-            address,
-            size,
-            group: *group,
+            address: block.0,
+            size: block.1,
+            group: *positions.get(group as usize)?,
         })
     };
     fresh.iter().filter_map(place).collect()

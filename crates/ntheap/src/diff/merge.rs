@@ -11,10 +11,11 @@ use std::{
 };
 
 use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHasher;
 
 use super::{
     Grouping, Keep,
+    groups::TracedCounts,
     heaps::{BlockChanges, Chain, FreeBlocks},
 };
 use crate::{
@@ -89,10 +90,10 @@ impl Merged {
 pub(super) struct Totals {
     pub(super) busy: Count,
     pub(super) free: FreeBlocks,
-    /// By size, where stacks are not told apart.
+    /// By size, where stacks are not told apart or there is none.
     sizes: SizeCounts,
     /// By size and trace, however they are grouped later: the new blocks are looked up by both.
-    groups: FxHashMap<(u64, Trace), Count>,
+    traced: TracedCounts,
     pub(super) losses: Losses,
 }
 
@@ -101,9 +102,7 @@ impl Totals {
         self.busy.merge(other.busy);
         self.free.merge(other.free);
         self.sizes.merge(other.sizes);
-        for (key, count) in other.groups {
-            self.groups.entry(key).or_default().merge(count);
-        }
+        self.traced.merge(other.traced);
         self.losses.merge(other.losses);
     }
 
@@ -111,7 +110,7 @@ impl Totals {
     pub(super) fn take_groups(&mut self) -> impl Iterator<Item = ((u64, Trace), Count)> + use<> {
         let sizes: Vec<(u64, Count)> = std::mem::take(&mut self.sizes).iter().collect();
         let sizes = sizes.into_iter().map(|(size, n)| ((size, Trace::None), n));
-        sizes.chain(std::mem::take(&mut self.groups))
+        sizes.chain(std::mem::take(&mut self.traced).into_counts())
     }
 }
 
@@ -123,7 +122,7 @@ struct Collector<'t> {
 }
 
 impl Visitor for Collector<'_> {
-    #[inline]
+    #[inline(always)]
     fn block(&mut self, block: &Block) -> Flow {
         let totals = &mut *self.totals;
         if block.state == State::Free {
@@ -135,9 +134,8 @@ impl Visitor for Collector<'_> {
         totals.busy.add(block.size);
         let hash = trace_hash(block.trace);
         self.blocks.push((block.address, block.size, hash));
-        if self.by_stack {
-            let group = totals.groups.entry((block.size, block.trace)).or_default();
-            group.add(block.size);
+        if self.by_stack && block.trace != Trace::None {
+            totals.traced.add(block.size, block.trace);
         } else {
             totals.sizes.add(block.size);
         }
@@ -153,7 +151,7 @@ impl Visitor for Collector<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn trace_hash(trace: Trace) -> u32 {
     if trace == Trace::None {
         return 0;

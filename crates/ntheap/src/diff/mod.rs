@@ -23,6 +23,7 @@
 
 mod candidates;
 mod evidence;
+mod groups;
 mod heaps;
 mod merge;
 mod series;

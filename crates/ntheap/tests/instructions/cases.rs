@@ -3,7 +3,13 @@
 
 use std::{hint::black_box, io::Cursor};
 
-use ntheap::{dump::Dump, heap::Heaps, process::Process, stats};
+use ntheap::{
+    diff::{Grouping, Keep, Snapshot, compare_heaps},
+    dump::Dump,
+    heap::Heaps,
+    process::Process,
+    stats,
+};
 use ntheap_synth::stream::{HeapTruth, Manager, Plan, write};
 
 /// What is done with a dump, over and over.
@@ -15,7 +21,18 @@ pub(crate) enum Work {
     Stacks,
     /// Opening the heaps.
     Open,
+    /// Comparing them with those of the same process some time later.
+    Diff(Grouping),
 }
+
+const BY_SIZE: Grouping = Grouping {
+    size: true,
+    stack: false,
+};
+const BY_BOTH: Grouping = Grouping {
+    size: true,
+    stack: true,
+};
 
 /// A dump, and what is done with it.
 pub(crate) struct Case {
@@ -87,11 +104,46 @@ pub(crate) const CASES: &[Case] = &[
             ..plan
         },
     },
+    Case {
+        name: "diff-backend",
+        work: Work::Diff(BY_SIZE),
+        plan: |plan| Plan { lfh: 0, ..plan },
+    },
+    Case {
+        name: "diff-lfh",
+        work: Work::Diff(BY_SIZE),
+        plan: |plan| Plan { lfh: 95, ..plan },
+    },
+    Case {
+        name: "diff-traced-by-both",
+        work: Work::Diff(BY_BOTH),
+        plan: |plan| Plan {
+            lfh: 0,
+            stacks: 200,
+            ..plan
+        },
+    },
 ];
 
+/// A dump, and another where two are compared.
+pub(crate) struct Subject {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
 impl Case {
-    /// The dump of so many bytes, and how many blocks it holds.
-    pub(crate) fn dump(&self, bytes: u64) -> (Vec<u8>, u64) {
+    /// What the work is done on, and how many blocks there are.
+    pub(crate) fn subject(&self, bytes: u64) -> (Subject, u64) {
+        let (before, blocks) = self.dump(bytes);
+        // The same plan with more bytes is the same process some time later.
+        let (after, more) = match self.work {
+            Work::Diff(_) => self.dump(bytes + bytes / 16),
+            _ => (Vec::new(), 0),
+        };
+        (Subject { before, after }, blocks + more)
+    }
+
+    fn dump(&self, bytes: u64) -> (Vec<u8>, u64) {
         let plan = (self.plan)(Plan {
             bytes,
             large: 0,
@@ -103,16 +155,31 @@ impl Case {
         (file.into_inner(), truth.iter().map(all).sum())
     }
 
-    /// Does the work on a dump so often as `more` says yes.
-    pub(crate) fn run(&self, bytes: &[u8], mut more: impl FnMut() -> bool) {
-        let dump = Dump::parse(bytes).expect("a dump");
+    /// Does the work as often as `more` says yes.
+    pub(crate) fn run(&self, subject: &Subject, mut more: impl FnMut() -> bool) {
+        if let Work::Diff(by) = self.work {
+            let [before, after] =
+                [&subject.before, &subject.after].map(|bytes| Dump::parse(bytes).expect("a dump"));
+            let [before, after] =
+                [&before, &after].map(|dump| Process::of(dump).expect("a process"));
+            let [before, after] = [&before, &after].map(Snapshot::of);
+            while more() {
+                drop(black_box(compare_heaps(
+                    &[&before, &after],
+                    by,
+                    Keep::Nothing,
+                )));
+            }
+            return;
+        }
+        let dump = Dump::parse(&subject.before).expect("a dump");
         let process = Process::of(&dump).expect("a process");
         let heaps = Heaps::of(&process);
         while more() {
             match self.work {
                 Work::Sizes => drop(black_box(stats::collect(&heaps))),
                 Work::Stacks => drop(black_box(stats::collect_with_stacks(&heaps))),
-                Work::Open => drop(black_box(Heaps::of(&process))),
+                Work::Open | Work::Diff(_) => drop(black_box(Heaps::of(&process))),
             }
         }
     }

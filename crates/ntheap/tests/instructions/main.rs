@@ -32,8 +32,8 @@ fn work() {
     let (name, times) = task.split_once(':').expect("case and number");
     let case = CASES.iter().find(|case| case.name == name).expect("a case");
     let mut times: usize = times.parse().expect("a number");
-    let (bytes, _) = case.dump(BYTES);
-    case.run(&bytes, || {
+    let (subject, _) = case.subject(BYTES);
+    case.run(&subject, || {
         let more = times > 0;
         times = times.saturating_sub(1);
         more
@@ -66,7 +66,7 @@ fn blocks(case: &Case) -> u64 {
     if let Work::Open = case.work {
         return 1;
     }
-    case.dump(BYTES).1
+    case.subject(BYTES).1
 }
 
 fn baseline_file() -> PathBuf {

@@ -14,7 +14,7 @@ use super::{
     lfh::Container,
 };
 use crate::{
-    address_space::{Numbers, Window},
+    address_space::{Numbers, Run, Window},
     blocks::{Block, CONTINUE, Certainty, Flow, Kind, State, Trace, Visitor},
 };
 
@@ -24,6 +24,14 @@ pub(super) struct Place<'s> {
     pub(super) segment: &'s Segment,
     pub(super) certainty: Certainty,
     pub(super) limit: u64,
+}
+
+/// The slots of a container.
+pub(super) struct Slots<'m> {
+    pub(super) first: u64,
+    pub(super) count: u64,
+    /// A bit for each, where there are such.
+    pub(super) map: &'m [u8],
 }
 
 /// Slots whose headers are looked at together: those of a byte of the bitmap.
@@ -120,6 +128,59 @@ impl NtHeap<'_, '_> {
         };
         (*at, *previous) = (entry_at, Some(before));
         flow
+    }
+
+    /// Reports plain slots of a container from `index` on, up to one that is not plain, which `index` then
+    /// is; and counts those that the bitmap disagrees about.
+    pub(super) fn walk_plain_slots<V: Visitor + ?Sized>(
+        &self,
+        run: &mut Run<'_>,
+        container: &Container,
+        slots: &Slots<'_>,
+        (index, disagreeing): (&mut u64, &mut u32),
+        visitor: &mut V,
+    ) -> Flow {
+        let codec = &self.header.codec;
+        if codec.xp {
+            return CONTINUE;
+        }
+        let (unit, offset, stride) = (self.unit(), codec.header_offset(), container.stride);
+        let mut block = self.slot_like(container, slots.first, 0, State::Free);
+        while *index < slots.count {
+            let at = slots.first + *index * stride;
+            let Some(raw) = run.u64(at + offset) else {
+                return CONTINUE;
+            };
+            let mark = (raw >> 56) as u8;
+            let busy = mark & UNUSED_LFH != 0 && mark != UNUSED_LFH;
+            block.entry = at;
+            block.flags = busy.into();
+            if busy {
+                let area = user_area(run, codec, at, stride, raw, true);
+                let Some(area) = area.filter(|area| area.unused <= stride) else {
+                    return CONTINUE;
+                };
+                block.state = State::Busy;
+                block.address = area.address;
+                block.size = stride - area.unused;
+                block.trace = match area.trace {
+                    0 => Trace::None,
+                    record => Trace::Record(record),
+                };
+            } else {
+                block.state = State::Free;
+                block.address = at + unit;
+                block.size = stride - unit;
+                block.trace = Trace::None;
+            }
+            if let Some(byte) = slots.map.get((*index / LANES) as usize) {
+                let marked = byte & 1 << (*index % LANES) != 0;
+                *disagreeing += u32::from(marked != busy);
+            }
+            *index += 1;
+            visitor.block(&block)?;
+        }
+        CONTINUE
     }
 
     /// Counts the slots of a container from the first on, up to one that takes more than a look at its

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use super::{
     NtHeap,
     entry::{UNUSED_LFH, flags::BUSY, user_area},
+    fast::Slots,
 };
 use crate::{
     address_space::{Numbers, Window},
@@ -144,7 +145,26 @@ impl NtHeap<'_, '_> {
             count.saturating_mul(stride).saturating_add(self.unit()),
         );
         let map = bitmap.map(|at| window.run(at, count.div_ceil(8)).bytes);
-        for index in first_slow..count {
+        let whole = match bitmap {
+            Some(_) => map.filter(|map| map.len() as u64 >= count.div_ceil(8)),
+            None => Some(&[][..]),
+        };
+        let mut index = first_slow;
+        while index < count {
+            if let Some(map) = whole {
+                let slots = Slots { first, count, map };
+                let disagreeing = &mut disagreeing;
+                self.walk_plain_slots(
+                    &mut run,
+                    container,
+                    &slots,
+                    (&mut index, disagreeing),
+                    visitor,
+                )?;
+                if index >= count {
+                    break;
+                }
+            }
             let at = first + index * stride;
             let slot = match self.slot(&mut run, container, at, visitor)? {
                 Some(block) => Some(block),
@@ -164,6 +184,7 @@ impl NtHeap<'_, '_> {
                     visitor.finding(self.finding(at, container.stride, FindingKind::Unreadable))?;
                 }
             }
+            index += 1;
         }
         if disagreeing > 0 {
             let kind = FindingKind::LfhBitmap { slots: disagreeing };
