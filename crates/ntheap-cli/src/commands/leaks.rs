@@ -148,8 +148,10 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let heaps = opened(&input, &process, &wanted)?;
-    let working = Working::on("reading references");
+    let working = Working::walking("reading references", Graph::bytes_to_read(&heaps));
     let graph = Graph::of(&heaps);
+    drop(working);
+    let working = Working::on("following references");
     let classes = graph.classes(wanted.rules);
     drop(working);
     warn_of_cookie(wanted.rules, &dump);
@@ -170,7 +172,10 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let newer_dump = newer.parse()?;
     let newer_process = newer.process(&newer_dump, common)?;
     let newer_heaps = opened(&newer, &newer_process, &wanted)?;
+    let bytes = Graph::bytes_to_read(&newer_heaps);
+    let working = Working::walking("reading references", bytes);
     let newer_graph = Graph::of(&newer_heaps);
+    drop(working);
     let newer_classes = newer_graph.classes(wanted.rules);
     let status = status.and(newer.report(newer_graph.losses()));
     let mut blocks = wanted.blocks(&newer_graph, &newer_classes, &newer_heaps);

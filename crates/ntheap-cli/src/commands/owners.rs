@@ -61,8 +61,10 @@ pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let heaps = Heaps::of(&process);
-    let working = Working::on("reading references");
+    let working = Working::walking("reading references", Graph::bytes_to_read(&heaps));
     let graph = Graph::of(&heaps);
+    drop(working);
+    let working = Working::on("following references");
     let names = input.names(&dump);
     let types = Types::of(&graph, Some(&names));
     let (chosen, blocks) = choose(args, common, &graph, &heaps, &types)?;

@@ -88,10 +88,13 @@ fn look<'a>(
 ) -> Result<Status, Failure> {
     let chosen = heaps(input, process, common)?;
     let names = input.names(dump);
-    let working = Working::on("looking at blocks");
     // The heap that was asked for is held by the others.
     let all = common.heap.is_some().then(|| Heaps::of(process));
-    let graph = Graph::of(all.as_ref().unwrap_or(&chosen));
+    let read = all.as_ref().unwrap_or(&chosen);
+    let working = Working::walking("reading references", Graph::bytes_to_read(read));
+    let graph = Graph::of(read);
+    drop(working);
+    let working = Working::on("looking at blocks");
     let mut types = types::Types::of(&graph, Some(&names));
     if all.is_some() {
         types.keep(&chosen);

@@ -121,6 +121,12 @@ impl std::fmt::Debug for Graph<'_, '_> {
 }
 
 impl<'p, 'a> Graph<'p, 'a> {
+    /// Bytes that [`Graph::of`] goes through, about: the heaps are walked, then read word by word.
+    #[must_use]
+    pub fn bytes_to_read(heaps: &Heaps<'_, '_>) -> u64 {
+        heaps.bytes().saturating_mul(2)
+    }
+
     /// Reads the references of a process with all its heaps. (A heap that is left out would be taken
     /// for memory of the program.)
     #[must_use]

@@ -5,7 +5,7 @@
 //! their references are put together in order. So each holder's references lie side by side, by
 //! ascending place, and the place of any can be found again by reading its holder once more.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::atomic::Ordering};
 
 use rayon::prelude::*;
 
@@ -204,7 +204,25 @@ impl Scan<'_, '_> {
                 piece.close_if(last);
             }
         }
+        if let Some(walked) = &self.facts.memory.walked {
+            walked.fetch_add(self.bytes(job), Ordering::Relaxed);
+        }
         piece
+    }
+
+    /// Bytes that a job reads, about.
+    fn bytes(&self, job: Job) -> u64 {
+        let block = |number| self.facts.index.blocks_from(number).next();
+        match job {
+            Job::Blocks(first, end) => {
+                let start = block(first).map_or(0, |(address, _)| address);
+                let last = block(end.saturating_sub(1));
+                last.map_or(0, |(address, size)| {
+                    address.saturating_add(size).saturating_sub(start)
+                })
+            }
+            Job::Part(_, from, to, _) | Job::Area(_, from, to, _) => to.saturating_sub(from),
+        }
     }
 
     /// The words of whole blocks. Between them lie headers and free blocks, which hold nothing.
