@@ -25,8 +25,14 @@ impl AddressSpace<'_> {
         let mut elements = Vec::new();
         let mut seen = FxHashSet::default();
         let mut last = head;
+        // Elements of a list often lie near each other.
+        let mut window = self.window();
+        let mut pointer = |address| match bitness {
+            Bitness::X86 => window.u32(address).map(u64::from),
+            Bitness::X64 => window.u64(address),
+        };
         loop {
-            let Some(next) = self.pointer(last, bitness) else {
+            let Some(next) = pointer(last) else {
                 return (elements, ListEnd::Broken(last));
             };
             if next == head {
@@ -34,7 +40,7 @@ impl AddressSpace<'_> {
             }
             let back = next
                 .checked_add(bitness.pointer_size())
-                .and_then(|address| self.pointer(address, bitness));
+                .and_then(&mut pointer);
             if back != Some(last) || elements.len() >= limit || !seen.insert(next) {
                 return (elements, ListEnd::Broken(next));
             }

@@ -175,13 +175,19 @@ impl<'a> AddressSpace<'a> {
     /// The range that holds `address`.
     #[must_use]
     pub fn range_of(&self, address: u64) -> Option<Range<'a>> {
+        self.position_of(address).map(|(_, range)| range)
+    }
+
+    /// The range that holds `address`, and its position.
+    fn position_of(&self, address: u64) -> Option<(usize, Range<'a>)> {
         // Most of what is taken for an address and is none is a small number.
         if address < self.ranges.first()?.start {
             return None;
         }
-        let index = self.ranges.partition_point(|range| range.start <= address);
-        let range = *self.ranges.get(index.checked_sub(1)?)?;
-        (address < range.end()).then_some(range)
+        let behind = self.ranges.partition_point(|range| range.start <= address);
+        let index = behind.checked_sub(1)?;
+        let range = *self.ranges.get(index)?;
+        (address < range.end()).then_some((index, range))
     }
 
     /// Address of the first readable byte at or above `address`.

@@ -10,6 +10,8 @@ use super::{AddressSpace, Range, Run};
 pub struct Window<'s, 'a> {
     space: &'s AddressSpace<'a>,
     range: Range<'a>,
+    /// The position of the range among all.
+    index: usize,
     /// Up to where [`Window::approach`] has touched memory.
     touched: u64,
 }
@@ -27,6 +29,7 @@ impl<'s, 'a> Window<'s, 'a> {
                 start: 0,
                 bytes: &[],
             },
+            index: 0,
             touched: 0,
         }
     }
@@ -45,21 +48,31 @@ impl<'s, 'a> Window<'s, 'a> {
 
     #[cold]
     fn touch(&mut self, address: u64) {
-        self.touched = address.saturating_add(AHEAD);
-        let offset = address.wrapping_sub(self.range.start);
-        let bytes = usize::try_from(offset)
-            .ok()
-            .and_then(|from| self.range.bytes.get(from..));
-        let Some(bytes) = bytes else { return };
-        let ahead = &bytes[..bytes.len().min(AHEAD as usize)];
+        let ahead = self.run(address, AHEAD).bytes;
+        // Not farther than the range goes: behind it another one can begin.
+        self.touched = address.saturating_add(ahead.len().max(1) as u64);
         let sum = ahead.iter().step_by(LINE).fold(0u8, |sum, byte| sum ^ byte);
         std::hint::black_box(sum);
+    }
+
+    /// The range that holds `address`: often the next one.
+    fn search(&mut self, address: u64) -> Option<Range<'a>> {
+        let ranges = self.space.ranges();
+        if let Some(next) = ranges.get(self.index + 1)
+            && address.wrapping_sub(next.start) < next.bytes.len() as u64
+        {
+            self.index += 1;
+            return Some(*next);
+        }
+        let (index, range) = self.space.position_of(address)?;
+        self.index = index;
+        Some(range)
     }
 
     /// The bytes from `address` on, up to the end of the range that holds it; no more than `size`.
     pub(crate) fn run(&mut self, address: u64, size: u64) -> Run<'a> {
         if address.wrapping_sub(self.range.start) >= self.range.bytes.len() as u64
-            && let Some(range) = self.space.range_of(address)
+            && let Some(range) = self.search(address)
         {
             self.range = range;
         }
@@ -88,7 +101,7 @@ impl<'s, 'a> Window<'s, 'a> {
 
     #[cold]
     fn cold<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
-        self.range = self.space.range_of(address)?;
+        self.range = self.search(address)?;
         let mut buffer = [0; N];
         (self.space.read(address, &mut buffer) == N).then_some(buffer)
     }

@@ -105,6 +105,22 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "many-ranges",
+        work: Work::Sizes,
+        plan: |plan| Plan {
+            hole_every: 0x2000,
+            ..plan
+        },
+    },
+    Case {
+        name: "open-many-ranges",
+        work: Work::Open,
+        plan: |plan| Plan {
+            hole_every: 0x2000,
+            ..plan
+        },
+    },
+    Case {
         name: "diff-backend",
         work: Work::Diff(BY_SIZE),
         plan: |plan| Plan { lfh: 0, ..plan },

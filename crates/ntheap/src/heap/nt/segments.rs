@@ -6,7 +6,7 @@ use super::NtHeap;
 use crate::{
     address_space::{END, ListEnd},
     blocks::{Finding, FindingKind},
-    layout::PAGE,
+    layout::{Bitness, PAGE},
 };
 
 /// More segments than a heap can have; ends a wild list.
@@ -279,15 +279,22 @@ impl NtHeap<'_, '_> {
             return Vec::new();
         };
         let (elements, end) = self.memory.list(head, self.bitness(), MAX_RANGES);
+        // Descriptors lie near each other.
+        let mut window = self.memory.window();
+        let mut pointer = |base: u64, field: Option<u32>| {
+            let at = base.checked_add(u64::from(field?))?;
+            match self.bitness() {
+                Bitness::X86 => window.u32(at).map(u64::from),
+                Bitness::X64 => window.u64(at),
+            }
+        };
         let ranges = elements
             .iter()
             .filter_map(|element| {
-                let descriptor = self
-                    .memory
-                    .at(element.wrapping_sub(u64::from(link)), self.bitness());
+                let descriptor = element.wrapping_sub(u64::from(link));
                 Some(UncommittedRange {
-                    start: descriptor.pointer(layout.address)?,
-                    size: descriptor.pointer(layout.size)?,
+                    start: pointer(descriptor, layout.address)?,
+                    size: pointer(descriptor, layout.size)?,
                 })
             })
             .collect();
