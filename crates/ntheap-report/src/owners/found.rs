@@ -62,9 +62,12 @@ impl Found {
     /// Looks for who holds the blocks.
     #[must_use]
     pub fn of(graph: &Graph<'_, '_>, chosen: &Chosen, blocks: Vec<u32>, rules: Rules) -> Self {
-        let dominators = graph.dominators();
+        // The ways are looked for on one thread.
+        let (ways, (dominators, classes)) = rayon::join(
+            || graph.ways(rules),
+            || (graph.dominators(), graph.classes(rules)),
+        );
         let selection = Selection::of(graph, &dominators, blocks);
-        let (classes, ways) = (graph.classes(rules), graph.ways(rules));
         let accumulation = match chosen {
             Chosen::Group(_) => selection.accumulation(&ways),
             Chosen::Block(_) => None,

@@ -24,8 +24,10 @@ use super::{
 pub(super) struct Limits {
     /// Blocks that are few enough for the other way.
     pub(super) few: usize,
-    /// A round, and a level, must settle one in so many of the blocks that are left.
+    /// A round, and a level, should settle one in so many of the blocks that are left.
     pub(super) share: usize,
+    /// How many may settle fewer: often all hangs on one block, and that on another.
+    pub(super) poor: usize,
 }
 
 impl Limits {
@@ -34,7 +36,20 @@ impl Limits {
         Limits {
             few: blocks / 128,
             share: 16,
+            poor: 4,
         }
+    }
+}
+
+impl Limits {
+    /// Whether rounds go on after one that has settled so many blocks, when so many are left.
+    fn go_on(&mut self, left: usize, settled: usize) -> bool {
+        if left / self.share <= settled {
+            return true;
+        }
+        let allowed = self.poor > 0;
+        self.poor = self.poor.saturating_sub(1);
+        allowed
     }
 }
 
@@ -93,7 +108,7 @@ pub(super) fn tree(
 
 impl Levels<'_> {
     /// Settles all that heads lead to.
-    fn descend(&mut self, mut heads: Marks, limits: Limits) {
+    fn descend(&mut self, mut heads: Marks, mut limits: Limits) {
         let blocks = self.immediate.len();
         let mut left = blocks.saturating_sub(self.order.len());
         while !heads.is_empty() {
@@ -112,14 +127,14 @@ impl Levels<'_> {
                     break;
                 }
                 left = self.unsettled();
-                if left / limits.share > found {
+                if !limits.go_on(left, found) {
                     return self.rest(&heads);
                 }
             }
             heads = self.children(&heads);
             self.order.extend(heads.iter());
             left = self.unsettled();
-            if left / limits.share > self.order.len() - before {
+            if !limits.go_on(left, self.order.len() - before) {
                 return self.rest(&heads);
             }
         }
@@ -194,7 +209,14 @@ impl Levels<'_> {
 
     /// Settles what is left below heads.
     fn rest(&mut self, heads: &Marks) {
-        for (block, dominator) in order::dominated(self.references, heads, &self.settled) {
+        let open = Marks::new(self.immediate.len());
+        heads.for_each(|head| {
+            let targets = self.references.of(head as usize).0;
+            if targets.iter().any(|&target| !self.settled.has(target)) {
+                open.add(head);
+            }
+        });
+        for (block, dominator) in order::dominated(self.references, &open, &self.settled) {
             let dominator = match dominator {
                 Ok(dominator) => dominator,
                 // All heads from which a block can be reached have the same dominator.
@@ -254,9 +276,10 @@ mod tests {
             roots in proptest::collection::vec(0usize..1000, 0..4),
             few in 0usize..12,
             share in 1usize..40,
+            poor in 0usize..6,
         ) {
             let references = graph(blocks, &links, &roots);
-            let tree = tree(&references, blocks, &[blocks], Limits { few, share });
+            let tree = tree(&references, blocks, &[blocks], Limits { few, share, poor });
             let whole = reached(&references, blocks, None);
             let without: Vec<Vec<bool>> =
                 (0..blocks as u32).map(|block| reached(&references, blocks, Some(block))).collect();

@@ -6,7 +6,8 @@
 //! those of all below it.
 //!
 //! The tree is found from its root down as long as that settles many blocks at a time ([`levels`]),
-//! what is left from semidominators ([`order`]).
+//! what is left from semidominators ([`order`]): 22 bytes a block, and for each of what is left 57, with 8 a
+//! reference that leads backwards, of which half goes before they are found.
 
 mod levels;
 mod order;
