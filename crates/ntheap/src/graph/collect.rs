@@ -1,5 +1,6 @@
 //! The blocks of all heaps, as the program has them.
 
+use super::scan::joined;
 use crate::{
     address_space::Window,
     blocks::{Block, CONTINUE, Finding, Flow, Span, SpanKind, Visitor},
@@ -15,8 +16,8 @@ use crate::{
 pub(super) struct Collected<'p, 'a> {
     process: &'p Process<'p, 'a>,
     window: Window<'p, 'a>,
-    /// Address and size as the program has them.
-    pub(super) blocks: Vec<(u64, u64)>,
+    /// Address and size as the program has them, a list for each part of a heap.
+    lists: Vec<Vec<(u64, u64)>>,
     /// Blocks of the debug C runtime among them.
     pub(super) debug_blocks: u64,
     /// Heap memory in which no blocks could be proved, as (heap, start, size).
@@ -38,7 +39,7 @@ impl<'p, 'a> Collected<'p, 'a> {
         Collected {
             process,
             window: process.memory().window(),
-            blocks: Vec::new(),
+            lists: vec![Vec::new()],
             debug_blocks: 0,
             damaged: Vec::new(),
             unreadable: 0,
@@ -47,16 +48,27 @@ impl<'p, 'a> Collected<'p, 'a> {
     }
 
     fn merge(mut self, other: Self) -> Self {
-        if self.blocks.is_empty() {
-            self.blocks = other.blocks;
-        } else {
-            self.blocks.extend(other.blocks);
-        }
+        let lists = other.lists.into_iter();
+        self.lists.extend(lists.filter(|list| !list.is_empty()));
         self.debug_blocks += other.debug_blocks;
         self.damaged.extend(other.damaged);
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
         self.losses.merge(other.losses);
         self
+    }
+}
+
+impl Collected<'_, '_> {
+    /// The blocks, in the order in which the walks met them.
+    pub(super) fn blocks(&mut self) -> Vec<(u64, u64)> {
+        let lists = std::mem::take(&mut self.lists);
+        joined(lists.iter().map(Vec::as_slice))
+    }
+
+    fn add(&mut self, address: u64, size: u64) {
+        if let Some(list) = self.lists.last_mut() {
+            list.push((address, size));
+        }
     }
 }
 
@@ -72,12 +84,12 @@ impl Visitor for Collected<'_, '_> {
                 self.debug_blocks += 1;
                 // What the program freed and the runtime keeps is nobody's, and holds nothing.
                 if found.block_use != CrtUse::Free {
-                    self.blocks.push((found.address, found.size));
+                    self.add(found.address, found.size);
                 }
                 return CONTINUE;
             }
         }
-        self.blocks.push((block.address, block.size));
+        self.add(block.address, block.size);
         CONTINUE
     }
 

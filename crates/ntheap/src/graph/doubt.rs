@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Area, Graph, RootKind};
-use crate::{layout::Bitness, process::Process};
+use super::{Area, Graph, Index, RootKind};
+use crate::{address_space::AddressSpace, layout::Bitness, process::Process};
 
 /// Modules whose pointers are compressed, encoded or kept where no marker looks, by the beginning of
 /// their file names.
@@ -58,10 +58,48 @@ pub struct Doubt {
     pub opaque_modules: Vec<(String, &'static str)>,
 }
 
+/// How much of the blocks the dump holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    /// Bytes of all blocks.
+    bytes: u64,
+    /// Those of them that are not in the dump.
+    unread: u64,
+}
+
+impl Held {
+    pub(super) fn of(memory: &AddressSpace<'_>, index: &Index) -> Self {
+        let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
+        let (ranges, mut range, mut blocks) = (memory.ranges(), 0, Held::default());
+        for (address, size) in index.blocks() {
+            blocks.bytes = blocks.bytes.saturating_add(size);
+            while ranges
+                .get(range)
+                .is_some_and(|range| range.end() <= address)
+            {
+                range += 1;
+            }
+            let end = address.saturating_add(size);
+            let held = ranges
+                .get(range)
+                .is_some_and(|r| r.start <= address && end <= r.end());
+            if !held {
+                blocks.unread = blocks.unread.saturating_add(missing(address, size));
+            }
+        }
+        blocks
+    }
+}
+
 impl Doubt {
     /// `unread` are the bytes of heaps that walks could not read, and all of theirs that the dump does
     /// not hold.
-    pub(super) fn of(graph: &Graph<'_, '_>, unread: (u64, u64), described: bool) -> Self {
+    pub(super) fn of(
+        graph: &Graph<'_, '_>,
+        blocks: &Held,
+        unread: (u64, u64),
+        described: bool,
+    ) -> Self {
         let process = graph.process;
         let memory = process.memory();
         let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
@@ -83,30 +121,13 @@ impl Doubt {
                 doubt.damaged = doubt.damaged.saturating_add(size);
             }
         }
-        let ranges = memory.ranges();
-        let (mut range, mut busy) = (0, 0u64);
-        for (address, size) in graph.index.blocks() {
-            busy = busy.saturating_add(size);
-            while ranges
-                .get(range)
-                .is_some_and(|range| range.end() <= address)
-            {
-                range += 1;
-            }
-            let end = address.saturating_add(size);
-            let held = ranges
-                .get(range)
-                .is_some_and(|r| r.start <= address && end <= r.end());
-            if !held {
-                doubt.unread_blocks = doubt.unread_blocks.saturating_add(missing(address, size));
-            }
-        }
+        doubt.unread_blocks = blocks.unread;
         // Where what is missing tells how to go on, no walk comes to know how much is.
         let elsewhere = unread.1.saturating_sub(doubt.unread_blocks);
         doubt.unread_heaps = unread.0.max(elsewhere);
         let (low, high) = graph.index.span();
-        let idle = (high - low).saturating_sub(busy).max(1);
-        doubt.chance_hits = graph.counts.near_misses as f64 * busy as f64 / idle as f64;
+        let idle = (high - low).saturating_sub(blocks.bytes).max(1);
+        doubt.chance_hits = graph.counts.near_misses as f64 * blocks.bytes as f64 / idle as f64;
         doubt.opaque_modules = opaque(process);
         doubt
     }

@@ -69,6 +69,7 @@ use crate::{
     usage::{Owner, Usage},
 };
 use collect::Collected;
+use doubt::Held;
 use encoded::Encoded;
 use judge::Facts;
 use roots::Threads;
@@ -146,7 +147,7 @@ impl<'p, 'a> Graph<'p, 'a> {
             });
         }
         let unit = process.bitness.unit();
-        let index = Index::new(std::mem::take(&mut collected.blocks), unit);
+        let index = Index::new(collected.blocks(), unit);
         areas.extend(roots::front_ends(heaps, &index));
         areas.sort_by_key(|area| area.start);
         areas.extend(roots::register_areas(&threads));
@@ -156,7 +157,8 @@ impl<'p, 'a> Graph<'p, 'a> {
             areas: &areas,
             threads: &threads,
         };
-        let (references, counts) = scan.run();
+        let (held, (references, counts)) =
+            rayon::join(|| Held::of(process.memory(), &index), || scan.run());
         let data = GraphData {
             index,
             areas,
@@ -173,7 +175,12 @@ impl<'p, 'a> Graph<'p, 'a> {
             data: Arc::new(data),
         };
         let unread = roots::unread_of_heaps(process, &usage.regions);
-        let doubt = Doubt::of(&graph, (collected.unreadable, unread), usage.described);
+        let doubt = Doubt::of(
+            &graph,
+            &held,
+            (collected.unreadable, unread),
+            usage.described,
+        );
         if let Some(data) = Arc::get_mut(&mut graph.data) {
             data.doubt = doubt;
         }

@@ -118,8 +118,8 @@ impl Scan<'_, '_> {
         let holders = self.facts.index.len() + self.areas.len();
         let mut references = References {
             ends: Vec::with_capacity(holders),
-            targets: joined(&pieces, |piece| &piece.targets),
-            rules: joined(&pieces, |piece| &piece.rules),
+            targets: joined(pieces.iter().map(|piece| piece.targets.as_slice())),
+            rules: joined(pieces.iter().map(|piece| piece.rules.as_slice())),
             own_rules: Vec::new(),
         };
         let mut counts = Counts::default();
@@ -142,29 +142,35 @@ impl Scan<'_, '_> {
 
     fn jobs(&self) -> Vec<Job> {
         let mut jobs = Vec::new();
-        let (mut first, mut from, mut number) = (0, None::<u64>, 0);
-        let memory = self.facts.memory;
-        let mut blocks = self.facts.index.blocks().peekable();
-        while let Some((address, size)) = blocks.next() {
+        let (memory, index) = (self.facts.memory, self.facts.index);
+        let mut first = 0;
+        while (first as usize) < index.len() {
+            // Up to the first block that ends too far away, which is the last that begins near
+            // enough.
+            let start = index.block(first).0;
+            let behind = index.first_from(start.saturating_add(JOB)).max(first + 1);
+            let last = behind - 1;
+            let (address, size) = index.block(last);
             // Blocks of damaged heaps overlap: what two claim is read once.
-            let next = blocks.peek().map_or(u64::MAX, |next| next.0);
+            let next = index.blocks_from(behind).next();
+            let next = next.map_or(u64::MAX, |next| next.0);
             let end = address.saturating_add(size).min(next);
-            let start = *from.get_or_insert(address);
             let long = end - address > JOB;
-            if (long || end - start > JOB) && number > first {
-                jobs.push(Job::Blocks(first, number));
-                (first, from) = (number, Some(address));
+            let whole = if long || end - start > JOB && last > first {
+                last
+            } else {
+                behind
+            };
+            if whole > first {
+                jobs.push(Job::Blocks(first, whole));
             }
+            first = whole;
             if long {
-                parts(memory, address, end, |from, to, last| {
-                    jobs.push(Job::Part(number, from, to, last));
+                parts(memory, address, end, |from, to, is_last| {
+                    jobs.push(Job::Part(last, from, to, is_last));
                 });
-                (first, from) = (number + 1, None);
+                first = behind;
             }
-            number += 1;
-        }
-        if number > first {
-            jobs.push(Job::Blocks(first, number));
         }
         for (position, area) in self.areas.iter().enumerate() {
             parts(memory, area.start, area.end, |from, to, last| {
@@ -373,20 +379,19 @@ impl Piece {
     }
 }
 
-/// What the pieces have of something, put together on all threads.
-fn joined<T: Copy + Default + Send + Sync>(
-    pieces: &[Piece],
-    of: impl Fn(&Piece) -> &Vec<T> + Sync,
+/// Lists one behind the other, put together on all threads.
+pub(super) fn joined<'l, T: Copy + Default + Send + Sync + 'l>(
+    lists: impl Iterator<Item = &'l [T]> + Clone,
 ) -> Vec<T> {
-    let mut all = vec![T::default(); pieces.iter().map(|piece| of(piece).len()).sum()];
+    let mut all = vec![T::default(); lists.clone().map(<[T]>::len).sum()];
     let mut rest = all.as_mut_slice();
-    let mut places = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        let place = rest.split_off_mut(..of(piece).len()).unwrap_or_default();
-        places.push((place, piece));
+    let mut places = Vec::new();
+    for list in lists {
+        let place = rest.split_off_mut(..list.len()).unwrap_or_default();
+        places.push((place, list));
     }
     let copies = places.into_par_iter();
-    copies.for_each(|(place, piece)| place.copy_from_slice(of(piece)));
+    copies.for_each(|(place, list)| place.copy_from_slice(list));
     all
 }
 
