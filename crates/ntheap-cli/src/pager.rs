@@ -53,6 +53,8 @@ impl<'o> Pager<'o> {
 
     /// Ends the output of a command.
     pub(crate) fn finish(self) -> Result<(), Failure> {
+        // What stopped this command does not end the program at the next prompt.
+        STOP.store(false, Ordering::Relaxed);
         match self.failure {
             Some(failure) => Err(failure),
             None => self.output.flush(),
