@@ -1,4 +1,4 @@
-"""The Windows program at a console of Wine: prompt, pages, Ctrl-C as a key and as an event, exit status.
+"""The Windows program at a console of Wine: prompt, pages, Ctrl-C as an event.
 
 Takes Wine, the folder of the program, a folder to work in, and a dump.
 """
@@ -88,7 +88,7 @@ def at_the_prompt():
     console.send("q\r")
     if (status := console.status()) != 0:
         fail(f"q ends with status {status}")
-    print("ok: prompt, pages, Ctrl-C as a key")
+    print("ok: prompt, pages, Ctrl-C that stops a command")
 
 
 EVENT = r"""
