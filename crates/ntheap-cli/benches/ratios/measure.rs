@@ -106,6 +106,12 @@ pub(crate) fn once(arguments: &[&str]) -> Run {
     timed(program(arguments))
 }
 
+/// What the program prints.
+pub(crate) fn output(arguments: &[&str]) -> String {
+    let output = program(arguments).output().expect("the program starts");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Takes a file out of the page cache. What was not written yet stays there, so it is written first.
 pub(crate) fn forget(path: &Path) {
     File::open(path)

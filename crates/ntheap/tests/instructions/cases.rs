@@ -14,11 +14,13 @@ use ntheap_synth::stream::{HeapTruth, Manager, Plan, write};
 
 /// What is done with a dump, over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
+enum Work {
     /// Counting the blocks of each size.
     Sizes,
     /// Counting them by their stacks.
     Stacks,
+    /// Reading the dump's streams, and the process's lists.
+    Parse,
     /// Opening the heaps.
     Open,
     /// Comparing them with those of the same process some time later.
@@ -37,7 +39,7 @@ const BY_BOTH: Grouping = Grouping {
 /// A dump, and what is done with it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) work: Work,
+    work: Work,
     plan: fn(Plan) -> Plan,
 }
 
@@ -113,6 +115,14 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "parse-many-ranges",
+        work: Work::Parse,
+        plan: |plan| Plan {
+            hole_every: 0x1000,
+            ..plan
+        },
+    },
+    Case {
         name: "open-many-ranges",
         work: Work::Open,
         plan: |plan| Plan {
@@ -148,6 +158,11 @@ pub(crate) struct Subject {
 }
 
 impl Case {
+    /// Whether the whole is counted, not each block.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.work, Work::Parse | Work::Open)
+    }
+
     /// What the work is done on, and how many blocks there are.
     pub(crate) fn subject(&self, bytes: u64) -> (Subject, u64) {
         let (before, blocks) = self.dump(bytes);
@@ -188,6 +203,13 @@ impl Case {
             }
             return;
         }
+        if self.work == Work::Parse {
+            while more() {
+                let dump = Dump::parse(&subject.before).expect("a dump");
+                let _ = black_box(Process::of(&dump).expect("a process"));
+            }
+            return;
+        }
         let dump = Dump::parse(&subject.before).expect("a dump");
         let process = Process::of(&dump).expect("a process");
         let heaps = Heaps::of(&process);
@@ -195,7 +217,7 @@ impl Case {
             match self.work {
                 Work::Sizes => drop(black_box(stats::collect(&heaps))),
                 Work::Stacks => drop(black_box(stats::collect_with_stacks(&heaps))),
-                Work::Open | Work::Diff(_) => drop(black_box(Heaps::of(&process))),
+                Work::Open | Work::Parse | Work::Diff(_) => drop(black_box(Heaps::of(&process))),
             }
         }
     }

@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use cases::{CASES, Case, Work};
+use cases::{CASES, Case};
 
 const BYTES: u64 = 2 << 20;
 /// Set for the process under valgrind: the case, and how often its work is done.
@@ -63,7 +63,7 @@ fn instructions(case: &Case, times: usize, folder: &Path) -> u64 {
 
 /// What is counted for: blocks, or the opening itself.
 fn blocks(case: &Case) -> u64 {
-    if let Work::Open = case.work {
+    if case.is_opening() {
         return 1;
     }
     case.subject(BYTES).1
