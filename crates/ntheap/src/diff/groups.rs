@@ -192,7 +192,7 @@ impl Grouped {
     }
 }
 
-/// The hash of a block's trace as its group is looked up by.
+/// The group that a block is in.
 pub(super) fn group_of(places: &Places, by: Grouping, &(_, size, hash): &Held) -> Option<u32> {
     let hash = if by.stack { hash } else { 0 };
     places.get(&(size, hash)).copied()
