@@ -80,8 +80,11 @@ impl NtHeap<'_, '_> {
                 },
                 Some(Some(entry)) if self.chain_holds(window, at, &entry, limit) => {
                     match (self.follow(window, at, &entry, limit), open) {
+                        // Of entries near address 0 the one before would begin in front of it.
                         (Chain::Sound, Some((_, chain_end)))
-                            if at - u64::from(entry.previous_size) * unit >= chain_end =>
+                            if at
+                                .checked_sub(u64::from(entry.previous_size) * unit)
+                                .is_some_and(|before| before >= chain_end) =>
                         {
                             return none(open);
                         }
