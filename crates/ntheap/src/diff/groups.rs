@@ -11,79 +11,6 @@ use super::{
 };
 use crate::{blocks::Trace, stats::Count, traces::Traces};
 
-/// Groups that are at hand.
-const SLOTS: usize = 1 << 13;
-
-/// Counts of traced blocks by size and trace. Most blocks share few of both, whose counts lie where size and
-/// record lead without a search; the others, and what has to make room, go to a map.
-#[derive(Debug, Default)]
-pub(super) struct TracedCounts {
-    /// Size, address of the record, and the count.
-    at_hand: Vec<(u64, u64, Count)>,
-    others: FxHashMap<(u64, Trace), Count>,
-}
-
-impl TracedCounts {
-    /// Counts one block.
-    #[inline(always)]
-    pub(super) fn add(&mut self, size: u64, trace: Trace) {
-        if let Trace::Record(record) = trace
-            && let Some(slot) = self.at_hand.get_mut(place(size, record))
-            && (slot.0, slot.1) == (size, record)
-        {
-            slot.2.add(size);
-            return;
-        }
-        self.add_other(size, trace);
-    }
-
-    #[inline(never)]
-    fn add_other(&mut self, size: u64, trace: Trace) {
-        let Trace::Record(record) = trace else {
-            return self.others.entry((size, trace)).or_default().add(size);
-        };
-        if self.at_hand.is_empty() {
-            self.at_hand = vec![(0, 0, Count::default()); SLOTS];
-        }
-        let one = Count {
-            blocks: 1,
-            bytes: size,
-        };
-        let slot = &mut self.at_hand[place(size, record)];
-        let (size, record, count) = std::mem::replace(slot, (size, record, one));
-        self.put(size, record, count);
-    }
-
-    fn put(&mut self, size: u64, record: u64, count: Count) {
-        if count.blocks > 0 {
-            let key = (size, Trace::Record(record));
-            self.others.entry(key).or_default().merge(count);
-        }
-    }
-
-    /// Adds all of another.
-    pub(super) fn merge(&mut self, other: Self) {
-        for (key, count) in other.into_counts() {
-            self.others.entry(key).or_default().merge(count);
-        }
-    }
-
-    /// The counts, by size and trace.
-    pub(super) fn into_counts(mut self) -> impl Iterator<Item = ((u64, Trace), Count)> {
-        for (size, record, count) in std::mem::take(&mut self.at_hand) {
-            self.put(size, record, count);
-        }
-        self.others.into_iter()
-    }
-}
-
-/// Where the count of a size and a record lies.
-#[inline(always)]
-fn place(size: u64, record: u64) -> usize {
-    let mixed = (record ^ size.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (64 - SLOTS.ilog2())) as usize
-}
-
 /// The groups of a heap: distinct stacks and pairs of size and stack have numbers, so that nothing is done
 /// with whole stacks but once for each.
 #[derive(Debug)]
@@ -196,30 +123,4 @@ impl Grouped {
 pub(super) fn group_of(places: &Places, by: Grouping, &(_, size, hash): &Held) -> Option<u32> {
     let hash = if by.stack { hash } else { 0 };
     places.get(&(size, hash)).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn counts_are_those_of_a_map(blocks in proptest::collection::vec((0..300u64, 0..400u64), 0..3000)) {
-            let mut counts = [TracedCounts::default(), TracedCounts::default()];
-            let mut map: FxHashMap<(u64, Trace), Count> = FxHashMap::default();
-            for (index, (size, trace)) in blocks.into_iter().enumerate() {
-                let trace = match trace {
-                    0..10 => Trace::Index(trace as u32),
-                    _ => Trace::Record(trace * 64),
-                };
-                counts[index % 2].add(size, trace);
-                map.entry((size, trace)).or_default().add(size);
-            }
-            let [mut first, second] = counts;
-            first.merge(second);
-            let counted: FxHashMap<_, _> = first.into_counts().collect();
-            prop_assert_eq!(counted, map);
-        }
-    }
 }

@@ -15,14 +15,13 @@ use rustc_hash::FxHasher;
 
 use super::{
     Grouping, Keep,
-    groups::TracedCounts,
     heaps::{BlockChanges, Chain, FreeBlocks},
 };
 use crate::{
     blocks::{Block, CONTINUE, Finding, Flow, Span, State, Trace, Visitor},
     heap::Part,
     losses::Losses,
-    stats::{Count, SizeCounts},
+    stats::{Count, SizeCounts, TraceCounts},
 };
 
 /// A block: address, size, hash of the trace.
@@ -93,7 +92,7 @@ pub(super) struct Totals {
     /// By size, where stacks are not told apart or there is none.
     sizes: SizeCounts,
     /// By size and trace, however they are grouped later: the new blocks are looked up by both.
-    traced: TracedCounts,
+    traced: TraceCounts<(u64, Trace)>,
     pub(super) losses: Losses,
 }
 
@@ -110,7 +109,7 @@ impl Totals {
     pub(super) fn take_groups(&mut self) -> impl Iterator<Item = ((u64, Trace), Count)> + use<> {
         let sizes: Vec<(u64, Count)> = std::mem::take(&mut self.sizes).iter().collect();
         let sizes = sizes.into_iter().map(|(size, n)| ((size, Trace::None), n));
-        sizes.chain(std::mem::take(&mut self.traced).into_counts())
+        sizes.chain(std::mem::take(&mut self.traced).into_groups().into_counts())
     }
 }
 
@@ -135,7 +134,7 @@ impl Visitor for Collector<'_> {
         let hash = trace_hash(block.trace);
         self.blocks.push((block.address, block.size, hash));
         if self.by_stack && block.trace != Trace::None {
-            totals.traced.add(block.size, block.trace);
+            totals.traced.add(block.trace, block.size);
         } else {
             totals.sizes.add(block.size);
         }

@@ -27,7 +27,7 @@ pub use groups::{Count, Groups, Order, SizeCounts, total};
 pub use segment_report::{BUCKETS, Bucket, Chunks, LargeBlocks, Ranges, SegmentReport, Slots};
 pub use summary_row::SummaryRow;
 
-use trace_counts::TraceCounts;
+pub(crate) use trace_counts::TraceCounts;
 
 use crate::{
     blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, State, Trace, Visitor},
@@ -216,7 +216,7 @@ pub fn behind_page_heap(heaps: &Heaps<'_, '_>, handle: u64) -> Option<HeapStatis
 pub fn collect_with_stacks(heaps: &Heaps<'_, '_>) -> (Vec<HeapStatistics>, Vec<Groups<Trace>>) {
     struct Both {
         totals: HeapStatistics,
-        stacks: TraceCounts,
+        stacks: TraceCounts<Trace>,
     }
     impl Visitor for Both {
         #[inline(always)]
