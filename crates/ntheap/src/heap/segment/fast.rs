@@ -8,7 +8,7 @@ use super::{
     Prefix, SegmentHeap,
     lfh::{self, Slots, Subsegment},
     prefix::stored,
-    sink::Sink,
+    sink::{Sink, Unused},
     vs::{self, Chunk},
 };
 use crate::{
@@ -109,11 +109,10 @@ impl SegmentHeap<'_, '_> {
             block.flags = 0;
             if chunk.allocated {
                 let mut lost = match prefix {
-                    Prefix::None => 0,
                     Prefix::Stored if header.first != unit => {
                         stored(self, window, entry + unit).unwrap_or(unit)
                     }
-                    Prefix::Unit | Prefix::Stored => unit,
+                    _ => prefix.least(unit),
                 };
                 block.address += lost;
                 if header.bits & vs::SKIP_DURING_WALK != 0 {
@@ -121,7 +120,8 @@ impl SegmentHeap<'_, '_> {
                 }
                 if header.bits & vs::UNUSED_PRESENT != 0 {
                     let record = Numbers::u16(&mut run, entry + size - 2);
-                    let Some(unused) = record.and_then(vs::unused) else {
+                    let unused = record.map(|record| Unused::recorded(record, vs::UNUSED_MASK));
+                    let Some(unused) = unused.and_then(Unused::plain) else {
                         break CONTINUE;
                     };
                     lost += unused;
@@ -172,11 +172,7 @@ impl SegmentHeap<'_, '_> {
         let mut block = self.block_of(subsegment.start, Kind::SegmentLfh);
         block.entry = first;
         block.block_size = slots.size;
-        let taken = match self.prefix {
-            Prefix::None => 0,
-            Prefix::Unit | Prefix::Stored => self.unit(),
-        };
-        block.address = first + taken;
+        block.address = first + self.prefix.least(self.unit());
         block.state = State::Busy;
         block.flags = 1;
         block.certainty = known.busy;
@@ -209,14 +205,12 @@ impl SegmentHeap<'_, '_> {
         freed: &[u64],
         tally: &mut Tally,
     ) -> Option<u64> {
-        let unit = self.unit();
         let size = usize::try_from(size).ok()?;
         let split = self.layouts.segment_lfh_subsegment.state.is_some();
-        let taken = match self.prefix {
-            Prefix::None => 0,
-            Prefix::Unit | Prefix::Stored => unit,
-        };
-        if run.bytes.len() < count * size || map.bytes.len() < 8 * count.div_ceil(LANES) {
+        let taken = self.prefix.least(self.unit());
+        let is_whole = run.bytes.len() >= count.checked_mul(size)?
+            && map.bytes.len() >= 8 * count.div_ceil(LANES);
+        if !is_whole || taken > size as u64 {
             return None;
         }
         let mut freed = freed.iter().map(|&index| index as usize).peekable();
@@ -240,14 +234,12 @@ impl SegmentHeap<'_, '_> {
             }
             for lane in Lanes(present) {
                 let record = slots.get(..(lane + 1) * size)?.last_chunk::<2>()?;
-                let lost = lfh::unused(u16::from_le_bytes(*record))? + taken;
+                let record = u16::from_le_bytes(*record);
+                let lost = Unused::recorded(record, lfh::UNUSED_MASK).plain()? + taken;
                 if lost > size as u64 {
                     return None;
                 }
                 tally.add(lost, 1)?;
-            }
-            if taken > size as u64 {
-                return None;
             }
             tally.add(taken, (busy & !present).count_ones())?;
             free += u64::from(lanes as u32 - busy.count_ones());
@@ -399,14 +391,13 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read, path::Path};
-
+    use ntheap_synth::{Random, oracle::testdata};
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
         blocks::{Finding, Span, Visitor},
-        dump::Dump,
+        dump::{Dump, DumpFile},
         heap::{
             Heap, Heaps,
             segment::sink::{Emit, RawBlock},
@@ -481,23 +472,15 @@ mod tests {
             "22000.778-smallsegust.snap1",
             "x86-19041.546-smallseg.snap1",
         ] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../../testdata")
-                .join(format!("{name}.dmp.zst"));
-            let mut bytes = Vec::new();
-            zstd::Decoder::new(std::fs::File::open(path).expect("the dump opens"))
-                .and_then(|mut decoder| decoder.read_to_end(&mut bytes))
-                .expect("the dump unpacks");
+            let file = DumpFile::open(&testdata().join(format!("{name}.dmp.zst")));
+            let mut bytes = file.expect("the dump opens").bytes().to_vec();
             assert!(compare(&bytes) > 0, "{name}");
-            let mut number = 0x9e37_79b9_7f4a_7c15_u64;
+            let mut random = Random(0x9e37_79b9_7f4a_7c15);
             for _ in 0..if cfg!(debug_assertions) { 2 } else { 20 } {
                 // Each round adds to the damage.
                 for _ in 0..bytes.len() >> 13 {
-                    number ^= number << 13;
-                    number ^= number >> 7;
-                    number ^= number << 17;
-                    let at = (number >> 8) as usize % bytes.len();
-                    bytes[at] ^= 1 << (number & 7);
+                    let at = random.below(bytes.len());
+                    bytes[at] ^= 1 << random.below(8);
                 }
                 compare(&bytes);
             }

@@ -18,20 +18,8 @@ const BITS: u64 = 2;
 /// Slots that 64 bits of the bitmap describe.
 const SLOTS_PER_WORD: u64 = 64 / BITS;
 
-/// The record of unused bytes in the last two bytes of a slot.
-const ONE_UNUSED: u16 = 0x8000;
-const EXTRA_PRESENT: u16 = 0x4000;
-const UNUSED_MASK: u16 = 0x3fff;
-
-/// The bytes that a record counts; `None` where there is more than a count behind the block.
-#[inline(always)]
-pub(super) fn unused(record: u16) -> Option<u64> {
-    let bytes = match record & ONE_UNUSED {
-        0 => record & UNUSED_MASK,
-        _ => 1,
-    };
-    (record & EXTRA_PRESENT == 0).then_some(bytes.into())
-}
+/// The count in a slot's record of unused bytes ([`Unused::recorded`]).
+pub(super) const UNUSED_MASK: u16 = 0x3fff;
 
 /// The subsegment's page number takes part in its encoded offsets.
 const PAGE_SHIFT: u32 = 12;
@@ -209,13 +197,9 @@ impl SegmentHeap<'_, '_> {
             if busy && bits.unused_present {
                 let end = at + slots.size - size_of::<u16>() as u64;
                 let record = Numbers::u16(&mut run, end).or_else(|| window.u16(end));
-                unused = Unused {
-                    bytes: record.map(|record| match record & ONE_UNUSED {
-                        0 => u64::from(record & UNUSED_MASK),
-                        _ => 1,
-                    }),
-                    extra: record.is_some_and(|record| record & EXTRA_PRESENT != 0),
-                };
+                unused = record.map_or(Unused::UNKNOWN, |record| {
+                    Unused::recorded(record, UNUSED_MASK)
+                });
             }
             sink.raw(RawBlock {
                 container: subsegment.start,

@@ -51,6 +51,15 @@ const FEW: usize = 64;
 const EXEMPT_IMAGE: &str = "svchost.exe";
 
 impl Prefix {
+    /// The bytes that the smallest prefix takes: that of nearly all blocks.
+    #[inline(always)]
+    pub(super) fn least(self, unit: u64) -> u64 {
+        match self {
+            Prefix::None => 0,
+            Prefix::Unit | Prefix::Stored => unit,
+        }
+    }
+
     /// How far the program's address is from the start of the block, and how many bytes of the block
     /// the prefix takes.
     #[inline(always)]

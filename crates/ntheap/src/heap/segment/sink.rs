@@ -39,6 +39,31 @@ impl Unused {
         bytes: Some(0),
         extra: false,
     };
+    pub(super) const UNKNOWN: Unused = Unused {
+        bytes: None,
+        extra: false,
+    };
+
+    /// What the record in the last two bytes of a chunk or slot says, whose count takes these bits.
+    #[inline(always)]
+    pub(super) fn recorded(record: u16, count: u16) -> Self {
+        const ONE_UNUSED: u16 = 0x8000;
+        const EXTRA_PRESENT: u16 = 0x4000;
+        let bytes = match record & ONE_UNUSED {
+            0 => record & count,
+            _ => 1,
+        };
+        Unused {
+            bytes: Some(bytes.into()),
+            extra: record & EXTRA_PRESENT != 0,
+        }
+    }
+
+    /// Their number, where nothing but a count is behind the block.
+    #[inline(always)]
+    pub(super) fn plain(self) -> Option<u64> {
+        self.bytes.filter(|_| !self.extra)
+    }
 }
 
 /// Receives what a walk meets, before the prefix of blocks is taken off.
