@@ -27,12 +27,8 @@ impl AddressSpace<'_> {
         let mut last = head;
         // Elements of a list often lie near each other.
         let mut window = self.window();
-        let mut pointer = |address| match bitness {
-            Bitness::X86 => window.u32(address).map(u64::from),
-            Bitness::X64 => window.u64(address),
-        };
         loop {
-            let Some(next) = pointer(last) else {
+            let Some(next) = window.pointer(last, bitness) else {
                 return (elements, ListEnd::Broken(last));
             };
             if next == head {
@@ -40,7 +36,7 @@ impl AddressSpace<'_> {
             }
             let back = next
                 .checked_add(bitness.pointer_size())
-                .and_then(&mut pointer);
+                .and_then(|address| window.pointer(address, bitness));
             if back != Some(last) || elements.len() >= limit || !seen.insert(next) {
                 return (elements, ListEnd::Broken(next));
             }

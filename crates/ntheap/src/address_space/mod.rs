@@ -216,6 +216,12 @@ impl<'a> AddressSpace<'a> {
         held
     }
 
+    /// How many of the `size` bytes at `start` the dump does not hold.
+    #[must_use]
+    pub fn missing(&self, start: u64, size: u64) -> u64 {
+        size - self.held(start, size).min(size)
+    }
+
     /// `size` bytes at `address` as a slice of the dump, if they lie in one range.
     #[must_use]
     pub fn slice(&self, address: u64, size: u64) -> Option<&'a [u8]> {

@@ -1,6 +1,7 @@
 //! A cursor that remembers the range it read last.
 
 use super::{AddressSpace, Range, Run};
+use crate::layout::Bitness;
 
 /// Reads numbers near each other without looking up the range for each of them.
 ///
@@ -128,5 +129,14 @@ impl<'s, 'a> Window<'s, 'a> {
     #[inline]
     pub fn u64(&mut self, address: u64) -> Option<u64> {
         self.array(address).map(u64::from_le_bytes)
+    }
+
+    /// The pointer at `address`, as wide as `bitness` says.
+    #[inline]
+    pub fn pointer(&mut self, address: u64, bitness: Bitness) -> Option<u64> {
+        match bitness {
+            Bitness::X86 => self.u32(address).map(u64::from),
+            Bitness::X64 => self.u64(address),
+        }
     }
 }

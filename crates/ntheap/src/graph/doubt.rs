@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Area, Graph, Index, RootKind};
+use super::{Area, GraphData, Index, RootKind};
 use crate::{address_space::AddressSpace, layout::Bitness, process::Process};
 
 /// Modules whose pointers are compressed, encoded or kept where no marker looks, by the beginning of
@@ -69,7 +69,6 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn of(memory: &AddressSpace<'_>, index: &Index) -> Self {
-        let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
         let (ranges, mut range, mut blocks) = (memory.ranges(), 0, Held::default());
         for (address, size) in index.blocks() {
             blocks.bytes = blocks.bytes.saturating_add(size);
@@ -84,7 +83,7 @@ impl Held {
                 .get(range)
                 .is_some_and(|r| r.start <= address && end <= r.end());
             if !held {
-                blocks.unread = blocks.unread.saturating_add(missing(address, size));
+                blocks.unread = blocks.unread.saturating_add(memory.missing(address, size));
             }
         }
         blocks
@@ -95,14 +94,13 @@ impl Doubt {
     /// `unread` are the bytes of heaps that walks could not read, and all of theirs that the dump does
     /// not hold.
     pub(super) fn of(
-        graph: &Graph<'_, '_>,
+        process: &Process<'_, '_>,
+        graph: &GraphData,
         blocks: &Held,
         unread: (u64, u64),
         described: bool,
     ) -> Self {
-        let process = graph.process;
         let memory = process.memory();
-        let missing = |start: u64, size: u64| size - memory.held(start, size).min(size);
         let whole = |area: &&Area| area.kind != RootKind::Register;
         let mut doubt = Doubt {
             losses: graph.losses.lossy_findings(),
@@ -116,7 +114,7 @@ impl Doubt {
         };
         for area in graph.areas.iter().filter(whole) {
             let size = area.end - area.start;
-            doubt.unread_roots += missing(area.start, size);
+            doubt.unread_roots += memory.missing(area.start, size);
             if area.kind == RootKind::Damaged {
                 doubt.damaged = doubt.damaged.saturating_add(size);
             }

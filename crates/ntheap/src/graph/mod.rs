@@ -159,7 +159,7 @@ impl<'p, 'a> Graph<'p, 'a> {
         };
         let (held, (references, counts)) =
             rayon::join(|| Held::of(process.memory(), &index), || scan.run());
-        let data = GraphData {
+        let mut data = GraphData {
             index,
             areas,
             threads,
@@ -170,21 +170,13 @@ impl<'p, 'a> Graph<'p, 'a> {
             losses: Losses::of(process).merged(collected.losses),
             encoded: OnceLock::new(),
         };
-        let mut graph = Graph {
+        let unread = roots::unread_of_heaps(process, &usage.regions);
+        let unread = (collected.unreadable, unread);
+        data.doubt = Doubt::of(process, &data, &held, unread, usage.described);
+        Graph {
             process,
             data: Arc::new(data),
-        };
-        let unread = roots::unread_of_heaps(process, &usage.regions);
-        let doubt = Doubt::of(
-            &graph,
-            &held,
-            (collected.unreadable, unread),
-            usage.described,
-        );
-        if let Some(data) = Arc::get_mut(&mut graph.data) {
-            data.doubt = doubt;
         }
-        graph
     }
 
     /// The graph of a process whose references were read before: of the same dump, opened again with

@@ -335,9 +335,6 @@ pub(super) fn unread_of_heaps(process: &Process<'_, '_>, used: &[UsedRegion]) ->
             && protection & GUARD == 0
             && WRITABLE.contains(&(protection & ACCESS))
     });
-    let missing = |used: &UsedRegion| {
-        let Region { base, size, .. } = used.region;
-        size - memory.held(base, size).min(size)
-    };
+    let missing = |used: &UsedRegion| memory.missing(used.region.base, used.region.size);
     heaps.map(missing).fold(0, u64::saturating_add)
 }

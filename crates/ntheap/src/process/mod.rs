@@ -273,13 +273,7 @@ impl<'d, 'a> Process<'d, 'a> {
                 let mut window = memory.window();
                 (first - first % size..range.end().min(ntdll.end()))
                     .step_by(size as usize)
-                    .filter_map(move |at| {
-                        let word = match bitness {
-                            Bitness::X86 => window.u32(at).map(u64::from),
-                            Bitness::X64 => window.u64(at),
-                        };
-                        Some((at, word?))
-                    })
+                    .filter_map(move |at| Some((at, window.pointer(at, bitness)?)))
             })
         })
     }

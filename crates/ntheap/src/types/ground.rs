@@ -149,10 +149,7 @@ impl<'p, 'a> Ground<'p, 'a> {
     /// The word at `address`, which is near the one that was read last.
     #[inline]
     pub(super) fn near(&self, window: &mut Window<'_, '_>, address: u64) -> Option<u64> {
-        match self.bitness {
-            Bitness::X86 => window.u32(address).map(u64::from),
-            Bitness::X64 => window.u64(address),
-        }
+        window.pointer(address, self.bitness)
     }
 
     /// The word `index` words behind `address`.

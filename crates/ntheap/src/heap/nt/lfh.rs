@@ -15,7 +15,6 @@ use super::{
 use crate::{
     address_space::{Numbers, Window},
     blocks::{Block, CONTINUE, Certainty, FindingKind, Flow, Kind, State, Trace, Visitor},
-    layout::Bitness,
 };
 
 /// `_HEAP_USERDATA_HEADER.Signature`.
@@ -67,7 +66,7 @@ impl NtHeap<'_, '_> {
             return Contents::Other;
         }
         let subsegment = field(user_blocks, layout.sub_segment);
-        let subsegment = subsegment.and_then(|at| self.read_pointer(window, at));
+        let subsegment = subsegment.and_then(|at| window.pointer(at, self.bitness()));
         let mut live = || {
             let subsegment = subsegment?;
             let container = self.container_of_subsegment(window, subsegment, end)?;
@@ -88,7 +87,7 @@ impl NtHeap<'_, '_> {
         let layout = &self.layouts.subsegment;
         let user_blocks = field(subsegment, layout.user_blocks)?;
         let container = Container {
-            user_blocks: self.read_pointer(window, user_blocks)?,
+            user_blocks: window.pointer(user_blocks, self.bitness())?,
             subsegment,
             stride: u64::from(window.u16(field(subsegment, layout.block_size)?)?) * self.unit(),
             count: u64::from(window.u16(field(subsegment, layout.block_count)?)?),
@@ -394,14 +393,7 @@ impl NtHeap<'_, '_> {
         let bitmap = u64::from(self.layouts.user_data_header.busy_bitmap?);
         let size = self.bitness().pointer_size();
         // RTL_BITMAP and RTL_BITMAP_EX: the number of bits, then the address of the bits.
-        self.read_pointer(window, container.user_blocks + bitmap + size)
-    }
-
-    fn read_pointer(&self, window: &mut Window<'_, '_>, at: u64) -> Option<u64> {
-        match self.bitness() {
-            Bitness::X86 => window.u32(at).map(u64::from),
-            Bitness::X64 => window.u64(at),
-        }
+        window.pointer(container.user_blocks + bitmap + size, self.bitness())
     }
 
     fn bit(&self, window: &mut Window<'_, '_>, bitmap: u64, index: u64) -> Option<bool> {

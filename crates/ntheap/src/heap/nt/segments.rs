@@ -6,7 +6,7 @@ use super::NtHeap;
 use crate::{
     address_space::{END, ListEnd},
     blocks::{Finding, FindingKind},
-    layout::{Bitness, PAGE},
+    layout::PAGE,
 };
 
 /// More segments than a heap can have; ends a wild list.
@@ -283,10 +283,7 @@ impl NtHeap<'_, '_> {
         let mut window = self.memory.window();
         let mut pointer = |base: u64, field: Option<u32>| {
             let at = base.checked_add(u64::from(field?))?;
-            match self.bitness() {
-                Bitness::X86 => window.u32(at).map(u64::from),
-                Bitness::X64 => window.u64(at),
-            }
+            window.pointer(at, self.bitness())
         };
         let ranges = elements
             .iter()

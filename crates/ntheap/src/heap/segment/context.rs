@@ -281,23 +281,18 @@ impl SegmentHeap<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read, path::Path};
+    use ntheap_synth::oracle::testdata;
 
     use super::*;
     use crate::{
-        dump::Dump,
+        dump::{Dump, DumpFile},
         process::{HeapKind, Process},
     };
 
     fn with_dump(name: &str, check: impl Fn(&Process<'_, '_>)) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../testdata")
-            .join(format!("{name}.dmp.zst"));
-        let mut bytes = Vec::new();
-        zstd::Decoder::new(std::fs::File::open(path).expect("the dump opens"))
-            .and_then(|mut decoder| decoder.read_to_end(&mut bytes))
-            .expect("the dump unpacks");
-        let dump = Dump::parse(&bytes).expect("the dump parses");
+        let file = DumpFile::open(&testdata().join(format!("{name}.dmp.zst")));
+        let file = file.expect("the dump opens");
+        let dump = Dump::parse(file.bytes()).expect("the dump parses");
         check(&Process::of(&dump).expect("the process"));
     }
 

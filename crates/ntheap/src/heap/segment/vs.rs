@@ -20,20 +20,8 @@ const SIGNATURE_MASK: u16 = 0x7fff;
 pub(super) const UNUSED_PRESENT: u32 = 1 << 8;
 pub(super) const SKIP_DURING_WALK: u32 = 1 << 9;
 
-/// The record of unused bytes in the last two bytes of a chunk.
-const ONE_UNUSED: u16 = 0x8000;
-const EXTRA_PRESENT: u16 = 0x4000;
-const UNUSED_MASK: u16 = 0x1fff;
-
-/// The bytes that a record counts; `None` where there is more than a count behind the block.
-#[inline(always)]
-pub(super) fn unused(record: u16) -> Option<u64> {
-    let bytes = match record & ONE_UNUSED {
-        0 => record & UNUSED_MASK,
-        _ => 1,
-    };
-    (record & EXTRA_PRESENT == 0).then_some(bytes.into())
-}
+/// The count in a chunk's record of unused bytes ([`Unused::recorded`]).
+pub(super) const UNUSED_MASK: u16 = 0x1fff;
 
 /// Chunks whose headers have to agree before a walk goes on behind corrupt ones.
 const PROOF: usize = 3;
@@ -107,10 +95,7 @@ impl SegmentHeap<'_, '_> {
     /// The first word of a chunk's header.
     #[inline]
     pub(super) fn chunk_word(&self, window: &mut Window<'_, '_>, at: u64) -> Option<u64> {
-        match self.bitness() {
-            Bitness::X86 => window.u32(at).map(u64::from),
-            Bitness::X64 => window.u64(at),
-        }
+        window.pointer(at, self.bitness())
     }
 
     /// The chunk at `at`, if it is one by its own header.
@@ -271,17 +256,8 @@ impl SegmentHeap<'_, '_> {
         let unused = match bits {
             Some(bits) if bits & UNUSED_PRESENT != 0 => {
                 match window.u16(at + block_size - size_of::<u16>() as u64) {
-                    Some(record) => Unused {
-                        bytes: Some(match record & ONE_UNUSED {
-                            0 => u64::from(record & UNUSED_MASK),
-                            _ => 1,
-                        }),
-                        extra: record & EXTRA_PRESENT != 0,
-                    },
-                    None => Unused {
-                        bytes: None,
-                        extra: false,
-                    },
+                    Some(record) => Unused::recorded(record, UNUSED_MASK),
+                    None => Unused::UNKNOWN,
                 }
             }
             _ => Unused::NONE,
