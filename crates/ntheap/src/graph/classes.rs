@@ -5,7 +5,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Graph, References, Rules, encoded::Encoded, judge::START, sweep::Marks};
+use super::{
+    Graph, References, Rules,
+    encoded::{Encoded, pointers},
+    judge::START,
+    sweep::Marks,
+};
 
 /// How a block is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,29 +145,21 @@ impl Marker<'_> {
 
     /// The same, from one holder alone; calls `found` with each block whose class this changes.
     fn follow(&self, holder: usize, class: Class, weakest: Strength, found: &mut dyn FnMut(u32)) {
-        let (targets, rules) = self.references.of(holder);
-        for (&target, &bits) in targets.iter().zip(rules) {
+        // From within, an iterator that goes on with another one costs nothing at each step.
+        pointers(self.references, self.encoded, holder).for_each(|(target, bits)| {
             let mine = &self.classes[target as usize];
             if mine.load(Ordering::Relaxed) >= class as u8 {
-                continue;
+                return;
             }
             match strength(bits, self.rules) {
                 Some(Strength::Start) => {}
                 Some(Strength::Interior) if weakest == Strength::Interior => {}
-                _ => continue,
+                _ => return,
             }
             // Nobody else gives another class at the same time.
             mine.store(class as u8, Ordering::Relaxed);
             found(target);
-        }
-        let encoded = self.encoded.iter();
-        for reference in encoded.flat_map(|encoded| encoded.of_holder(holder)) {
-            let mine = &self.classes[reference.target as usize];
-            if mine.load(Ordering::Relaxed) < class as u8 {
-                mine.store(class as u8, Ordering::Relaxed);
-                found(reference.target);
-            }
-        }
+        });
     }
 
     /// Lets what a holder leads to wait.
@@ -295,14 +292,9 @@ fn led<'m>(
     rules: Rules,
     block: u32,
 ) -> impl Iterator<Item = u32> + 'm {
-    let (targets, bits) = references.of(block as usize);
-    let plain = targets.iter().zip(bits);
-    let plain = plain.filter(move |(_, bits)| strength(**bits, rules).is_some());
-    let encoded = encoded.into_iter();
-    let encoded = encoded.flat_map(move |encoded| encoded.of_holder(block as usize));
-    plain
-        .map(|(&target, _)| target)
-        .chain(encoded.map(|reference| reference.target))
+    let pointers = pointers(references, encoded, block as usize);
+    let counting = pointers.filter(move |&(_, bits)| strength(bits, rules).is_some());
+    counting.map(|(target, _)| target)
 }
 
 /// Which leader has which lost block.

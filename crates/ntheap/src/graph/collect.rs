@@ -56,9 +56,7 @@ impl<'p, 'a> Collected<'p, 'a> {
         self.losses.merge(other.losses);
         self
     }
-}
 
-impl Collected<'_, '_> {
     /// The blocks, in the order in which the walks met them.
     pub(super) fn blocks(&mut self) -> Vec<(u64, u64)> {
         let lists = std::mem::take(&mut self.lists);

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::{Graph, RootKind, Rules};
+use super::{Graph, References, RootKind, Rules, judge::START};
 use crate::{address_space::words, heap::references::portions, layout::Bitness};
 
 /// The encoded pointers of a process to the starts of blocks, by holder and place.
@@ -82,6 +82,20 @@ impl Encoded {
         let length = rest.iter().take_while(|one| one.holder as usize == holder);
         &rest[..length.count()]
     }
+}
+
+/// All that a holder leads to, with the bits of the rules: by plain pointers, then by encoded ones, which
+/// lead to starts of blocks.
+#[inline]
+pub(super) fn pointers<'g>(
+    references: &'g References,
+    encoded: Option<&'g Encoded>,
+    holder: usize,
+) -> impl Iterator<Item = (u32, u16)> + 'g {
+    let (targets, rules) = references.of(holder);
+    let encoded = encoded.map_or(&[][..], |encoded| encoded.of_holder(holder));
+    let plain = targets.iter().copied().zip(rules.iter().copied());
+    plain.chain(encoded.iter().map(|found| (found.target, START)))
 }
 
 impl Graph<'_, '_> {

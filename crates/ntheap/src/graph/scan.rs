@@ -218,14 +218,11 @@ impl Scan<'_, '_> {
 
     /// Bytes that a job reads, about.
     fn bytes(&self, job: Job) -> u64 {
-        let block = |number| self.facts.index.blocks_from(number).next();
+        let index = self.facts.index;
         match job {
             Job::Blocks(first, end) => {
-                let start = block(first).map_or(0, |(address, _)| address);
-                let last = block(end.saturating_sub(1));
-                last.map_or(0, |(address, size)| {
-                    address.saturating_add(size).saturating_sub(start)
-                })
+                let (start, (last, size)) = (index.block(first).0, index.block(end - 1));
+                last.saturating_add(size).saturating_sub(start)
             }
             Job::Part(_, from, to, _) | Job::Area(_, from, to, _) => to.saturating_sub(from),
         }

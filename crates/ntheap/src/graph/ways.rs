@@ -3,6 +3,7 @@
 use super::{
     Area, Graph, RootKind, Rules,
     classes::{Strength, strength},
+    encoded::pointers,
 };
 
 /// Of a block that no root leads to.
@@ -179,8 +180,8 @@ struct Search<'s, 'p, 'a> {
 
 impl Search<'_, '_, '_> {
     fn follow(&mut self, holder: usize, weakest: Strength) {
-        let (targets, rules) = self.graph.references.of(holder);
-        for (&target, &bits) in targets.iter().zip(rules) {
+        let encoded = self.graph.encoded(self.rules);
+        pointers(&self.graph.references, encoded, holder).for_each(|(target, bits)| {
             let from = &mut self.from[target as usize];
             let counts = match strength(bits, self.rules) {
                 Some(Strength::Start) => true,
@@ -191,15 +192,7 @@ impl Search<'_, '_, '_> {
                 *from = holder as u32;
                 self.queue.push(target);
             }
-        }
-        let encoded = self.graph.encoded(self.rules).into_iter();
-        for reference in encoded.flat_map(|encoded| encoded.of_holder(holder)) {
-            let from = &mut self.from[reference.target as usize];
-            if *from == NONE {
-                *from = holder as u32;
-                self.queue.push(reference.target);
-            }
-        }
+        });
     }
 
     fn run(&mut self, mut position: usize, weakest: Strength) {

@@ -39,9 +39,7 @@ impl Limits {
             poor: 4,
         }
     }
-}
 
-impl Limits {
     /// Whether rounds go on after one that has settled so many blocks, when so many are left.
     fn go_on(&mut self, left: usize, settled: usize) -> bool {
         if left / self.share <= settled {
@@ -145,14 +143,13 @@ impl Levels<'_> {
     /// that were.
     fn round(&self, heads: &Marks) -> (Marks, Marks) {
         let blocks = self.immediate.len();
-        let (open, crossed, waiting) = (Marks::new(blocks), Marks::new(blocks), Marks::new(blocks));
+        let (open, crossed) = (Marks::new(blocks), Marks::new(blocks));
         self.trees.par_iter().enumerate().for_each(|(block, tree)| {
             let head = heads.has(block as u32);
             tree.store(if head { block as u32 } else { NONE }, Ordering::Relaxed);
         });
-        heads.for_each(|head| {
-            waiting.add(head);
-        });
+        let mut waiting = Marks::new(blocks);
+        waiting.add_all(heads);
         waiting.follow(|block, found| {
             let tree = self.trees[block as usize].load(Ordering::Relaxed);
             let mut leads = false;
