@@ -61,19 +61,17 @@ impl Holders<'_, '_, '_> {
     #[must_use]
     pub fn field(&self, link: &Link) -> Option<String> {
         let process = self.graph.process();
-        let module_at = |address| process.dump.module_at(address);
         let part = match (link.holder, link.place) {
             (Holder::Block(block), _) => {
                 let (address, _) = self.graph.index().block(block);
-                // The class is defined where its virtual function table lies.
-                let table = process.memory().pointer(address, process.bitness)?;
                 let class = self.type_name(block)?;
-                part_of_object(self.names, module_at(table)?, &class, link.at?)
+                let of = (process.dump, process.bitness);
+                part_of_object(self.names, of, (&class, address), link.at?)
             }
             (Holder::Root(area), Place::Memory(at)) => {
                 let area = &self.graph.areas()[area];
                 matches!(area.owner, Owner::Image(_)).then_some(())?;
-                part_of_variable(self.names, module_at(at)?, at)
+                part_of_variable(self.names, process.dump, at)
             }
             (Holder::Root(_), Place::Register(_)) => None,
         };

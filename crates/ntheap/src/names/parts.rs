@@ -2,8 +2,8 @@
 
 use super::NameSource;
 use crate::{
-    dump::Module,
-    layout::{FieldType, TypeCatalogue, TypeId},
+    dump::Dump,
+    layout::{Bitness, FieldType, TypeCatalogue, TypeId},
 };
 
 /// Fields inside fields are followed this deep.
@@ -20,22 +20,25 @@ pub struct Part {
     pub type_name: String,
 }
 
-/// The part of an object of a class, `offset` bytes from its beginning. `module` is the module that
-/// defines the class.
+/// The part of the object of a class at an address, `offset` bytes from its beginning.
 #[must_use]
 pub fn part_of_object(
     names: &dyn NameSource,
-    module: &Module,
-    class: &str,
+    process: (&Dump<'_>, Bitness),
+    (class, object): (&str, u64),
     offset: u64,
 ) -> Option<Part> {
-    let types = names.types(module)?;
+    let (dump, bitness) = process;
+    // The class is defined where its virtual function table lies.
+    let table = dump.memory.pointer(object, bitness)?;
+    let types = names.types(dump.module_at(table)?)?;
     part(&*types, types.find(class)?, offset)
 }
 
-/// The part of a variable of `module` that lies at an address, if the variable is a structure.
+/// The part of a module's variable that lies at an address, if the variable is a structure.
 #[must_use]
-pub fn part_of_variable(names: &dyn NameSource, module: &Module, address: u64) -> Option<Part> {
+pub fn part_of_variable(names: &dyn NameSource, dump: &Dump<'_>, address: u64) -> Option<Part> {
+    let module = dump.module_at(address)?;
     let types = names.types(module)?;
     let place = u32::try_from(address.checked_sub(module.base)?).ok()?;
     let (structure, offset) = types.variable(place)?;

@@ -36,15 +36,14 @@ fn part(
     owner: u64,
 ) -> Option<Part> {
     let Some(home) = ground.blocks.around(owner) else {
-        return part_of_variable(names, dump.module_at(owner)?, owner);
+        return part_of_variable(names, dump, owner);
     };
     let class = table
         .get(home)
         .filter(|class| class.kind == TypeKind::Class)?;
     let (start, _) = ground.blocks.block(home);
-    // The class is defined where its virtual function table lies.
-    let module = dump.module_at(ground.word(start)?)?;
-    part_of_object(names, module, &class.name, owner - start)
+    let process = (dump, ground.bitness);
+    part_of_object(names, process, (&class.name, start), owner - start)
 }
 
 /// The kind that a type has, if it is one of those that a container could be.
