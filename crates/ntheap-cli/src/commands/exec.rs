@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use ntheap::heap::Heaps;
 use ntheap_symbols::DumpNames;
-use ntheap_windbg::{CommandError, Session};
+use ntheap_windbg::CommandError;
 
-use super::{read_script, text_only};
+use super::{read_script, session, text_only};
 use crate::{
     failure::{Failure, Status},
     input::{Input, Reporter},
@@ -39,15 +39,8 @@ pub(crate) fn run(args: &Exec, common: &Common, output: &mut Output) -> Result<S
     let heaps = Heaps::listed(&process);
     let other = other.as_ref().map(Heaps::listed);
     let names = DumpNames::new(&dump, input.symbols()).with_file_names_only(privacy::is_on());
-    let mut session = Session::new(&heaps, &names).without_contents(privacy::is_on());
+    let mut session = session(&input, common, (&heaps, other.as_ref()), &names);
     let mut reporter = Reporter::new(&input, &process);
-    if let Some(other) = &other {
-        session = session.with_other_side(other);
-    }
-    session = session
-        .with_dump_name(input.name())
-        .with_symbol_path(symbols::path_text(common).unwrap_or_default())
-        .with_scripts(&read_script);
     let mut commands = args.commands.clone();
     if let Some(path) = &args.script {
         let text = read_script(&path.to_string_lossy());

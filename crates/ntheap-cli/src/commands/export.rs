@@ -161,6 +161,7 @@ impl Exporter<'_> {
         })
     }
 
+    /// A file for each dump.
     fn objects(
         &self,
         inputs: &[&Input],

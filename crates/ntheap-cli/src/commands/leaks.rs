@@ -18,6 +18,7 @@ use ntheap_report::{
     text::holders::Holders,
 };
 
+use super::read_graph;
 use crate::{
     failure::{Failure, Status},
     input::Input,
@@ -94,10 +95,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(args: &Leaks, common: &Common) -> Result<Self, Failure> {
-        let rules = args.heuristics.parse();
-        let rules = rules.map_err(|error: ntheap::graph::UnknownRule| {
-            Failure::Usage(format!("--heuristics: {error}"))
-        })?;
+        let rules = rules(&args.heuristics)?;
         let classes = |sets: &[Set]| sets.iter().map(|set| set.class()).collect::<Vec<_>>();
         let mut shown = match args.set.is_empty() {
             true => vec![Class::Definite, Class::Possible],
@@ -148,9 +146,7 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let heaps = opened(&input, &process, &wanted)?;
-    let working = Working::walking("reading references", Graph::bytes_to_read(&heaps));
-    let graph = Graph::of(&heaps);
-    drop(working);
+    let graph = read_graph(&heaps);
     let working = Working::on("following references");
     let classes = graph.classes(wanted.rules);
     drop(working);
@@ -172,10 +168,7 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let newer_dump = newer.parse()?;
     let newer_process = newer.process(&newer_dump, common)?;
     let newer_heaps = opened(&newer, &newer_process, &wanted)?;
-    let bytes = Graph::bytes_to_read(&newer_heaps);
-    let working = Working::walking("reading references", bytes);
-    let newer_graph = Graph::of(&newer_heaps);
-    drop(working);
+    let newer_graph = read_graph(&newer_heaps);
     let newer_classes = newer_graph.classes(wanted.rules);
     let status = status.and(newer.report(newer_graph.losses()));
     let mut blocks = wanted.blocks(&newer_graph, &newer_classes, &newer_heaps);
@@ -192,6 +185,13 @@ pub(crate) fn run(args: &Leaks, common: &Common, output: &mut Output) -> Result<
     let since = input.name().into_owned();
     side.write(&wanted, &blocks, Some(since), common, output)?;
     Ok(status)
+}
+
+/// The rules that `--heuristics` names.
+pub(super) fn rules(names: &str) -> Result<Rules, Failure> {
+    names
+        .parse()
+        .map_err(|error| Failure::Usage(format!("--heuristics: {error}")))
 }
 
 /// Says that encoded pointers can't be followed, if they should be.

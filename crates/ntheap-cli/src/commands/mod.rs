@@ -33,12 +33,43 @@ use std::{
     io::{self, Read},
 };
 
+use ntheap::{graph::Graph, heap::Heaps, names::NameSource};
 use ntheap_windbg::Session;
 
 use crate::{
     failure::Failure,
+    input::Input,
     options::{Common, Format},
+    privacy,
+    progress::Working,
+    symbols,
 };
+
+/// A session over the heaps of a dump, and those of its other side.
+fn session<'c, 'a>(
+    input: &Input,
+    common: &Common,
+    heaps: (&'c Heaps<'c, 'a>, Option<&'c Heaps<'c, 'a>>),
+    names: &'c dyn NameSource,
+) -> Session<'c, 'a> {
+    let session = Session::new(heaps.0, names)
+        .without_contents(privacy::is_on())
+        .with_dump_name(input.name())
+        .with_symbol_path(symbols::path_text(common).unwrap_or_default())
+        .with_scripts(&read_script);
+    match heaps.1 {
+        Some(other) => session.with_other_side(other),
+        None => session,
+    }
+}
+
+/// Reads the references of all heaps, and shows how far that is.
+fn read_graph<'p, 'a>(heaps: &Heaps<'p, 'a>) -> Graph<'p, 'a> {
+    let working = Working::walking("reading references", Graph::bytes_to_read(heaps));
+    let graph = Graph::of(heaps);
+    drop(working);
+    graph
+}
 
 /// Refuses `--format csv` for a command that prints no one table.
 fn no_table(common: &Common) -> Result<(), Failure> {

@@ -3,18 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ntheap::{
-    graph::{Graph, Rules},
-    heap::Heaps,
-    types::Types,
-};
+use ntheap::{graph::Graph, heap::Heaps, types::Types};
 use ntheap_report::{
     json::document,
     owners::{self as report, Chosen, Found, OwnersReport},
     text::holders::Holders,
 };
 
-use super::document_format;
+use super::{document_format, read_graph};
 use crate::{
     failure::{Failure, Status},
     input::Input,
@@ -53,17 +49,12 @@ pub(crate) fn run(args: &Owners, common: &Common, output: &mut Output) -> Result
     super::no_table(common)?;
     let format = document_format(common)?;
     let top = usize::try_from(numbers::parse(&args.top, common.hex)?).unwrap_or(usize::MAX);
-    let rules: Rules = args
-        .heuristics
-        .parse()
-        .map_err(|error| Failure::Usage(format!("--heuristics: {error}")))?;
+    let rules = super::leaks::rules(&args.heuristics)?;
     let input = Input::open(&args.dump, common)?;
     let dump = input.parse()?;
     let process = input.process(&dump, common)?;
     let heaps = Heaps::of(&process);
-    let working = Working::walking("reading references", Graph::bytes_to_read(&heaps));
-    let graph = Graph::of(&heaps);
-    drop(working);
+    let graph = read_graph(&heaps);
     let working = Working::on("following references");
     let names = input.names(&dump);
     let types = Types::of(&graph, Some(&names));

@@ -19,7 +19,7 @@ use ntheap_symbols::DumpNames;
 use ntheap_windbg::{COMMANDS, CommandError, Session};
 use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::DefaultHistory};
 
-use super::{read_script, text_only};
+use super::{session, text_only};
 use crate::{
     completion::{Completion, OWN_COMMANDS},
     failure::{Failure, Status},
@@ -72,15 +72,7 @@ pub(crate) fn run(args: &Shell, common: &Common, output: &mut Output) -> Result<
         .zip(&names)
         .zip(&inputs)
         .map(|(((heaps, other), names), input)| {
-            let session = Session::new(heaps, names)
-                .without_contents(privacy::is_on())
-                .with_dump_name(input.name())
-                .with_symbol_path(symbols::path_text(common).unwrap_or_default())
-                .with_scripts(&read_script);
-            match other {
-                Some(other) => session.with_other_side(other),
-                None => session,
-            }
+            session(input, common, (heaps, other.as_ref()), names)
         })
         .collect();
     let newest = names.last().map(|names| names as &dyn NameSource);

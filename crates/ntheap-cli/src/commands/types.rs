@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use ntheap::{
     dump::Dump,
-    graph::Graph,
     heap::Heaps,
     process::Process,
     types::{self, Retained},
@@ -14,6 +13,7 @@ use ntheap_report::types::{
     self as report, ContainerReport, ContainersReport, TypesOptions, TypesReport,
 };
 
+use super::read_graph;
 use crate::{
     failure::{Failure, Status},
     input::{Input, heaps},
@@ -90,10 +90,7 @@ fn look<'a>(
     let names = input.names(dump);
     // The heap that was asked for is held by the others.
     let all = common.heap.is_some().then(|| Heaps::of(process));
-    let read = all.as_ref().unwrap_or(&chosen);
-    let working = Working::walking("reading references", Graph::bytes_to_read(read));
-    let graph = Graph::of(read);
-    drop(working);
+    let graph = read_graph(all.as_ref().unwrap_or(&chosen));
     let working = Working::on("looking at blocks");
     let mut types = types::Types::of(&graph, Some(&names));
     if all.is_some() {

@@ -13,7 +13,7 @@ use std::{
 
 use ntheap::{
     dump::{Module, PdbReference},
-    names::{ModuleNames, Name, SymbolState},
+    names::{ModuleNames, Name, NameSource, SymbolState},
 };
 use ntheap_report::umdh::{Diff, Frame, Log, LogModule, ModuleIndex, Side, Symbols as UmdhSymbols};
 use ntheap_symbols::{ModuleStatus, SymbolDetail, SymbolPath, Symbols, image_pdb, local_pdbs};
@@ -282,16 +282,7 @@ impl UmdhSymbols for Names<'_> {
         let Some((dump, module)) = self.in_dump(module) else {
             return resolve(self.symbols, self.by_name.get(&module.base)?, rva);
         };
-        resolve(dump.symbols, module, rva).or_else(|| {
-            let (symbol, displacement) = dump.exports.export(address)?;
-            Some(Name {
-                module: module.name().to_owned(),
-                symbol: Some(symbol),
-                displacement,
-                nearest_export: true,
-                ..Name::default()
-            })
-        })
+        resolve(dump.symbols, module, rva).or_else(|| dump.exports.name(address))
     }
 
     fn status(&self, module: &LogModule) -> SymbolState {
