@@ -1,16 +1,17 @@
 //! Counting, which takes many slots at once and plain blocks with little work, counts what a walk reports
 //! block by block: in whole dumps and in damaged ones.
 
-use std::{collections::BTreeMap, fs, io::Read, path::Path};
+use std::collections::BTreeMap;
 
 use ntheap::{
     blocks::{Block, CONTINUE, Finding, Flow, Kind, Span, State, Visitor},
-    dump::Dump,
+    dump::{Dump, DumpFile},
     heap::Heaps,
     losses::Losses,
     process::Process,
     stats::{self, Count, HeapStatistics},
 };
+use ntheap_synth::{Random, oracle::testdata_dumps};
 
 /// The totals of a heap.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -92,45 +93,26 @@ fn compare(bytes: &[u8], name: &str) -> u64 {
     blocks
 }
 
-/// A generator of numbers that are the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
-
 #[test]
 fn counts_are_those_of_the_blocks_one_by_one() {
     let rounds = if cfg!(debug_assertions) { 2 } else { 12 };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
     let mut dumps = 0;
-    for entry in fs::read_dir(folder).expect("the folder") {
-        let path = entry.expect("an entry").path();
+    for path in testdata_dumps() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.ends_with(".dmp.zst") {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        zstd::Decoder::new(fs::File::open(&path).expect("the dump opens"))
-            .and_then(|mut decoder| decoder.read_to_end(&mut bytes))
-            .expect("the dump unpacks");
+        let file = DumpFile::open(&path).expect("the dump opens");
+        let mut bytes = file.bytes().to_vec();
         assert!(compare(&bytes, &name) > 0, "{name}");
         dumps += 1;
-        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..rounds {
             // Each round adds to the damage: single bits, bytes, and pages of zeros.
             for _ in 0..bytes.len() / 0x4000 {
-                let at = numbers.below(bytes.len());
-                bytes[at] ^= 1 << numbers.below(8);
-                let at = numbers.below(bytes.len());
-                bytes[at] = numbers.below(0x100) as u8;
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
+                let at = random.below(bytes.len());
+                bytes[at] = random.below(0x100) as u8;
             }
-            let page = 0x1_0000 + numbers.below(bytes.len() - 0x1_1000);
+            let page = 0x1_0000 + random.below(bytes.len() - 0x1_1000);
             bytes[page..page + 0x200].fill(0);
             compare(&bytes, &name);
         }

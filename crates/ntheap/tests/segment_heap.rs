@@ -1,14 +1,15 @@
 //! Segment heaps without ntdll's data, and with damage.
 
-use std::{collections::BTreeSet, io::Read, path::Path};
+use std::collections::BTreeSet;
 
 use ntheap::{
     address_space::AddressSpace,
     blocks::{Block, CONTINUE, Finding, Flow, Visitor},
-    dump::Dump,
+    dump::{Dump, DumpFile},
     heap::{Heap, Heaps},
     process::Process,
 };
+use ntheap_synth::{Random, oracle::testdata};
 
 /// Segment heaps of the first Windows 10, of 32 bits, and of Windows 11 with traces.
 const DUMPS: [&str; 3] = [
@@ -18,14 +19,8 @@ const DUMPS: [&str; 3] = [
 ];
 
 fn read(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../testdata")
-        .join(format!("{name}.dmp.zst"));
-    let mut bytes = Vec::new();
-    zstd::Decoder::new(std::fs::File::open(path).expect("the dump opens"))
-        .and_then(|mut decoder| decoder.read_to_end(&mut bytes))
-        .expect("the dump unpacks");
-    bytes
+    let file = DumpFile::open(&testdata().join(format!("{name}.dmp.zst")));
+    file.expect("the dump opens").bytes().to_vec()
 }
 
 #[derive(Default)]
@@ -111,18 +106,6 @@ fn the_lfh_of_a_misjudged_build_is_recognised() {
     }
 }
 
-/// A generator of numbers that are the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 /// Offsets in the file of the pages that describe heaps: headers, descriptors, subsegments.
 fn targets(bytes: &[u8]) -> Vec<usize> {
     let dump = Dump::parse(bytes).expect("the dump parses");
@@ -161,24 +144,24 @@ fn damaged_heaps_are_walked_to_the_end() {
         let original = read(name);
         let targets = targets(&original);
         let mut bytes = original.clone();
-        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        let mut numbers = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..rounds {
             let mut changed = Vec::new();
             for _ in 0..=numbers.below(4) {
-                let target = targets[numbers.below(targets.len() as u64) as usize];
+                let target = targets[numbers.below(targets.len())];
                 // Where the fields of headers are, or anywhere in the pages behind.
-                let reach = [0x40, 0x200, 0x2000][numbers.below(3) as usize];
-                let at = (target + numbers.below(reach) as usize).min(bytes.len() - 8);
+                let reach = [0x40, 0x200, 0x2000][numbers.below(3)];
+                let at = (target + numbers.below(reach)).min(bytes.len() - 8);
                 let value = match numbers.below(4) {
                     0 => 0,
                     1 => u64::MAX,
-                    2 => numbers.below(u64::MAX),
+                    2 => numbers.below(usize::MAX) as u64,
                     _ => {
                         u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
                             ^ 1 << numbers.below(64)
                     }
                 };
-                let size = [1, 2, 4, 8][numbers.below(4) as usize];
+                let size = [1, 2, 4, 8][numbers.below(4)];
                 bytes[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
                 changed.push(at);
             }
@@ -209,12 +192,12 @@ fn pages_that_are_not_in_the_dump_are_walked_around() {
                 (range.start, offset as u64, range.bytes.len() as u64)
             })
             .collect();
-        let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+        let mut numbers = Random(0x2545_f491_4f6c_dd1d);
         for _ in 0..rounds {
-            let target = targets[numbers.below(targets.len() as u64) as usize] as u64;
+            let target = targets[numbers.below(targets.len())] as u64;
             // Not whole pages either: a dump may be cut anywhere.
-            let hole = target + numbers.below(4) * PAGE + numbers.below(3) * 0x18;
-            let hole = hole..hole + 1 + numbers.below(2 * PAGE);
+            let hole = target + numbers.below(4) as u64 * PAGE + numbers.below(3) as u64 * 0x18;
+            let hole = hole..hole + 1 + numbers.below(2 * PAGE as usize) as u64;
             let cut = ranges.iter().flat_map(|&(address, offset, size)| {
                 let end = offset + size;
                 let before = (offset, hole.start.clamp(offset, end));

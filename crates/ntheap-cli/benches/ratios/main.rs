@@ -65,8 +65,7 @@ fn make(plan: &Plan, path: &Path) -> io::Result<Vec<HeapTruth>> {
 }
 
 fn blocks(truth: &[HeapTruth]) -> u64 {
-    let all = |heap: &HeapTruth| heap.busy.blocks + heap.free.blocks + heap.lfh_free.blocks;
-    truth.iter().map(all).sum()
+    truth.iter().map(HeapTruth::blocks).sum()
 }
 
 fn best(mut measure: impl FnMut() -> Duration) -> Duration {
@@ -265,7 +264,7 @@ fn cold(name: &str, plan: &Plan, folder: &Path, memory: u64) {
         Some(limit) => {
             let reading = best(|| {
                 forget(&path);
-                limit.cat(&path).time
+                limit.read(&path).time
             });
             let stat = best(|| {
                 forget(&path);

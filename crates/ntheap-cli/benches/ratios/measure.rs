@@ -169,12 +169,12 @@ impl Limit {
         self.run(&program(arguments))
     }
 
-    /// `cat FILE` in the group.
-    pub(crate) fn cat(&self, path: &Path) -> Run {
-        let mut cat = Command::new("dd");
-        cat.arg(format!("if={}", path.display()));
-        cat.args(["of=/dev/null", "bs=1M", "status=none"]);
-        self.run(&cat)
+    /// Reads a file from its beginning to its end in the group.
+    pub(crate) fn read(&self, path: &Path) -> Run {
+        let mut reader = Command::new("dd");
+        reader.arg(format!("if={}", path.display()));
+        reader.args(["of=/dev/null", "bs=1M", "status=none"]);
+        self.run(&reader)
     }
 }
 

@@ -33,6 +33,13 @@ pub struct HeapTruth {
 }
 
 impl HeapTruth {
+    /// Blocks that a walk meets: the program's and free ones.
+    pub fn blocks(&self) -> u64 {
+        self.busy.blocks + self.free.blocks + self.lfh_free.blocks
+    }
+}
+
+impl HeapTruth {
     /// A block of the program.
     pub(super) fn busy(&mut self, address: u64, size: u64, trace: u64) {
         *self.sizes.entry(size).or_default() += 1;

@@ -182,8 +182,7 @@ impl Case {
         });
         let mut file = Cursor::new(Vec::new());
         let truth = write(&plan, &mut file).expect("memory takes it");
-        let all = |heap: &HeapTruth| heap.busy.blocks + heap.free.blocks + heap.lfh_free.blocks;
-        (file.into_inner(), truth.iter().map(all).sum())
+        (file.into_inner(), truth.iter().map(HeapTruth::blocks).sum())
     }
 
     /// Does the work as often as `more` says yes.
