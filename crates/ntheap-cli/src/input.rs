@@ -169,7 +169,10 @@ impl Input {
                 without_heaps,
                 ..ProcessOptions::default()
             };
-            symbols::process(dump, &self.symbols, options).map_err(|error| self.failure(error))
+            let process = || symbols::process(dump, &self.symbols, options);
+            self.file
+                .scattered(process)
+                .map_err(|error| self.failure(error))
         };
         match common.bitness {
             None => Ok(vec![open(None)?]),
@@ -330,13 +333,13 @@ pub(crate) fn heaps<'p, 'a>(
     common: &Common,
 ) -> Result<Heaps<'p, 'a>, Failure> {
     let Some(text) = &common.heap else {
-        return Ok(Heaps::of(process));
+        return Ok(input.file.scattered(|| Heaps::of(process)));
     };
     let address = numbers::parse_address(text)?;
     // A heap can also be named in decimal, as JSON readers may have turned it.
     let decimal = text.parse().ok();
     let named = |heap: &HeapRef| heap.handle == address || Some(heap.handle) == decimal;
-    let heaps = Heaps::only(process, named);
+    let heaps = input.file.scattered(|| Heaps::only(process, named));
     if heaps.is_empty() {
         return Err(input.failure(Error::NoSuchHeap { handle: address }));
     }

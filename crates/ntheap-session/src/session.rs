@@ -182,9 +182,9 @@ impl Session {
         if let Some(deadline) = limit.and_then(|limit| Instant::now().checked_add(limit)) {
             dump.stop_at(deadline);
         }
-        let process = self.process(&dump)?;
+        let process = self.file.scattered(|| self.process(&dump))?;
         let names = DumpNames::new(&dump, &self.symbols).with_file_names_only(self.options.private);
-        let heaps = Heaps::of(&process);
+        let heaps = self.file.scattered(|| Heaps::of(&process));
         Ok(work(&View {
             dump: &dump,
             process: &process,

@@ -103,6 +103,14 @@ impl<'s, 'a> Window<'s, 'a> {
     #[cold]
     fn cold<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
         self.range = self.search(address)?;
+        let bytes = self
+            .range
+            .bytes
+            .get((address - self.range.start) as usize..)?;
+        if let Some(bytes) = bytes.first_chunk() {
+            return Some(*bytes);
+        }
+        // Across the border of two ranges.
         let mut buffer = [0; N];
         (self.space.read(address, &mut buffer) == N).then_some(buffer)
     }

@@ -118,6 +118,12 @@ impl DumpFile {
         &self.map
     }
 
+    /// Does work that looks at few places far apart, as finding the heaps of a process does. For what goes
+    /// through the file the system reads ahead.
+    pub fn scattered<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.map.scattered(work)
+    }
+
     /// Why decompression ended early, if it did: the bytes up to there are kept.
     #[must_use]
     pub fn incomplete(&self) -> Option<&str> {

@@ -187,9 +187,8 @@ pub(super) fn regions(
             missing: (count - held).saturating_mul(entry),
         });
     }
-    let mut regions: Vec<Region> = (0..held)
-        .filter_map(|index| region(file, first + index * entry, architecture))
-        .collect();
+    let mut regions = Vec::with_capacity(held as usize);
+    regions.extend((0..held).filter_map(|index| region(file, first + index * entry, architecture)));
     regions.sort_by_key(|region| region.base);
     let (mut end, mut overlaps) = (0, 0u64);
     regions.retain_mut(|region| {

@@ -28,6 +28,8 @@ use std::{
 
 use memmap2::Mmap;
 
+use super::room;
+
 /// Reads of mapped files that failed, in the whole program.
 static FAULTS: AtomicU64 = AtomicU64::new(0);
 
@@ -58,6 +60,31 @@ impl MappedFile {
         let map = unsafe { Mmap::map(&file)? };
         let watch = watch::Watch::over(&map);
         Ok(MappedFile { watch, map })
+    }
+
+    /// Does work that looks at few places far apart. The system is asked not to read ahead meanwhile if it can't
+    /// keep the whole file: what it brings in around each place (8 MB where its read-ahead is set so) would
+    /// have gone again before it is wanted.
+    pub fn scattered<T>(&self, work: impl FnOnce() -> T) -> T {
+        let fits = room::for_files().is_none_or(|room| room >= self.map.len() as u64);
+        if fits {
+            return work();
+        }
+        self.read_ahead(false);
+        let result = work();
+        self.read_ahead(true);
+        result
+    }
+
+    /// Advice that is not taken costs time alone.
+    fn read_ahead(&self, wanted: bool) {
+        #[cfg(unix)]
+        {
+            use memmap2::Advice::{Normal, Random};
+            let _ = self.map.advise(if wanted { Normal } else { Random });
+        }
+        #[cfg(not(unix))]
+        let _ = wanted;
     }
 
     /// The offset that the file could not be read from on, if that has happened. The bytes behind it

@@ -23,10 +23,12 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(file_size: u64) -> Self {
+    /// For so many entries that the file holds.
+    fn new(file_size: u64, held: u64) -> Self {
+        let held = held.min(file_size / ENTRY);
         Collector {
             file_size,
-            ranges: Ranges::new(),
+            ranges: Ranges::with_capacity(held as usize),
             missing_ranges: 0,
             missing_bytes: 0,
         }
@@ -100,7 +102,7 @@ pub(super) fn memory64(file: Bytes<'_>, stream: Stream, problems: &mut Vec<Probl
         false => file.len(),
     };
     let held = entries((NAME, stream), (HEADER, count), limit, problems);
-    let mut collector = Collector::new(file.len());
+    let mut collector = Collector::new(file.len(), held);
     for index in 0..held {
         let at = HEADER + index * ENTRY;
         let (Some(address), Some(size)) = (number(at), number(at + 8)) else {
@@ -129,7 +131,7 @@ pub(super) fn memory32(file: Bytes<'_>, stream: Stream, problems: &mut Vec<Probl
         false => 4,
     };
     let held = entries((NAME, stream), (header, count.into()), file.len(), problems);
-    let mut collector = Collector::new(file.len());
+    let mut collector = Collector::new(file.len(), held);
     for index in 0..held {
         let at = stream.offset.saturating_add(header + index * ENTRY);
         let (Some(address), Some(size), Some(offset)) =

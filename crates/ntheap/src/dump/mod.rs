@@ -32,6 +32,7 @@ mod problem;
 mod region;
 mod regular;
 mod release;
+mod room;
 mod streams;
 mod system;
 

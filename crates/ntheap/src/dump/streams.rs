@@ -1,6 +1,7 @@
 //! The streams of a minidump.
 
 use std::{
+    mem,
     sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
@@ -328,7 +329,8 @@ fn read_ranges(directory: &Directory<'_>, problems: &mut Vec<Problem>) -> Ranges
     for stream in directory.streams.iter().copied() {
         match stream.kind {
             kind::MEMORY64_LIST => {
-                ranges.splice(0..0, memory64(directory.file, stream, problems));
+                let others = mem::replace(&mut ranges, memory64(directory.file, stream, problems));
+                ranges.extend(others);
             }
             kind::MEMORY_LIST => ranges.extend(memory32(directory.file, stream, problems)),
             _ => {}

@@ -4,7 +4,7 @@
 
 use crate::{
     address_space::AddressSpace,
-    dump::{Dump, RegionKind, RegionState},
+    dump::{Dump, Region, RegionKind, RegionState},
     heap::segment::header_proves_itself,
     layout::{Bitness, Layouts},
     process::{Found, HeapKind, NT_HEAP, NT_SEGMENT, heap_kind},
@@ -33,6 +33,13 @@ pub(super) enum Extent {
     Everywhere,
 }
 
+/// Where a heap or a segment may begin.
+struct Place {
+    address: u64,
+    /// What it was allocated with, where only likely places are looked at.
+    allocation: Option<u64>,
+}
+
 /// Where to search, and what is not the process's own.
 pub(super) struct Search<'s, 'a> {
     pub(super) dump: &'s Dump<'a>,
@@ -44,30 +51,52 @@ pub(super) struct Search<'s, 'a> {
 impl Search<'_, '_> {
     pub(super) fn run(&self, extent: Extent) -> Found {
         let mut found = Found::default();
-        for address in self.places(extent) {
+        // What an NT heap's segment was allocated for holds no other heap: millions of places need no look.
+        let mut segment = None;
+        for place in self.places(extent) {
             if found.heaps.len() >= MAX_FOUND || found.segments.len() >= MAX_FOUND {
                 break;
             }
-            match self.heap_at(address) {
-                Some(kind) => found.heaps.push((address, kind)),
-                None => found.segments.extend(self.segment_at(address)),
+            if place.allocation.is_some() && place.allocation == segment {
+                continue;
+            }
+            let address = place.address;
+            let is_segment = match self.heap_at(address) {
+                Some(kind) => {
+                    found.heaps.push((address, kind));
+                    matches!(kind, HeapKind::Nt | HeapKind::NtXp)
+                }
+                None => {
+                    let owned = self.segment_at(address);
+                    found.segments.extend(owned);
+                    owned.is_some()
+                }
+            };
+            if is_segment && place.allocation == Some(address) {
+                segment = place.allocation;
             }
         }
         found
     }
 
-    fn places(&self, extent: Extent) -> impl Iterator<Item = u64> + '_ {
+    fn places(&self, extent: Extent) -> impl Iterator<Item = Place> + '_ {
         // Reading a page here and there makes the system read much around each: of a dump with its
         // regions described only the beginnings of these are looked at.
         let regions = match extent {
             Extent::Likely => &self.dump.regions[..],
             Extent::Everywhere => &[],
         };
-        let of_regions = regions.iter().flat_map(|region| {
+        let of_regions = regions.iter().filter(|region| may_hold_heaps(region));
+        let of_regions = of_regions.flat_map(|region| {
             let near = region.base..region.base.saturating_add(region.size.min(LARGEST_SHARED));
             let inner = multiples(region.base.saturating_add(1)..near.end, SHARED_GRANULARITY);
             let inner = inner.filter(|_| region.size <= LARGEST_SHARED);
-            std::iter::once(region.base).chain(inner)
+            let first = region.base.is_multiple_of(ALLOCATION_GRANULARITY);
+            let all = first.then_some(region.base).into_iter().chain(inner);
+            all.map(|address| Place {
+                address,
+                allocation: Some(region.allocation_base),
+            })
         });
         let ranges = match regions.is_empty() {
             true => self.dump.memory.ranges(),
@@ -80,18 +109,15 @@ impl Search<'_, '_> {
             };
             multiples(range.start..end, ALLOCATION_GRANULARITY)
         });
+        let of_ranges = of_ranges
+            .filter(|&address| self.dump.region_at(address).is_none_or(may_hold_heaps))
+            .map(|address| Place {
+                address,
+                allocation: None,
+            });
         of_regions
             .chain(of_ranges)
-            .filter(|address| address.is_multiple_of(ALLOCATION_GRANULARITY))
-            .filter(move |&address| match self.dump.region_at(address) {
-                None => true,
-                // Heaps of a mapping belong to whoever made the section.
-                Some(region) => {
-                    region.state == RegionState::Commit
-                        && matches!(region.kind, RegionKind::Private | RegionKind::None)
-                }
-            })
-            .filter(|&address| Some(address) != self.shared_section)
+            .filter(|place| Some(place.address) != self.shared_section)
     }
 
     /// The kind of the heap whose header is at `address` and proves itself.
@@ -121,6 +147,12 @@ impl Search<'_, '_> {
             && owner.is_multiple_of(PAGE);
         (proved && Some(owner) != self.shared_section).then_some((address, owner))
     }
+}
+
+/// Heaps lie in private memory: those of a mapping belong to whoever made the section.
+fn may_hold_heaps(region: &Region) -> bool {
+    region.state == RegionState::Commit
+        && matches!(region.kind, RegionKind::Private | RegionKind::None)
 }
 
 /// The multiples of `unit` within some addresses.
@@ -175,5 +207,5 @@ pub(super) fn has_heap(dump: &Dump<'_>, bitness: Bitness) -> bool {
         shared_section: None,
     };
     let mut places = search.places(Extent::Everywhere);
-    places.any(|address| search.heap_at(address).is_some())
+    places.any(|place| search.heap_at(place.address).is_some())
 }

@@ -278,23 +278,20 @@ impl NtHeap<'_, '_> {
         let Some(link) = layout.segment_entry else {
             return Vec::new();
         };
-        let (elements, end) = self.memory.list(head, self.bitness(), MAX_RANGES);
-        // Descriptors lie near each other.
-        let mut window = self.memory.window();
-        let mut pointer = |base: u64, field: Option<u32>| {
-            let at = base.checked_add(u64::from(field?))?;
-            window.pointer(at, self.bitness())
-        };
-        let ranges = elements
-            .iter()
-            .filter_map(|element| {
+        let bitness = self.bitness();
+        let (ranges, end) = self
+            .memory
+            .list_of(head, bitness, MAX_RANGES, |element, window| {
                 let descriptor = element.wrapping_sub(u64::from(link));
+                let mut pointer = |field: Option<u32>| {
+                    let at = descriptor.checked_add(u64::from(field?))?;
+                    window.pointer(at, bitness)
+                };
                 Some(UncommittedRange {
-                    start: pointer(descriptor, layout.address)?,
-                    size: pointer(descriptor, layout.size)?,
+                    start: pointer(layout.address)?,
+                    size: pointer(layout.size)?,
                 })
-            })
-            .collect();
+            });
         if let ListEnd::Broken(at) = end {
             self.report_broken_list(at, "list of uncommitted ranges");
         }
