@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use ntheap::{dump::Dump, graph::Graph, losses::Losses, stats};
+use ntheap::{dump::Dump, graph::Graph, heap::Heaps, losses::Losses, stats};
 use ntheap_report::fingerprint::{Fingerprint, FingerprintError, Known, ModuleIdentity, Sum};
 use ntheap_symbols::Symbols;
 use sha2::{Digest, Sha256};
@@ -94,6 +94,14 @@ pub(crate) fn read(path: &Path) -> Result<Fingerprint, Failure> {
     }
 }
 
+/// Bytes of heaps that a fingerprint goes through, about: they are counted by size and by stack, and their references
+/// read where somebody wants to know who holds what.
+pub(crate) fn bytes_to_read(heaps: &Heaps<'_, '_>, references: bool) -> u64 {
+    let graph = references.then(|| Graph::bytes_to_read(heaps));
+    let counted = heaps.bytes().saturating_mul(2);
+    counted.saturating_add(graph.unwrap_or(0))
+}
+
 /// A fingerprint of a dump, whole, and what could not be read.
 pub(crate) fn of(
     input: &Input,
@@ -103,9 +111,10 @@ pub(crate) fn of(
 ) -> Result<(Fingerprint, Losses), Failure> {
     let process = input.process(dump, common)?;
     let chosen = heaps(input, &process, common)?;
-    let working = Working::on("looking at blocks");
     // What one heap's blocks are is held by the blocks of the others, which would be counted, too.
-    let known = (owners && common.heap.is_none()).then(|| {
+    let looks = owners && common.heap.is_none();
+    let working = Working::walking("looking at blocks", bytes_to_read(&chosen, looks));
+    let known = looks.then(|| {
         let graph = Graph::of(&chosen);
         Known::of(&graph, None)
     });

@@ -68,9 +68,10 @@ pub(crate) fn write(
     let dump = input.parse_with_paths()?;
     let process = input.process(&dump, common)?;
     let heaps = heaps(input, &process, common)?;
-    let working = Working::on("looking at blocks");
     let is_whole = common.heap.is_none();
     let looks = (tables.owners || tables.references) && is_whole;
+    let bytes = fingerprints::bytes_to_read(&heaps, looks);
+    let working = Working::walking("looking at blocks", bytes);
     let graph = looks.then(|| Graph::of(&heaps));
     let known = graph
         .as_ref()

@@ -173,8 +173,8 @@ impl Exporter<'_> {
         let paths: Vec<&Path> = inputs.iter().map(|input| input.path()).collect();
         for (number, (input, process)) in inputs.iter().zip(processes).enumerate() {
             let names = input.names(process.dump);
-            let working = Working::on("reading references");
             let heaps = heaps(input, process, self.common)?;
+            let working = Working::walking("reading references", Objects::bytes_to_read(&heaps));
             let objects = Objects::of(&heaps, &names);
             drop(working);
             status = status.and(input.report(heaps.losses()));

@@ -7,6 +7,7 @@ use clap::Args;
 use ntheap::{
     diff::{self, Comparison, Grouping, Judgement, Snapshot},
     dump::Dump,
+    graph::Graph,
     heap::Heaps,
     names::NameSource,
     process::Process,
@@ -138,7 +139,8 @@ pub(super) fn compared<T>(
         drop(working);
         let dump = last.process().dump;
         let names = input.names(dump);
-        let working = Working::on("looking up who holds what");
+        let bytes = Graph::bytes_to_read(&last.heaps);
+        let working = Working::walking("looking up who holds what", bytes);
         let judgement = comparison.judge(last, &names, &judging.options());
         drop(working);
         let status = report(inputs, &comparison);

@@ -82,6 +82,12 @@ impl Visitor for Collector {
 const ROOT_REFERENCES: usize = 1 << 20;
 
 impl Objects {
+    /// Bytes of heaps that [`Objects::of`] goes through, about: the references, then the stacks.
+    #[must_use]
+    pub fn bytes_to_read(heaps: &Heaps<'_, '_>) -> u64 {
+        Graph::bytes_to_read(heaps).saturating_add(heaps.bytes())
+    }
+
     /// Reads blocks, references, types and stacks.
     #[must_use]
     pub fn of(heaps: &Heaps<'_, '_>, names: &dyn NameSource) -> Self {

@@ -283,8 +283,9 @@ impl<'p> NtHeap<'p> {
             return 0;
         }
         let unit = self.place.unit();
-        // Some stacks ask for each size.
-        let number = (requested * 7 + stream.below(4)) % self.place.plan.stacks;
+        // Some stacks ask for each size: more where there are many, as there are only so many sizes.
+        let stacks = self.place.plan.stacks;
+        let number = (requested * 7 + stream.below((stacks / 2500).max(4))) % stacks;
         let record = super::traces::record(self.place, number);
         picture.pointer(at + unit, record);
         let extended = at + 2 * unit + self.codec.header_offset();

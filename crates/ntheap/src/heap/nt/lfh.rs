@@ -77,6 +77,15 @@ impl NtHeap<'_, '_> {
             .map_or(Contents::Idle, Contents::Live)
     }
 
+    /// Whether what [`Self::container_of_subsegment`] reads is not in the dump, or a part of it.
+    fn lacks_subsegment(&self, subsegment: u64) -> bool {
+        let layout = &self.layouts.subsegment;
+        [layout.user_blocks, layout.block_size, layout.block_count]
+            .into_iter()
+            .filter_map(|offset| field(subsegment, offset))
+            .any(|at| self.is_absent(at))
+    }
+
     /// The container that a subsegment describes.
     pub(super) fn container_of_subsegment(
         &self,
@@ -121,7 +130,7 @@ impl NtHeap<'_, '_> {
             visitor.finding(skipped("its slots do not fit into its block"))?;
         }
         if container.certainty == Certainty::Shape {
-            let kind = if self.is_absent(container.subsegment) {
+            let kind = if self.lacks_subsegment(container.subsegment) {
                 let structure = "_HEAP_SUBSEGMENT";
                 FindingKind::MissingStructure { structure }
             } else {

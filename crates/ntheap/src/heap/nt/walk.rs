@@ -109,10 +109,12 @@ impl NtHeap<'_, '_> {
                         continue;
                     }
                     let found = self.search_chain(&mut window, at + self.unit(), limit, limit);
+                    // Uncommitted ranges that the segment's header does not list can lie inside a free block.
+                    let may_be_inside = segment.lost_header && previous == Some(0);
                     let stretch = Stretch {
                         from: at,
                         to: found.at,
-                        is_corrupt: other.is_some(),
+                        is_corrupt: other.is_some() && !may_be_inside,
                     };
                     self.visit_stretch(&mut window, stretch, &mut visitor)?;
                     certainty = self.certainty_in(segment);

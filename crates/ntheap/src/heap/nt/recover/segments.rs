@@ -52,8 +52,9 @@ impl NtHeap<'_, '_> {
             .regions
             .iter()
             .filter(|region| {
+                // A segment begins with its header. (The stack of a thread begins with what is only reserved.)
                 region.kind == RegionKind::Private
-                    && region.state != RegionState::Free
+                    && region.state == RegionState::Commit
                     && region.base == region.allocation_base
                     && region.base.is_multiple_of(GRANULARITY)
             })
