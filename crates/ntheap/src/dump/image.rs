@@ -1,13 +1,7 @@
 //! What the headers of an image say, for who wants to see them.
 
-use super::pe::{
-    DIRECTORIES_PE32, DIRECTORIES_PE32_PLUS, ImageHeaders, MAX_SECTIONS, OPTIONAL_HEADER,
-    OPTIONAL_SIZE, SECTION_COUNT, SECTION_FLAGS, SECTION_RVA, SECTION_SIZE, SECTION_VIRTUAL_SIZE,
-};
+use super::pe::{ImageHeaders, Section, file_header as file, optional_header as optional};
 use crate::{address_space::AddressSpace, layout::Bitness};
-
-/// The format has no more tables.
-const MAX_DIRECTORIES: u32 = 16;
 
 /// The headers of an image, as the process's memory has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,103 +49,47 @@ pub struct ImageInfo {
     pub sections: Vec<Section>,
 }
 
-/// A section of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Section {
-    /// Its name.
-    pub name: String,
-    /// Size in memory, in bytes.
-    pub virtual_size: u32,
-    /// Offset from the image's base.
-    pub offset: u32,
-    /// Size in the file, in bytes.
-    pub raw_size: u32,
-    /// Place in the file.
-    pub raw_place: u32,
-    /// `Characteristics`.
-    pub flags: u32,
-}
-
 pub(super) fn read(memory: &AddressSpace<'_>, base: u64) -> Option<ImageInfo> {
     let headers = ImageHeaders::at(memory, base)?;
-    let file = |offset: u64| headers.signature + offset;
-    let optional = |offset: u64| headers.signature + OPTIONAL_HEADER + offset;
-    let wide = headers.bitness == Bitness::X64;
-    // Four fields of a pointer's width lie in front of what stands behind the fields of stack and heap.
-    let pointer = |offset: u64| match wide {
-        false => headers.u32(optional(offset)).map(u64::from),
-        true => {
-            let (low, high) = (
-                headers.u32(optional(offset))?,
-                headers.u32(optional(offset + 4))?,
-            );
-            Some(u64::from(high) << 32 | u64::from(low))
-        }
+    let word = |field| headers.optional_u32(field);
+    let short = |field| headers.optional_u16(field);
+    let version = |field| Some((short(field)?, short(field + 2)?));
+    let [linker_major, linker_minor] = short(optional::LINKER_VERSION)?.to_le_bytes();
+    let size = |index: u64| {
+        let width = headers.bitness.pointer_size();
+        headers.optional_pointer(optional::SIZE_OF_STACK_RESERVE + index * width)
     };
-    let pair = |offset: u64| {
-        Some((
-            headers.u16(optional(offset))?,
-            headers.u16(optional(offset + 2))?,
-        ))
-    };
-    let linker = headers.u16(optional(2))?.to_le_bytes();
-    let (base_at, width) = if wide { (0x18, 8) } else { (0x1c, 4) };
-    let sizes = [0, 1, 2, 3].map(|index| pointer(0x48 + index * width));
-    let [Some(a), Some(b), Some(c), Some(d)] = sizes else {
-        return None;
-    };
-    let first = if wide {
-        DIRECTORIES_PE32_PLUS
-    } else {
-        DIRECTORIES_PE32
-    };
-    let count = headers.u32(optional(first - 4))?.min(MAX_DIRECTORIES);
-    let directories = (0..u64::from(count)).map_while(|index| {
-        let at = optional(first + index * 8);
-        Some((headers.u32(at)?, headers.u32(at + 4)?))
-    });
-    let optional_size = headers.u16(file(OPTIONAL_SIZE))?;
-    let section_count = headers.u16(file(SECTION_COUNT))?.min(MAX_SECTIONS);
-    let sections = (0..u64::from(section_count)).map_while(|index| {
-        let at = optional(u64::from(optional_size) + index * SECTION_SIZE);
-        let mut name = [0; 8];
-        let read = memory.read(base.checked_add(at)?, &mut name);
-        let name = &name[..read];
-        let end = name.iter().position(|&byte| byte == 0).unwrap_or(read);
-        Some(Section {
-            name: String::from_utf8_lossy(&name[..end]).into_owned(),
-            virtual_size: headers.u32(at + SECTION_VIRTUAL_SIZE)?,
-            offset: headers.u32(at + SECTION_RVA)?,
-            raw_size: headers.u32(at + 0x10)?,
-            raw_place: headers.u32(at + 0x14)?,
-            flags: headers.u32(at + SECTION_FLAGS)?,
-        })
-    });
     Some(ImageInfo {
         bitness: headers.bitness,
-        machine: headers.u16(file(4))?,
-        characteristics: headers.u16(file(0x16))?,
-        timestamp: headers.u32(file(8))?,
-        optional_size,
-        linker: (linker[0], linker[1]),
+        machine: headers.file_u16(file::MACHINE)?,
+        characteristics: headers.file_u16(file::CHARACTERISTICS)?,
+        timestamp: headers.file_u32(file::TIME_DATE_STAMP)?,
+        optional_size: headers.file_u16(file::SIZE_OF_OPTIONAL_HEADER)?,
+        linker: (linker_major, linker_minor),
         code_and_data: [
-            headers.u32(optional(4))?,
-            headers.u32(optional(8))?,
-            headers.u32(optional(12))?,
+            word(optional::SIZE_OF_CODE)?,
+            word(optional::SIZE_OF_INITIALIZED_DATA)?,
+            word(optional::SIZE_OF_UNINITIALIZED_DATA)?,
         ],
-        entry_point: headers.u32(optional(0x10))?,
-        base_of_code: headers.u32(optional(0x14))?,
-        image_base: pointer(base_at)?,
-        alignment: (headers.u32(optional(0x20))?, headers.u32(optional(0x24))?),
-        versions: [pair(0x28)?, pair(0x2c)?, pair(0x30)?],
-        size: headers.u32(optional(0x38))?,
-        headers_size: headers.u32(optional(0x3c))?,
-        checksum: headers.u32(optional(0x40))?,
-        subsystem: headers.u16(optional(0x44))?,
-        dll_characteristics: headers.u16(optional(0x46))?,
-        stack_and_heap: [a, b, c, d],
-        directories: directories.collect(),
-        sections: sections.collect(),
+        entry_point: word(optional::ADDRESS_OF_ENTRY_POINT)?,
+        base_of_code: word(optional::BASE_OF_CODE)?,
+        image_base: headers.optional_pointer(headers.width_fields().image_base)?,
+        alignment: (
+            word(optional::SECTION_ALIGNMENT)?,
+            word(optional::FILE_ALIGNMENT)?,
+        ),
+        versions: [
+            version(optional::OPERATING_SYSTEM_VERSION)?,
+            version(optional::IMAGE_VERSION)?,
+            version(optional::SUBSYSTEM_VERSION)?,
+        ],
+        size: word(optional::SIZE_OF_IMAGE)?,
+        headers_size: word(optional::SIZE_OF_HEADERS)?,
+        checksum: word(optional::CHECKSUM)?,
+        subsystem: short(optional::SUBSYSTEM)?,
+        dll_characteristics: short(optional::DLL_CHARACTERISTICS)?,
+        stack_and_heap: [size(0)?, size(1)?, size(2)?, size(3)?],
+        directories: headers.directories()?.collect(),
+        sections: headers.sections()?.map_while(|section| section).collect(),
     })
 }
