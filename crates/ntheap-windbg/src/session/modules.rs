@@ -87,10 +87,7 @@ impl Session<'_, '_> {
         let wanted = Wanted::of(operands)?;
         let address = wanted.address.map(|text| self.value(text)).transpose()?;
         let matches = |pattern: Option<&str>, text: &str| {
-            pattern.is_none_or(|pattern| {
-                let pattern = pattern.to_ascii_lowercase();
-                matches_pattern(&pattern, &text.to_ascii_lowercase())
-            })
+            pattern.is_none_or(|pattern| matches_pattern(pattern, text))
         };
         let has_symbols = |module: &Module| {
             !wanted.with_symbols
@@ -140,17 +137,17 @@ impl Session<'_, '_> {
         let symbol = if symbol.is_empty() { "*" } else { symbol };
         let pattern = format!("{module}!{symbol}");
         // What is asked of every module, or by a module's own pattern, is asked of each.
-        if !module.contains(['*', '?']) && module != "nt" {
+        let is_kernel = module.eq_ignore_ascii_case("nt");
+        if !module.contains(['*', '?']) && !is_kernel {
             return Ok(words::search(self.process, self.names, &pattern, out)?);
         }
-        let lower = module.to_ascii_lowercase();
         let mut modules: Vec<&Module> = self.process.dump.modules.iter().collect();
         modules.sort_by_key(|module| module.base);
-        for module in modules {
-            let name = module.name();
-            let wanted = match lower.as_str() {
-                "nt" => name.eq_ignore_ascii_case("ntdll"),
-                pattern => matches_pattern(pattern, &name.to_ascii_lowercase()),
+        for loaded in modules {
+            let name = loaded.name();
+            let wanted = match is_kernel {
+                true => name.eq_ignore_ascii_case("ntdll"),
+                false => matches_pattern(module, name),
             };
             if wanted {
                 let pattern = format!("{name}!{symbol}");

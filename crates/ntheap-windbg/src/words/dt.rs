@@ -88,10 +88,7 @@ pub(crate) fn type_names(module: &str, names: &[String], out: &mut dyn Write) ->
 
 /// Whether a field's name is the one that was typed, which can be a pattern.
 pub(crate) fn is_named(typed: &str, name: &str) -> bool {
-    match typed.contains(['*', '?']) {
-        true => matches_pattern(&typed.to_ascii_lowercase(), &name.to_ascii_lowercase()),
-        false => name.eq_ignore_ascii_case(typed),
-    }
+    matches_pattern(typed, name)
 }
 
 struct Printer<'o, 'v, 'a> {

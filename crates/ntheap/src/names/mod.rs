@@ -304,14 +304,12 @@ impl NameSource for ModuleNames<'_, '_> {
 
     fn search(&self, pattern: &str) -> Vec<NamedAddress> {
         let (wanted, symbol) = pattern.split_once('!').unwrap_or(("*", pattern));
-        let symbol = symbol.to_ascii_lowercase();
         let modules = self.dump.modules.iter();
         let modules = modules.filter(|m| wanted == "*" || m.name().eq_ignore_ascii_case(wanted));
         let of_module = |module: &Module| {
             self.with_exports(module, |exports| {
                 let all = exports.iter();
-                let matching =
-                    all.filter(|(_, name)| matches_pattern(&symbol, &name.to_ascii_lowercase()));
+                let matching = all.filter(|(_, name)| matches_pattern(symbol, name));
                 let listed = matching.map(|(rva, name)| exported(module, (name, rva)));
                 listed.collect::<Vec<_>>()
             })
