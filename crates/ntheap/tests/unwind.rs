@@ -222,6 +222,17 @@ fn with_epilogue() -> World {
     world
 }
 
+/// Its caller is found from an instruction of it at which it has these words on the stack.
+fn finds_its_caller(offset: u32, words: &[u64]) {
+    let mut world = with_epilogue();
+    world.words(words);
+    world.words(&[code(0x1220), 0, 0, 0]);
+    let stack = world.walk(&at(offset, STACK, 0));
+    let caller = (0x1220, (words.len() as u64 + 1) * 8);
+    assert_eq!(shown(&stack), [(offset.into(), 0), caller], "{offset:x}");
+    assert_eq!(stack.end, StackEnd::Bottom);
+}
+
 #[test]
 fn what_a_prologue_did_not_do_yet_is_not_taken_back() {
     // Where the instruction stands, and what is on the stack then.
@@ -231,13 +242,7 @@ fn what_a_prologue_did_not_do_yet_is_not_taken_back() {
         (0x1102, vec![6, 7]),
         (0x1106, vec![0, 0, 0, 0, 6, 7]),
     ] {
-        let mut world = with_epilogue();
-        world.words(&words);
-        world.words(&[code(0x1220), 0, 0, 0]);
-        let stack = world.walk(&at(offset, STACK, 0));
-        let caller = (0x1220, (words.len() as u64 + 1) * 8);
-        assert_eq!(shown(&stack), [(offset.into(), 0), caller], "{offset:x}");
-        assert_eq!(stack.end, StackEnd::Bottom);
+        finds_its_caller(offset, &words);
     }
 }
 
@@ -249,12 +254,7 @@ fn what_is_left_of_an_epilogue_is_done() {
         (0x113e, vec![7]),
         (0x113f, vec![]),
     ] {
-        let mut world = with_epilogue();
-        world.words(&words);
-        world.words(&[code(0x1220), 0, 0, 0]);
-        let stack = world.walk(&at(offset, STACK, 0));
-        let caller = (0x1220, (words.len() as u64 + 1) * 8);
-        assert_eq!(shown(&stack), [(offset.into(), 0), caller], "{offset:x}");
+        finds_its_caller(offset, &words);
     }
 }
 
@@ -290,6 +290,8 @@ fn an_interrupted_function_goes_on_where_it_was() {
             shown(&stack),
             [(0x1810, 0), (0x1100, 0x100), (0x1220, 0x108)]
         );
+        let returned_to = stack.frames.iter().map(|frame| frame.returned_to);
+        assert_eq!(returned_to.collect::<Vec<_>>(), [false, false, true]);
         assert_eq!(stack.end, StackEnd::Bottom);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) use report::{ReportOptions, report};
 pub(crate) use search::{Matches, Pattern, search_memory};
 pub(crate) use segment_block::segment_block;
 pub(crate) use srch::blocks_with;
-pub(crate) use stack::{StackForm, stack};
+pub(crate) use stack::{StackForm, StackRow, functions, stack, stack_rows};
 pub(crate) use stat::heap_sizes;
 pub use stat::{DEFAULT_ROWS, all_block_sizes, block_sizes};
 pub use summary::{SummaryOptions, summary};

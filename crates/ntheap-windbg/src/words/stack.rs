@@ -33,6 +33,49 @@ pub(crate) struct StackForm {
     pub(crate) lines: bool,
 }
 
+/// A row of a stack.
+#[derive(Debug)]
+pub(crate) struct StackRow {
+    /// The number and the addresses, as far as the form has them.
+    places: String,
+    /// The function, with what the form shows of it.
+    pub(crate) site: String,
+}
+
+impl fmt::Display for StackRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.places)?;
+        f.write_str(&self.site)
+    }
+}
+
+/// The functions that a frame is in: those inlined there first, innermost first.
+pub(crate) fn functions(names: &dyn NameSource, frame: &Frame) -> Vec<Name> {
+    match frame.returned_to {
+        true => names.frames(frame.instruction),
+        false => names.name(frame.instruction).into_iter().collect(),
+    }
+}
+
+/// The rows of a stack.
+pub(crate) fn stack_rows(
+    process: &Process<'_, '_>,
+    names: &dyn NameSource,
+    stack: &Stack,
+    form: &StackForm,
+) -> Result<Vec<StackRow>, fmt::Error> {
+    let mut rows = Vec::new();
+    let printer = Printer {
+        process,
+        names,
+        form,
+    };
+    for (index, frame) in stack.frames.iter().enumerate() {
+        printer.frame(frame, stack.frames.get(index + 1), &mut rows)?;
+    }
+    Ok(rows)
+}
+
 /// Prints a stack, and where it can't be followed further.
 ///
 /// # Errors
@@ -44,16 +87,9 @@ pub(crate) fn stack(
     form: &StackForm,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let printer = Printer {
-        process,
-        names,
-        form,
-    };
-    printer.caption(out)?;
-    let mut number = 0;
-    for (index, frame) in stack.frames.iter().enumerate() {
-        let behind = stack.frames.get(index + 1);
-        printer.frame(&mut number, frame, behind, index == 0, out)?;
+    caption(process.bitness, form, out)?;
+    for row in stack_rows(process, names, stack, form)? {
+        writeln!(out, "{row}")?;
     }
     end(process, stack, out)
 }
@@ -64,75 +100,71 @@ struct Printer<'s> {
     form: &'s StackForm,
 }
 
-impl Printer<'_> {
-    fn caption(&self, out: &mut dyn Write) -> fmt::Result {
-        let form = self.form;
-        if form.numbers {
-            write!(out, " # ")?;
-        }
-        if form.calls_only {
-            return writeln!(out, "Call Site");
-        }
-        if form.sizes {
-            write!(out, "  Memory  ")?;
-        }
-        match (self.process.bitness, form.parameters) {
-            (Bitness::X64, false) => {
-                writeln!(out, "Child-SP          RetAddr           Call Site")
-            }
-            (Bitness::X64, true) => writeln!(
-                out,
-                "Child-SP          RetAddr           : {:<72}: Call Site",
-                "Args to Child"
-            ),
-            (Bitness::X86, false) => writeln!(out, "ChildEBP RetAddr  "),
-            (Bitness::X86, true) => writeln!(out, "ChildEBP RetAddr  Args to Child              "),
-        }
+fn caption(bitness: Bitness, form: &StackForm, out: &mut dyn Write) -> fmt::Result {
+    if form.numbers {
+        write!(out, " # ")?;
     }
+    if form.calls_only {
+        return writeln!(out, "Call Site");
+    }
+    if form.sizes {
+        write!(out, "  Memory  ")?;
+    }
+    match (bitness, form.parameters) {
+        (Bitness::X64, false) => {
+            writeln!(out, "Child-SP          RetAddr           Call Site")
+        }
+        (Bitness::X64, true) => writeln!(
+            out,
+            "Child-SP          RetAddr           : {:<72}: Call Site",
+            "Args to Child"
+        ),
+        (Bitness::X86, false) => writeln!(out, "ChildEBP RetAddr  "),
+        (Bitness::X86, true) => writeln!(out, "ChildEBP RetAddr  Args to Child              "),
+    }
+}
 
+impl Printer<'_> {
+    /// Adds the rows of a frame: those of the functions inlined there, and its own.
     fn frame(
         &self,
-        number: &mut u32,
         frame: &Frame,
         behind: Option<&Frame>,
-        innermost: bool,
-        out: &mut dyn Write,
+        rows: &mut Vec<StackRow>,
     ) -> fmt::Result {
-        let named = match innermost {
-            true => self.names.name(frame.instruction).into_iter().collect(),
-            // A return address belongs to the call in front of it.
-            false => self.names.frames(frame.instruction),
-        };
+        let named = functions(self.names, frame);
         for name in named.iter().filter(|name| name.inlined) {
-            self.number(number, out)?;
+            let mut places = self.number(rows.len());
             if !self.form.calls_only {
                 if self.form.sizes {
-                    write!(out, "{:10}", "")?;
+                    write!(places, "{:10}", "")?;
                 }
-                match self.process.bitness {
-                    Bitness::X64 => write!(out, "(Inline Function) --------`-------- ")?,
-                    Bitness::X86 => write!(out, "(Inline) -------- ")?,
-                }
+                places.push_str(match self.process.bitness {
+                    Bitness::X64 => "(Inline Function) --------`-------- ",
+                    Bitness::X86 => "(Inline) -------- ",
+                });
                 if self.form.parameters {
-                    write!(out, ": ")?;
+                    places.push_str(": ");
                 }
             }
-            self.site(Some(name), frame, out)?;
+            let site = self.site(Some(name), frame)?;
+            rows.push(StackRow { places, site });
         }
-        self.number(number, out)?;
+        let mut places = self.number(rows.len());
         if !self.form.calls_only {
-            self.places(frame, behind, out)?;
+            self.places(frame, behind, &mut places)?;
         }
         let own = named.iter().find(|name| !name.inlined);
-        self.site(own, frame, out)
+        let site = self.site(own, frame)?;
+        rows.push(StackRow { places, site });
+        Ok(())
     }
 
-    fn number(&self, number: &mut u32, out: &mut dyn Write) -> fmt::Result {
-        if self.form.numbers {
-            write!(out, "{number:02x} ")?;
+    fn number(&self, number: usize) -> String {
+        match self.form.numbers {
+            true => format!("{number:02x} "),
+            false => String::new(),
         }
-        *number += 1;
-        Ok(())
     }
 
     fn places(&self, frame: &Frame, behind: Option<&Frame>, out: &mut dyn Write) -> fmt::Result {
@@ -177,22 +209,22 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn site(&self, name: Option<&Name>, frame: &Frame, out: &mut dyn Write) -> fmt::Result {
+    fn site(&self, name: Option<&Name>, frame: &Frame) -> Result<String, fmt::Error> {
         let Some(name) = name else {
-            return writeln!(out, "0x{}", unpadded(frame.instruction));
+            return Ok(format!("0x{}", unpadded(frame.instruction)));
         };
-        write!(out, "{}", printable(&name.module))?;
+        let mut site = printable(&name.module).into_owned();
         if let Some(symbol) = &name.symbol {
             let signature = name.signature.as_ref().filter(|_| self.form.signatures);
-            write!(out, "!{}", printable(signature.unwrap_or(symbol)))?;
+            write!(site, "!{}", printable(signature.unwrap_or(symbol)))?;
         }
         if name.displacement != 0 {
-            write!(out, "+0x{:x}", name.displacement)?;
+            write!(site, "+0x{:x}", name.displacement)?;
         }
         if let (true, Some((file, line))) = (self.form.lines, &name.line) {
-            write!(out, " [{} @ {line}]", printable(file))?;
+            write!(site, " [{} @ {line}]", printable(file))?;
         }
-        writeln!(out)
+        Ok(site)
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Frame {
     /// Address of the words behind the return address: for 32-bit code the parameters, for 64-bit
     /// code the room for them.
     pub parameters: Option<u64>,
+    /// Whether the instruction is a return address: it belongs to the call in front of it, which can be
+    /// the last instruction of its function. It is none in the innermost function, and in one that was
+    /// interrupted.
+    pub returned_to: bool,
 }
 
 /// Why a stack has no more frames.

@@ -97,6 +97,7 @@ pub(super) fn walk(dump: &Dump<'_>, context: &Context, most: usize) -> Stack {
             instruction: state.instruction,
             stack_pointer,
             frame_pointer: state.registers[Register::RBP as usize],
+            returned_to: !state.exact,
             ..Frame::default()
         });
         if let Err(end) = state.step(dump) {

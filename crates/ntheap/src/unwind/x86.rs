@@ -31,6 +31,7 @@ pub(super) fn walk(dump: &Dump<'_>, context: &Context, most: usize) -> Stack {
                     instruction: returned,
                     stack_pointer: top + POINTER,
                     frame_pointer: frame.frame_pointer,
+                    returned_to: true,
                     ..Frame::default()
                 };
                 continue;
@@ -62,6 +63,7 @@ pub(super) fn walk(dump: &Dump<'_>, context: &Context, most: usize) -> Stack {
             instruction: returned,
             stack_pointer: pointer + 2 * POINTER,
             frame_pointer: outer,
+            returned_to: true,
             ..Frame::default()
         };
     };
