@@ -321,14 +321,20 @@ const RESULTS: &[(u32, &str)] = &[
 /// The Win32 error that a result of COM stands for.
 const FROM_WIN32: u32 = 0x8007_0000;
 
+/// What is said of a number that the tables do not have.
+const NO_TEXT: &str = "<Unable to get error code text>";
+
+fn text_of(table: &[(u32, &'static str)], code: u32) -> Option<&'static str> {
+    let index = table.binary_search_by_key(&code, |row| row.0).ok()?;
+    Some(table[index].1)
+}
+
 fn win32(code: u32) -> Option<&'static str> {
-    let index = WIN32.binary_search_by_key(&code, |row| row.0).ok()?;
-    Some(WIN32[index].1)
+    text_of(WIN32, code)
 }
 
 fn status(code: u32) -> Option<&'static str> {
-    let index = STATUSES.binary_search_by_key(&code, |row| row.0).ok()?;
-    Some(STATUSES[index].1)
+    text_of(STATUSES, code)
 }
 
 /// Of what kind a number is that was typed, and what it means, if that is known.
@@ -336,8 +342,8 @@ fn kind_of(code: u32) -> (Option<CodeKind>, Option<&'static str>) {
     if code & 0xffff_0000 == FROM_WIN32 {
         return (Some(CodeKind::Result), win32(code & 0xffff));
     }
-    if let Some(row) = RESULTS.iter().find(|row| row.0 == code) {
-        return (Some(CodeKind::Result), Some(row.1));
+    if let Some(text) = text_of(RESULTS, code) {
+        return (Some(CodeKind::Result), Some(text));
     }
     if code < 0x1_0000 {
         return (Some(CodeKind::Win32), win32(code));
@@ -364,7 +370,7 @@ pub(crate) fn error_code(code: u32, kind: Option<CodeKind>, out: &mut dyn Write)
         Some(CodeKind::Result) => "HRESULT",
         None => "Unknown",
     };
-    let text = text.unwrap_or("<Unable to get error code text>");
+    let text = text.unwrap_or(NO_TEXT);
     writeln!(out, "Error code: ({name}) {code:#x} ({code}) - {text}")
 }
 
@@ -377,14 +383,14 @@ pub(crate) fn last_error(process: &Process<'_, '_>, teb: u64, out: &mut dyn Writ
     let fields = &process.layouts.teb;
     match block.u32(fields.last_error_value) {
         Some(code) => {
-            let text = win32(code).unwrap_or("<Unable to get error code text>");
+            let text = win32(code).unwrap_or(NO_TEXT);
             writeln!(out, "LastErrorValue: (Win32) {code:#x} ({code}) - {text}")?;
         }
         None => writeln!(out, "Unable to read the last error: it is not in the dump")?,
     }
     match block.u32(fields.last_status_value) {
         Some(code) => {
-            let text = status(code).unwrap_or("<Unable to get error code text>");
+            let text = status(code).unwrap_or(NO_TEXT);
             writeln!(out, "LastStatusValue: (NTSTATUS) {code:#x} - {text}")
         }
         None => writeln!(out, "Unable to read the last status: it is not in the dump"),
@@ -397,8 +403,9 @@ mod tests {
 
     #[test]
     fn tables_are_sorted() {
-        assert!(WIN32.is_sorted_by_key(|row| row.0));
-        assert!(STATUSES.is_sorted_by(|a, b| a.0 < b.0));
+        for table in [WIN32, STATUSES, RESULTS] {
+            assert!(table.is_sorted_by(|a, b| a.0 < b.0));
+        }
     }
 
     #[test]

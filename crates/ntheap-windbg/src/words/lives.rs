@@ -13,7 +13,7 @@ const USER: u64 = 1;
 const KERNEL: u64 = 2;
 const ELAPSED: u64 = 4;
 
-/// Seconds since 1601, in units of 100 nanoseconds, at the start of 1970.
+/// The start of 1970 as times of Windows: units of 100 nanoseconds since 1601.
 const UNIX: u64 = 116_444_736_000_000_000;
 /// Units in a millisecond.
 const MILLISECOND: u64 = 10_000;
