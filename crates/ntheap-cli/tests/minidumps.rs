@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use ntheap::{
@@ -55,12 +55,19 @@ fn with_pages(file: &[u8], dump: &Dump<'_>, pages: &[u64]) -> Vec<u8> {
     out
 }
 
-fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ntheap"))
+/// The code that the program ends with, what it prints, and what it says beside that.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ntheap"))
         .env_remove("_NT_SYMBOL_PATH")
         .args(arguments)
         .output()
-        .expect("runs")
+        .expect("runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// Writes a minidump with the environment blocks, and with the heaps' headers if those are wanted;
@@ -99,17 +106,11 @@ fn heaps_are_listed_where_their_headers_are_there() {
             &["exec", path, "!heap"],
             &["exec", path, "!heap -s"],
         ] {
-            let output = run(arguments);
-            let said = String::from_utf8_lossy(&output.stderr);
-            let text = String::from_utf8_lossy(&output.stdout);
+            let (code, text, said) = run(arguments);
             assert!(!text.is_empty(), "{arguments:?}: {said}");
             // What walks says what it could not walk.
             let walks = arguments[0] != "address";
-            assert_eq!(
-                output.status.code(),
-                Some(i32::from(walks)),
-                "{arguments:?}: {said}"
-            );
+            assert_eq!(code, Some(i32::from(walks)), "{arguments:?}: {said}");
             assert_eq!(
                 said.contains("not in the dump"),
                 walks,
@@ -135,10 +136,9 @@ fn without_any_heap_the_process_is_told_and_how_to_take_more() {
             &["address", path],
             &["exec", path, "~*;lm;!teb"],
         ] {
-            let output = run(arguments);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-            assert!(!output.stdout.is_empty(), "{arguments:?}");
+            let (code, text, said) = run(arguments);
+            assert_eq!(code, Some(1), "{arguments:?}: {said}");
+            assert!(!text.is_empty(), "{arguments:?}");
             for handle in handles {
                 assert!(
                     said.contains(&format!("{handle:x}")),
@@ -147,9 +147,8 @@ fn without_any_heap_the_process_is_told_and_how_to_take_more() {
             }
         }
         for command in ["summary", "stat", "verify", "leaks"] {
-            let output = run(&[command, path]);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+            let (code, _, said) = run(&[command, path]);
+            assert_eq!(code, Some(2), "{command}: {said}");
             assert!(said.contains("procdump -ma"), "{command}: {said}");
         }
     });
