@@ -11,7 +11,17 @@ use ntheap_windbg::{CommandError, Session};
 
 /// Calls `test` with what prints a line over the first sample dump.
 fn with_session(test: impl FnOnce(&mut dyn FnMut(&str) -> Result<String, CommandError>, u64)) {
-    let path = testdata_dumps().into_iter().next().expect("a sample dump");
+    with_session_over("", test);
+}
+
+/// The same over the first sample dump whose name has this part.
+fn with_session_over(
+    part: &str,
+    test: impl FnOnce(&mut dyn FnMut(&str) -> Result<String, CommandError>, u64),
+) {
+    let mut paths = testdata_dumps().into_iter();
+    let path = paths.find(|path| path.to_string_lossy().contains(part));
+    let path = path.expect("a sample dump");
     let file = DumpFile::open(&path).expect("the dump opens");
     let dump = Dump::parse(file.bytes()).expect("the dump parses");
     let process = Process::of(&dump).expect("the dump has heaps");
@@ -143,5 +153,92 @@ fn numbers_and_memory_are_shown() {
                 .count(),
             2
         );
+    });
+}
+
+/// A dump of 32-bit code, whose stack can be followed without unwind data.
+const WITH_FRAMES: &str = "x86-9200.16578-small.snap1";
+
+#[test]
+fn what_is_done_for_each_ends_at_a_break_and_the_line_goes_on() {
+    with_session_over(WITH_FRAMES, |print, _| {
+        for each in [
+            "!for_each_frame \".echo x;.break\"",
+            "!for_each_module \".echo x;.break\"",
+            "!address -f:Heap -c:\".echo x;.break\"",
+            "!list -t ntdll!_LIST_ENTRY.Flink -x \".echo x;.break\" poi(@$peb+c)+c",
+        ] {
+            let text = print(&format!("{each};.echo behind")).expect(each);
+            assert_eq!(
+                text.lines().filter(|line| *line == "x").count(),
+                1,
+                "{text}"
+            );
+            assert!(text.ends_with("\nbehind\n"), "{text}");
+            // Without it there is more than one.
+            let text = print(&each.replace(";.break", "")).expect(each);
+            assert!(
+                text.lines().filter(|line| *line == "x").count() > 1,
+                "{text}"
+            );
+        }
+        assert!(
+            print("~*e .break;.echo behind")
+                .unwrap()
+                .ends_with("behind\n")
+        );
+    });
+}
+
+#[test]
+fn another_scope_begins_at_its_innermost_function() {
+    with_session_over(WITH_FRAMES, |print, _| {
+        let frame = |text: String| text.lines().last().unwrap_or_default().to_owned();
+        let mut after = |line: &str| frame(print(&format!("{line};? @$frame")).expect(line));
+        let (first, second) = (after(".frame 0"), after(".frame 1"));
+        assert_ne!(first, second);
+        assert_eq!(after(".frame 1;.cxr"), first);
+        assert_eq!(after(".frame 1;~*e .frame 0"), second);
+        assert_eq!(after(".frame 1;!for_each_frame .frame"), second);
+        assert_eq!(frame(print(".frame 1;~*e ? @$frame").unwrap()), first);
+    });
+}
+
+/// Takes a number of pieces of text.
+struct Narrow(usize);
+
+impl std::fmt::Write for Narrow {
+    fn write_str(&mut self, _: &str) -> std::fmt::Result {
+        self.0 = self.0.checked_sub(1).ok_or(std::fmt::Error)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn the_scope_is_what_it_was_where_the_output_ended() {
+    let mut paths = testdata_dumps().into_iter();
+    let path = paths.find(|path| path.to_string_lossy().contains(WITH_FRAMES));
+    let file = DumpFile::open(&path.expect("a sample dump")).expect("the dump opens");
+    let dump = Dump::parse(file.bytes()).expect("the dump parses");
+    let process = Process::of(&dump).expect("the dump has heaps");
+    let heaps = Heaps::listed(&process);
+    let names = ModuleNames::new(&dump);
+    let mut session = Session::new(&heaps, &names);
+    for pieces in 0..40 {
+        let each = session.execute("!for_each_frame .echo x", &mut Narrow(pieces));
+        let ended = each.result == Err(CommandError::Output);
+        let mut text = String::new();
+        let asked = session.execute("? @$frame", &mut text);
+        assert_eq!(asked.result, Ok(()));
+        assert!(text.ends_with("= 00000000\n"), "{pieces}, {ended}: {text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_critical_section_names_its_address() {
+    with_session(|print, _| {
+        let error = print("!cs -l 0").expect_err("nothing is there");
+        assert!(matches!(error, CommandError::Operand { text, .. } if text == "0"));
+        assert!(print("!cs 1 2 3").is_err());
     });
 }

@@ -95,9 +95,8 @@ impl Session<'_, '_> {
             for (index, value) in row.iter().enumerate() {
                 text = text.replace(&format!("%{}", index + 1), value);
             }
-            match self.commands(&text, out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
-                carried_out => result = result.and(carried_out),
+            if !self.body(&text, &mut result, out)? {
+                break;
             }
         }
         result

@@ -6,6 +6,8 @@ use super::{CommandError, Session, wrong};
 
 /// Differences that `c` lists.
 const MOST_DIFFERENCES: usize = 1 << 16;
+/// Bytes that `c` compares between two looks at the clock.
+const BYTES_IN_TIME: u64 = 1 << 12;
 
 impl Session<'_, '_> {
     /// `j EXPRESSION 'COMMANDS' ; 'COMMANDS'`, also with brackets and without quotes.
@@ -65,6 +67,9 @@ impl Session<'_, '_> {
         let quoted = |address| crate::words::back_quoted(address, self.process.bitness);
         let mut listed = 0;
         for offset in 0..readable {
+            if offset.is_multiple_of(BYTES_IN_TIME) {
+                self.in_time()?;
+            }
             let places = (start.checked_add(offset), other.checked_add(offset));
             let (Some(left), Some(right)) = places else {
                 break;
@@ -81,7 +86,7 @@ impl Session<'_, '_> {
                 )?;
                 listed += 1;
             }
-            if listed >= MOST_DIFFERENCES || self.process.dump.is_out_of_time() {
+            if listed >= MOST_DIFFERENCES {
                 return Err(CommandError::Unavailable {
                     reason: "stopped: no more differences are listed",
                 });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, line, refusals};
+use super::{CommandError, Scope, Session, line, refusals};
 use crate::words;
 use ntheap::{layout::Bitness, traces::Traces};
 
@@ -269,7 +269,7 @@ impl Session<'_, '_> {
                 self.process = other.process();
                 self.traces = Traces::of(self.process);
                 self.assumed_heap = None;
-                self.context = None;
+                self.scope = Scope::of_thread(self.scope.thread);
             }
         }
         let (_, text) = names(self.process.bitness);

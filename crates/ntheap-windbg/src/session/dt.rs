@@ -173,9 +173,7 @@ impl Session<'_, '_> {
                     ));
                 }
             }
-            if self.process.dump.is_out_of_time() {
-                return Err(CommandError::OutOfTime);
-            }
+            self.in_time()?;
         }
         Err(wrong(link, "stopped: the list has more than 4096 elements"))
     }
@@ -217,8 +215,7 @@ impl Session<'_, '_> {
     ) -> Result<(), CommandError> {
         let list = |module: &str, types: &dyn TypeCatalogue, out: &mut dyn Write| {
             let mut names = types.names();
-            let pattern = pattern.to_ascii_lowercase();
-            names.retain(|name| matches_pattern(&pattern, &name.to_ascii_lowercase()));
+            names.retain(|name| matches_pattern(pattern, name));
             names.sort_unstable();
             words::type_names(module, &names, out)?;
             Ok::<_, CommandError>(!names.is_empty())

@@ -68,7 +68,9 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         let is = |name: &str| operands.iter().any(|o| o.eq_ignore_ascii_case(name));
-        if let ["-show", code, ..] | ["-SHOW", code, ..] = operands {
+        if let [option, code, ..] = operands
+            && option.eq_ignore_ascii_case("-show")
+        {
             return self.error_code(&[*code], out);
         }
         let stars = "*".repeat(79);
@@ -82,7 +84,7 @@ impl Session<'_, '_> {
         if is("-hang") {
             // Without the list of locks the stacks tell.
             match self.environment("!locks", &[], out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
+                Err(error) if error.ends_line() => return Err(error),
                 Err(error) => writeln!(out, "{error}")?,
                 Ok(()) => {}
             }
@@ -127,7 +129,8 @@ impl Session<'_, '_> {
         words::stack(process, self.names, &stack, &form, out)?;
         // The first function that is not one of the system's, as the debugger counts.
         let own = stack.frames.iter().find_map(|frame| {
-            let name = self.names.name(frame.instruction)?;
+            let mut functions = words::functions(self.names, frame).into_iter();
+            let name = functions.find(|name| !name.inlined)?;
             (!ntheap::names::is_allocator(&name.module)).then_some((frame, name))
         });
         if let Some((frame, name)) = own {

@@ -63,12 +63,9 @@ impl Session<'_, '_> {
             if shows {
                 writeln!(out, "{commands}")?;
             }
-            match self.commands(&commands, out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
-                carried_out => result = result.and(carried_out),
-            }
+            let goes_on = self.body(&commands, &mut result, out)?;
             writeln!(out)?;
-            if self.run.has_quit() || self.process.dump.is_out_of_time() {
+            if !goes_on {
                 break;
             }
             let link = element.checked_add(offset);
@@ -87,7 +84,7 @@ impl Session<'_, '_> {
         result
     }
 
-    /// Offset of `[MODULE!]TYPE.FIELD[.FIELD]`; a number is one itself.
+    /// Offset of `[MODULE!]TYPE.FIELD[.FIELD]`.
     fn place_of_field(&self, text: &str) -> Result<u64, CommandError> {
         let unknown = || {
             wrong(

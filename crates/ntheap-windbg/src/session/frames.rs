@@ -2,28 +2,28 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, line, threads::NO_REGISTERS, wrong};
-use crate::words::{self, StackForm};
-use ntheap::{names::matches_pattern, unwind};
+use super::{CommandError, Scope, Session, line, threads::NO_REGISTERS, wrong};
+use crate::words::{self, StackForm, StackRow};
+use ntheap::{dump::Context, names::matches_pattern, unwind};
 
 /// Frames that are looked at.
 const FRAMES: usize = 0x100;
 
 impl Session<'_, '_> {
-    /// The rows of the current thread's stack, as `kn` prints them.
-    fn numbered_rows(&self) -> Result<Vec<String>, CommandError> {
-        let context = self.current_context().ok_or(NO_REGISTERS)?;
-        let stack = unwind::walk(self.process, &context, FRAMES);
+    /// The rows of a stack, as `kn` prints them.
+    fn numbered_rows(&self, context: &Context) -> Result<Vec<StackRow>, CommandError> {
+        let stack = unwind::walk(self.process, context, FRAMES);
         let form = StackForm {
             numbers: true,
             lines: self.lines,
             ..StackForm::default()
         };
-        let mut text = String::new();
-        words::stack(self.process, self.names, &stack, &form, &mut text)?;
-        let rows = text.lines().skip(1);
-        let rows = rows.filter(|row| !row.starts_with("WARNING"));
-        Ok(rows.map(str::to_owned).collect())
+        Ok(words::stack_rows(self.process, self.names, &stack, &form)?)
+    }
+
+    /// The rows of the current thread's stack.
+    fn current_rows(&self) -> Result<Vec<StackRow>, CommandError> {
+        self.numbered_rows(&self.current_context().ok_or(NO_REGISTERS)?)
     }
 
     /// `.frame [N]`: the function that is looked at; with a number, that one from now on.
@@ -40,14 +40,14 @@ impl Session<'_, '_> {
             }
             number = None;
         }
-        let rows = self.numbered_rows()?;
+        let rows = self.current_rows()?;
         let index = match number {
             Some(text) => usize::try_from(self.value(text)?).unwrap_or(usize::MAX),
-            None => self.frame,
+            None => self.scope.frame,
         };
         let row = rows.get(index);
         let row = row.ok_or_else(|| wrong(text, "the stack has no such frame"))?;
-        self.frame = index;
+        self.scope.frame = index;
         Ok(writeln!(out, "{row}")?)
     }
 
@@ -57,29 +57,26 @@ impl Session<'_, '_> {
         text: &str,
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
-        let rows = self.numbered_rows()?;
+        let rows = self.current_rows()?;
         let command = line::unquoted(text);
-        let before = self.frame;
         let mut result = Ok(());
         for (index, row) in rows.iter().enumerate() {
             writeln!(out, "_ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _\n{row}")?;
-            self.frame = index;
-            match self.commands(command, out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
-                carried_out => result = result.and(carried_out),
-            }
-            if self.run.has_quit() || self.process.dump.is_out_of_time() {
+            let scope = Scope {
+                frame: index,
+                ..self.scope
+            };
+            if !self.within(scope, |session| session.body(command, &mut result, out))? {
                 break;
             }
         }
-        self.frame = before;
         result
     }
 
     /// `!findstack TEXT [LEVEL]`: the threads with such a function on their stack; level 0 names the
     /// threads, 1 (if none is typed) the functions too, 2 shows the whole stacks.
     pub(super) fn find_stack(
-        &mut self,
+        &self,
         operands: &[&str],
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
@@ -93,17 +90,16 @@ impl Session<'_, '_> {
             Some(level) => self.value(level)?,
             None => 1,
         };
-        let pattern = format!("*{}*", wanted.to_ascii_lowercase());
-        let before = (self.thread, self.context);
-        let count = self.process.dump.threads.len();
+        let pattern = format!("*{wanted}*");
+        let is_match = |row: &&StackRow| matches_pattern(&pattern, &row.site);
+        let threads = &self.process.dump.threads;
         let mut found = 0;
-        for index in 0..count {
-            (self.thread, self.context) = (index, None);
-            let Ok(rows) = self.numbered_rows() else {
+        for (index, thread) in threads.iter().enumerate() {
+            self.in_time()?;
+            let Some(context) = self.process.thread_context(thread) else {
                 continue;
             };
-            let is_match =
-                |row: &&String| matches_pattern(&pattern, &site(row).to_ascii_lowercase());
+            let rows = self.numbered_rows(&context)?;
             let matching = rows.iter().filter(is_match).count();
             if matching == 0 {
                 continue;
@@ -118,49 +114,9 @@ impl Session<'_, '_> {
             }
             writeln!(out)?;
         }
-        (self.thread, self.context) = before;
         if found == 0 {
-            writeln!(out, "No stack has {wanted}: {count} threads")?;
+            writeln!(out, "No stack has {wanted}: {} threads", threads.len())?;
         }
         Ok(())
-    }
-}
-
-/// The function that a row of a stack names, which stands behind its addresses.
-fn site(row: &str) -> &str {
-    let addresses = |word: &str| {
-        let digits = |c: char| c.is_ascii_hexdigit() || "`-".contains(c);
-        word.is_empty() || word.chars().all(digits)
-    };
-    let row = row
-        .trim_start_matches(|c: char| c.is_ascii_hexdigit())
-        .trim_start();
-    let row = row.strip_prefix("(Inline Function)").unwrap_or(row);
-    let row = row.strip_prefix("(Inline)").unwrap_or(row);
-    let mut rest = row;
-    while let Some((word, behind)) = rest.split_once(' ') {
-        if !addresses(word) {
-            break;
-        }
-        rest = behind;
-    }
-    rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_names_its_function_behind_the_addresses() {
-        assert_eq!(
-            site("0a 00000088`b6ddfd58 00007ff6`d2ce1d39 ntdll!NtDelayExecution+0x14"),
-            "ntdll!NtDelayExecution+0x14"
-        );
-        assert_eq!(site("01 0014f9e4 77d02ca1 add!main"), "add!main");
-        assert_eq!(
-            site("02 (Inline Function) --------`-------- a!f<int, 3>+0x1"),
-            "a!f<int, 3>+0x1"
-        );
     }
 }

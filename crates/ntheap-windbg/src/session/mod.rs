@@ -22,6 +22,7 @@ mod parse;
 mod program;
 mod refusals;
 mod registers;
+mod scope;
 mod search;
 mod setup;
 mod system;
@@ -35,10 +36,9 @@ use std::{
 
 pub use command::COMMANDS;
 pub use parse::{SymbolLookup, evaluate};
+use scope::Scope;
 
-use ntheap::{
-    dump::Context, heap::Heaps, losses::Losses, names::NameSource, process::Process, traces::Traces,
-};
+use ntheap::{heap::Heaps, losses::Losses, names::NameSource, process::Process, traces::Traces};
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,27 @@ fn wrong(text: &str, reason: &'static str) -> CommandError {
     }
 }
 
+impl CommandError {
+    /// Whether nothing more is carried out behind it, whatever stands there.
+    const fn ends_line(&self) -> bool {
+        matches!(self, CommandError::Output | CommandError::OutOfTime)
+    }
+}
+
+/// Adds what came of a command to what came of those in front of it, of which the first error counts.
+/// An error here is one that ends the line.
+fn add(
+    result: &mut Result<(), CommandError>,
+    carried_out: Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    match carried_out {
+        Err(error) if error.ends_line() => return Err(error),
+        Err(error) if result.is_ok() => *result = Err(error),
+        _ => {}
+    }
+    Ok(())
+}
+
 impl From<fmt::Error> for CommandError {
     fn from(_: fmt::Error) -> Self {
         CommandError::Output
@@ -106,7 +127,8 @@ impl From<fmt::Error> for CommandError {
 pub struct Executed<'p> {
     /// What could not be read of the heaps that a command looked into; `None` if none did.
     pub losses: Option<&'p Losses>,
-    /// The first command that was wrong, or [`CommandError::Output`], which ends the line.
+    /// The first command that was wrong, or what ended the line: [`CommandError::Output`],
+    /// [`CommandError::OutOfTime`].
     pub result: Result<(), CommandError>,
 }
 
@@ -132,8 +154,7 @@ pub struct Session<'p, 'a> {
     dump_name: String,
     /// Where symbols are looked for, as `.sympath` shows it.
     symbol_path: String,
-    /// The function on the stack that commands speak of, from the innermost one.
-    frame: usize,
+    scope: Scope,
     /// The element that `!list` has come to: `$extret`.
     list_element: u64,
     /// Reads scripts.
@@ -144,10 +165,6 @@ pub struct Session<'p, 'a> {
     pseudo_registers: [u64; 20],
     /// Names that stand for other text.
     aliases: BTreeMap<String, String>,
-    /// The thread that commands speak of, as an index into the dump's.
-    thread: usize,
-    /// Registers that `.ecxr` or `.cxr` took in place of the thread's.
-    context: Option<Context>,
     run: program::Run,
 }
 
@@ -178,14 +195,12 @@ impl<'p, 'a> Session<'p, 'a> {
             contents: true,
             dump_name: String::new(),
             symbol_path: String::new(),
-            frame: 0,
+            scope: Scope::of_thread(threads::first(process)),
             list_element: 0,
             scripts: None,
             radix: 16,
             pseudo_registers: [0; 20],
             aliases: BTreeMap::new(),
-            thread: threads::first(process),
-            context: None,
             run: program::Run::default(),
         }
     }
@@ -214,7 +229,7 @@ impl<'p, 'a> Session<'p, 'a> {
     /// The debugger's prompt, for instance `0:000> `: with the number of the current thread.
     #[must_use]
     pub fn prompt(&self) -> String {
-        format!("0:{:03}> ", self.thread)
+        format!("0:{:03}> ", self.scope.thread)
     }
 
     /// Whether `q` was carried out.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, line, wrong};
+use super::{CommandError, Session, add, line, wrong};
 
 /// Commands that a line carries out, with all its loops.
 const MOST_COMMANDS: u32 = 1 << 18;
@@ -107,18 +107,15 @@ impl Session<'_, '_> {
             self.count()?;
             let expanded = self.with_aliases(command);
             // `z (CONDITION)` repeats what stands in front of it in the line.
-            if let ("z", condition) = (&*line::name(&expanded).0, line::name(&expanded).1) {
-                match self.value(condition) {
-                    Ok(0) => {}
-                    Ok(_) => next = 0,
-                    Err(error) => result = result.and(Err(error)),
-                }
-                continue;
-            }
-            match self.dispatch(&expanded, out) {
-                Err(error @ (CommandError::Output | CommandError::OutOfTime)) => return Err(error),
-                carried_out => result = result.and(carried_out),
-            }
+            let carried_out = match line::name(&expanded) {
+                (name, condition) if name == "z" => self.value(condition).map(|condition| {
+                    if condition != 0 {
+                        next = 0;
+                    }
+                }),
+                _ => self.dispatch(&expanded, out),
+            };
+            add(&mut result, carried_out)?;
         }
         result
     }
@@ -126,6 +123,11 @@ impl Session<'_, '_> {
     /// Notes one more command; whether the line may carry it out.
     fn count(&mut self) -> Result<(), CommandError> {
         self.run.count()?;
+        self.in_time()
+    }
+
+    /// Whether there is time for more.
+    pub(super) fn in_time(&self) -> Result<(), CommandError> {
         match self.process.dump.is_out_of_time() {
             true => Err(CommandError::OutOfTime),
             false => Ok(()),
@@ -166,7 +168,7 @@ impl Session<'_, '_> {
     }
 
     /// Carries out the commands of a loop's body once; whether the loop goes on.
-    fn body(
+    pub(super) fn body(
         &mut self,
         commands: &str,
         result: &mut Result<(), CommandError>,
@@ -175,12 +177,8 @@ impl Session<'_, '_> {
         // An empty body counts, too, or it would be repeated for ever.
         self.count()?;
         match self.commands(commands, out) {
-            Err(error @ (CommandError::Output | CommandError::OutOfTime)) => return Err(error),
             Err(error) if self.run.is_exhausted() => return Err(error),
-            carried_out => {
-                let before = std::mem::replace(result, Ok(()));
-                *result = before.and(carried_out);
-            }
+            carried_out => add(result, carried_out)?,
         }
         Ok(match self.run.flow {
             Flow::Next => true,
@@ -204,8 +202,7 @@ impl Session<'_, '_> {
         }
         // What is caught is said, and no error of the line.
         match result {
-            Err(error @ (CommandError::Output | CommandError::OutOfTime)) => Err(error),
-            Err(error) if name == ".catch" => Ok(writeln!(out, "{error}")?),
+            Err(error) if name == ".catch" && !error.ends_line() => Ok(writeln!(out, "{error}")?),
             result => result,
         }
     }
@@ -253,7 +250,9 @@ impl Session<'_, '_> {
         let [first, condition, next] = parts[..] else {
             return Err(wrong(head, "a start, a condition and a step are expected"));
         };
-        let mut result = self.commands(first, out);
+        let mut result = Ok(());
+        let started = self.commands(first, out);
+        add(&mut result, started)?;
         loop {
             if !condition.is_empty() && self.value(condition)? == 0 {
                 break;
@@ -261,7 +260,8 @@ impl Session<'_, '_> {
             if !self.body(commands, &mut result, out)? {
                 break;
             }
-            result = result.and(self.commands(next, out));
+            let stepped = self.commands(next, out);
+            add(&mut result, stepped)?;
         }
         result
     }
@@ -400,14 +400,13 @@ impl Session<'_, '_> {
                 break;
             }
             writeln!(out, "{}{line}", self.prompt())?;
-            match self.commands(line, out) {
-                Err(error @ (CommandError::Output | CommandError::OutOfTime)) => return Err(error),
-                Err(error) => {
-                    writeln!(out, "{error}")?;
-                    result = result.and(Err(error));
-                }
-                Ok(()) => {}
+            let carried_out = self.commands(line, out);
+            if let Err(error) = &carried_out
+                && !error.ends_line()
+            {
+                writeln!(out, "{error}")?;
             }
+            add(&mut result, carried_out)?;
         }
         result
     }

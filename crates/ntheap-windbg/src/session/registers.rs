@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CommandError, Session, terms, wrong};
+use super::{CommandError, Scope, Session, terms, wrong};
 use crate::words;
 use ntheap::{
     dump::{Architecture, Context},
@@ -136,11 +136,11 @@ impl Session<'_, '_> {
             let threads = &self.process.dump.threads;
             let context = self.process.exception_context().ok_or(NO_EXCEPTION)?;
             if let Some(index) = threads.iter().position(|t| t.id == exception.thread) {
-                self.thread = index;
+                self.scope.thread = index;
             }
             context
         } else if rest.is_empty() || rest == "0" {
-            self.context = None;
+            self.scope = Scope::of_thread(self.scope.thread);
             return Ok(writeln!(out, "Resetting default scope")?);
         } else {
             /// More than any processor's `CONTEXT` has.
@@ -155,7 +155,10 @@ impl Session<'_, '_> {
             Context::read(&bytes[..read], architecture)
                 .ok_or_else(|| wrong(rest, "there is no CONTEXT at this address"))?
         };
-        self.context = Some(context);
+        self.scope = Scope {
+            context: Some(context),
+            ..Scope::of_thread(self.scope.thread)
+        };
         Ok(words::registers(self.process, self.names, &context, out)?)
     }
 
@@ -167,7 +170,7 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         if name == ".lastevent" {
-            return Ok(words::last_event(self.process, self.thread, out)?);
+            return Ok(words::last_event(self.process, self.scope.thread, out)?);
         }
         match rest {
             "-1" | "" => {

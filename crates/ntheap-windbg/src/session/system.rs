@@ -138,7 +138,7 @@ impl Session<'_, '_> {
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         let mut locked = false;
-        let mut places = Vec::new();
+        let mut typed = Vec::new();
         for &word in operands {
             match word {
                 "-l" | "-L" => locked = true,
@@ -150,29 +150,33 @@ impl Session<'_, '_> {
                         "!cs takes -l, -o, -s and an address or a range",
                     ));
                 }
-                _ => places.push(self.value(word)?),
+                _ => typed.push(word),
             }
         }
-        let sections =
-            match places[..] {
-                [address] => {
-                    let section = CriticalSection::at(self.process, address);
-                    vec![section.ok_or_else(|| {
-                        wrong(operands[0], "the critical section is not in the dump")
-                    })?]
-                }
-                _ => {
-                    let mut sections = self.sections()?;
-                    if let [from, to] = places[..] {
-                        sections.retain(|section| (from..=to).contains(&section.address()));
-                    }
-                    sections.retain(|section| !locked || section.is_locked());
-                    sections
-                }
-            };
+        let mut sections = match typed[..] {
+            [] => self.sections()?,
+            [address] => {
+                let section = CriticalSection::at(self.process, self.value(address)?);
+                vec![
+                    section
+                        .ok_or_else(|| wrong(address, "the critical section is not in the dump"))?,
+                ]
+            }
+            [from, to] => {
+                let range = self.value(from)?..=self.value(to)?;
+                let mut sections = self.sections()?;
+                sections.retain(|section| range.contains(&section.address()));
+                sections
+            }
+            [_, _, third, ..] => return Err(wrong(third, "!cs takes an address or a range")),
+        };
+        if locked && typed.len() != 1 {
+            sections.retain(CriticalSection::is_locked);
+        }
         words::critical_section_details(self.process, self.names, &sections, out)?;
         if sections.is_empty() {
-            writeln!(out, "No critical section is locked")?;
+            let which = if locked { "locked" } else { "there" };
+            writeln!(out, "No critical section is {which}")?;
         }
         Ok(())
     }
@@ -247,7 +251,7 @@ impl Session<'_, '_> {
         let dump = self.process.dump;
         let infos = dump.thread_infos();
         if name == ".ttime" {
-            let thread = dump.threads.get(self.thread).ok_or(NO_TIMES)?;
+            let thread = dump.threads.get(self.scope.thread).ok_or(NO_TIMES)?;
             let info = infos.iter().find(|info| info.id == thread.id);
             return Ok(words::thread_times(info.ok_or(NO_TIMES)?, out)?);
         }

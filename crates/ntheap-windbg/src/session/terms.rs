@@ -75,7 +75,7 @@ impl Session<'_, '_> {
         if let Some(index) = variable(&name) {
             return Some(self.pseudo_registers[index]);
         }
-        let thread = process.dump.threads.get(self.thread);
+        let thread = process.dump.threads.get(self.scope.thread);
         let context = self.current_context();
         let result = match process.bitness {
             Bitness::X86 => "eax",
@@ -97,7 +97,7 @@ impl Session<'_, '_> {
             "$ptrsize" => Some(process.bitness.pointer_size()),
             "$pagesize" => Some(0x1000),
             "$exr_code" | "$excr" => process.dump.exception.as_ref().map(|e| e.code.into()),
-            "$frame" => Some(self.frame as u64),
+            "$frame" => Some(self.scope.frame as u64),
             "$extret" => Some(self.list_element),
             "$dtid" | "$dpid" | "$dsid" | "$bug_code" => Some(0),
             _ => None,

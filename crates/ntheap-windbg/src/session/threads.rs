@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{CommandError, Session, line, wrong};
+use super::{CommandError, Scope, Session, line, wrong};
 use crate::words::{self, StackForm};
 use ntheap::{
     dump::{Architecture, Context, Thread},
@@ -50,14 +50,6 @@ enum Which {
 }
 
 impl Session<'_, '_> {
-    /// Registers of the thread that commands speak of, or those that `.ecxr` took.
-    pub(super) fn current_context(&self) -> Option<Context> {
-        self.context.or_else(|| {
-            let thread = self.process.dump.threads.get(self.thread)?;
-            self.process.thread_context(thread)
-        })
-    }
-
     /// `~`, `~*`, `~N`, `~.`, `~#`, `~~[ID]`, with `s`, `e COMMAND`, `k`, `r` and their like behind.
     pub(super) fn thread_command(
         &mut self,
@@ -76,18 +68,16 @@ impl Session<'_, '_> {
             None | Some(Which::All) => 0..threads.len(),
             Some(Which::One(index)) => index..index + 1,
         };
-        let verbose = which.is_some();
+        let (current, verbose) = (self.scope.thread, which.is_some());
         match command {
             "" => {
                 for index in indices {
-                    words::thread(self.process, self.names, index, self.thread, verbose, out)?;
+                    words::thread(self.process, self.names, index, current, verbose, out)?;
                 }
                 return Ok(());
             }
             "s" | "S" => {
-                self.thread = indices.start;
-                self.context = None;
-                self.frame = 0;
+                self.scope = Scope::of_thread(indices.start);
                 return self.registers("", out);
             }
             "f" | "u" | "n" | "m" => {
@@ -102,25 +92,20 @@ impl Session<'_, '_> {
             .strip_prefix(['e', 'E'])
             .filter(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
         let command = executed.map_or(command, str::trim);
-        let before = (self.thread, self.context);
+        if let Some(Which::One(index)) = which {
+            let scope = Scope::of_thread(index);
+            return self.within(scope, |session| session.commands(command, out));
+        }
         let mut result = Ok(());
-        let several = which == Some(Which::All);
         for index in indices {
-            (self.thread, self.context) = (index, None);
-            // With all threads, each is named above what is shown of it.
-            if several {
-                writeln!(out)?;
-                words::thread(self.process, self.names, index, before.0, false, out)?;
-            }
-            match self.commands(command, out) {
-                Err(CommandError::Output) => return Err(CommandError::Output),
-                carried_out => result = result.and(carried_out),
-            }
-            if self.run.has_quit() || self.process.dump.is_out_of_time() {
+            // Each is named above what is shown of it.
+            writeln!(out)?;
+            words::thread(self.process, self.names, index, current, false, out)?;
+            let scope = Scope::of_thread(index);
+            if !self.within(scope, |session| session.body(command, &mut result, out))? {
                 break;
             }
         }
-        (self.thread, self.context) = before;
         result
     }
 
@@ -139,7 +124,7 @@ impl Session<'_, '_> {
             return Ok((Some(Which::All), rest));
         }
         if let Some(rest) = text.strip_prefix('.') {
-            return Ok((one(self.thread)?, rest));
+            return Ok((one(self.scope.thread)?, rest));
         }
         if let Some(rest) = text.strip_prefix('#') {
             return Ok((one(first(self.process))?, rest));
@@ -164,7 +149,7 @@ impl Session<'_, '_> {
             Ok(index) => Ok((one(index)?, &text[end..])),
             Err(_) if end > 0 => Err(wrong(text, "there is no such thread")),
             Err(_) if text.is_empty() => Ok((None, "")),
-            Err(_) => Ok((one(self.thread)?, text)),
+            Err(_) => Ok((one(self.scope.thread)?, text)),
         }
     }
 
@@ -307,7 +292,14 @@ impl Session<'_, '_> {
                 continue;
             }
             known.insert(addresses, index);
-            words::thread(self.process, self.names, index, self.thread, true, out)?;
+            words::thread(
+                self.process,
+                self.names,
+                index,
+                self.scope.thread,
+                true,
+                out,
+            )?;
             words::stack(self.process, self.names, &stack, &form, out)?;
             writeln!(out)?;
         }
