@@ -97,11 +97,13 @@ fn measure(name: &str, plan: &Plan, folder: &Path) {
     let single = ntheap(&["stat", &new, "--threads", "1"]);
     let stacks = ntheap(&["stat", &new, "--group-by", "stack"]);
     let first = ntheap(&["stat", &old]);
+    let first_stacks = ntheap(&["stat", &old, "--group-by", "stack"]);
     let diff = ["diff", &old, &new, "--no-owners", "--group-by"];
     let by_size = ntheap(&[&diff[..], &["size"]].concat());
     let by_stack = ntheap(&[&diff[..], &["size,stack"]].concat());
     let of_reading = |time: Duration| time.as_secs_f64() / reading.as_secs_f64();
-    let of_stats = |run: Run| run.time.as_secs_f64() / (stat.time + first.time).as_secs_f64();
+    let of_both =
+        |run: Run, a: Run, b: Run| run.time.as_secs_f64() / (a.time + b.time).as_secs_f64();
     println!(
         "| {name} | {} MiB, {:.1} million blocks | {} | {} | {} ({:.2}, {:.2}) | {:.1} | {:.2} | {:.2} | {:.2} | {}, {}, {} MiB |",
         after.metadata().map_or(0, |file| file.len() >> 20),
@@ -113,8 +115,8 @@ fn measure(name: &str, plan: &Plan, folder: &Path) {
         stat.time.as_secs_f64() / piping.as_secs_f64(),
         single.time.as_secs_f64() / stat.time.as_secs_f64(),
         of_reading(stacks.time),
-        of_stats(by_size),
-        of_stats(by_stack),
+        of_both(by_size, first, stat),
+        of_both(by_stack, first_stacks, stacks),
         stat.megabytes(),
         by_size.megabytes(),
         by_stack.megabytes(),
@@ -175,7 +177,7 @@ fn main() {
             println!(
                 "| dump | size | read once | through a pipe | stat (of reading, of piping) | \
                  one thread / all | by stack / reading | diff by size / both stats | \
-                 diff by size, stack / both stats | private: stat, diff, diff |"
+                 diff by size, stack / both stats by stack | private: stat, diff, diff |"
             );
             println!("|---|---|---|---|---|---|---|---|---|---|");
             for &size in &sizes {

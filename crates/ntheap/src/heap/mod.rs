@@ -26,6 +26,7 @@
 //! ```
 
 pub mod crt;
+mod fill;
 mod find;
 mod flags;
 mod heaps;

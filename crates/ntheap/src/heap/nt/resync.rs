@@ -5,6 +5,7 @@
 //! chain is followed as far as the largest block can reach.
 
 use super::{
+    super::fill::is_fill,
     NtHeap,
     entry::{Entry, UNUSED_LFH, UNUSED_MARKER, UNUSED_OWN, flags::BUSY},
 };
@@ -114,6 +115,10 @@ impl NtHeap<'_, '_> {
         let raw = window.u64(at + codec.header_offset())?;
         let entry = codec.decode(raw);
         let end = at + u64::from(entry.size) * self.unit();
+        // Not encoded, a long fill chains with itself, and the checksum of equal bytes holds.
+        if raw as u32 & codec.mask == 0 && is_fill(raw, size_of::<u64>() as u64) {
+            return Some(None);
+        }
         Some((entry.size != 0 && end <= limit && codec.checksum_holds(&entry)).then_some(entry))
     }
 
@@ -143,7 +148,12 @@ impl NtHeap<'_, '_> {
         }
         match self.entry_at(window, next, limit) {
             None => true,
-            Some(None) => false,
+            // What would follow may have been overwritten instead: then no chain begins inside the block.
+            Some(None) => {
+                let word = window.u64(next + self.header.codec.header_offset());
+                word == Some(0)
+                    && self.search_chain(window, at + self.unit(), next, limit).at >= next
+            }
             Some(Some(behind)) => {
                 behind.previous_size == entry.size || self.chain_holds(window, next, &behind, limit)
             }

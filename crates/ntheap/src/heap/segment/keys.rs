@@ -139,6 +139,8 @@ fn common_keys(process: &Process<'_, '_>, lfh: &SegmentLfhSubsegmentLayout) -> (
 pub(super) struct Sample {
     lfh: Vec<Subsegment>,
     vs: Vec<Chunks>,
+    /// Whether there are VS subsegments, but none with its own header intact.
+    unsigned: bool,
 }
 
 impl<'p, 'a> SegmentHeap<'p, 'a> {
@@ -172,14 +174,17 @@ impl<'p, 'a> SegmentHeap<'p, 'a> {
             }
         }
         if sample.vs.is_empty() {
+            sample.unsigned = !unsigned.is_empty();
             sample.vs.extend(unsigned.into_iter().take(SAMPLE));
         }
     }
 
     fn proved_keys(&self, process: &Process<'_, '_>, sample: &Sample, known: Keys) -> Keys {
         let signature = self.majority_key().or(known.signature);
+        let vs = self.prove_vs_key(process, &sample.vs, Keys { signature, ..known });
         let keys = Keys {
-            vs: self.prove_vs_key(process, &sample.vs, Keys { signature, ..known }),
+            // A lost header is no proof against the key of the process's other heaps.
+            vs: vs.or(known.vs.filter(|_| sample.unsigned)),
             signature,
             lfh: None,
         };

@@ -1,6 +1,7 @@
 //! Ranges of variable size chunks.
 
 use super::{
+    super::fill::is_fill,
     SegmentHeap,
     fast::{Chain, Hands},
     ranges::Range,
@@ -25,6 +26,10 @@ pub(super) const UNUSED_MASK: u16 = 0x1fff;
 
 /// Chunks whose headers have to agree before a walk goes on behind corrupt ones.
 const PROOF: usize = 3;
+
+/// How many units behind a header that may be a former one others are looked for, so that many of them behind each
+/// other do not each cost a search through the whole range.
+const NEAR: u64 = 1 << 10;
 
 /// A decoded chunk header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,7 +290,12 @@ impl SegmentHeap<'_, '_> {
         let unit = self.unit();
         let mut at = at;
         while at < end {
-            if self.chunk_word(window, at).is_none() {
+            let word = self.chunk_word(window, at);
+            if word.is_some_and(|word| is_fill(word, self.bitness().pointer_size())) {
+                at += unit;
+                continue;
+            }
+            if word.is_none() {
                 let next = self.memory.next_readable(at.saturating_add(1));
                 let Some(next) = next.and_then(|next| next.checked_next_multiple_of(unit)) else {
                     return end;
@@ -294,7 +304,8 @@ impl SegmentHeap<'_, '_> {
                 continue;
             }
             if self.proved(window, key, at, end, None, PROOF) {
-                match self.block_around(window, key, at, end) {
+                let behind = self.block_around(window, key, at, end);
+                match behind.or_else(|| self.block_across(window, key, at, end)) {
                     Some(behind) => at = behind,
                     None => return at,
                 }
@@ -325,6 +336,29 @@ impl SegmentHeap<'_, '_> {
             at += u64::from(chunk.size) * unit;
         }
         None
+    }
+
+    /// What a chunk in use holds can be the header of a former one that reaches far, even to the end. Chunks that
+    /// chain behind it know of the one in use, which begins in front of that header: the address of the first of these.
+    fn block_across(
+        &self,
+        window: &mut Window<'_, '_>,
+        key: u64,
+        first: u64,
+        end: u64,
+    ) -> Option<u64> {
+        let unit = self.unit();
+        let size = u64::from(self.chunk(window, key, first, end)?.size).min(NEAR) * unit;
+        (first..first + size)
+            .step_by(unit as usize)
+            .skip(1)
+            .find(|&at| {
+                self.chunk(window, key, at, end).is_some_and(|chunk| {
+                    u64::from(chunk.previous) * unit > at - first
+                        && self.proved(window, key, at, end, None, PROOF)
+                        && self.block_around(window, key, at, end).is_none()
+                })
+            })
     }
 
     /// Reports a stretch without provable chunks, its unreadable parts apart.

@@ -129,12 +129,12 @@ pub(super) fn classes() -> Vec<Class> {
 }
 
 /// A few of many, evenly spread.
-fn picked(all: &[u64]) -> Vec<u64> {
+pub(super) fn picked(all: &[u64]) -> Vec<u64> {
     let step = all.len().div_ceil(PICKED).max(1);
     all.iter().copied().step_by(step).collect()
 }
 
-fn page_of(address: u64) -> Addresses {
+pub(super) fn page_of(address: u64) -> Addresses {
     let start = address & !(PAGE - 1);
     start..start + PAGE
 }
@@ -163,7 +163,7 @@ fn zeroed(subject: &Subject, places: &[u64], case: &mut dyn FnMut(Case)) {
     }
 }
 
-fn overwrite(subject: &Subject, at: u64, bytes: &[u8], case: &mut dyn FnMut(Case)) {
+pub(super) fn overwrite(subject: &Subject, at: u64, bytes: &[u8], case: &mut dyn FnMut(Case)) {
     let mut image = subject.image.clone();
     let gone = at..at + bytes.len() as u64;
     if image.put(at, bytes) {

@@ -2,6 +2,7 @@
 
 mod heaps;
 mod process;
+mod wild;
 
 use crate::score::Class;
 
@@ -9,5 +10,6 @@ use crate::score::Class;
 pub(crate) fn all() -> Vec<Class> {
     let mut classes = process::classes();
     classes.extend(heaps::classes());
+    classes.extend(wild::classes());
     classes
 }
