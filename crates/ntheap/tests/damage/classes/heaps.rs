@@ -142,12 +142,16 @@ pub(super) fn page_of(address: u64) -> Addresses {
 /// A case for each of these addresses: its page is left out.
 fn missing(subject: &Subject, places: &[u64], case: &mut dyn FnMut(Case)) {
     for &place in places {
-        let gone = vec![page_of(place)];
-        case(Case {
-            bytes: subject.image.without(&gone).bytes().to_vec(),
-            touched: gone,
-        });
+        leave_out(subject, vec![page_of(place)], case);
     }
+}
+
+/// A case: all of this is left out.
+pub(super) fn leave_out(subject: &Subject, gone: Vec<Addresses>, case: &mut dyn FnMut(Case)) {
+    case(Case {
+        bytes: subject.image.without(&gone).bytes().to_vec(),
+        touched: gone,
+    });
 }
 
 /// A case for each of these addresses: its page is overwritten with zeros.

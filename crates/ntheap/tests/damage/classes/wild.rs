@@ -1,6 +1,6 @@
 //! Wild writes, and several pages at once.
 
-use super::heaps::{overwrite, page_of, picked};
+use super::heaps::{leave_out, overwrite, page_of, picked};
 use crate::{
     image::{Addresses, PAGE},
     score::{Case, Class},
@@ -54,7 +54,8 @@ pub(super) fn classes() -> Vec<Class> {
         class("sixteen pages in a row missing", |subject, case| {
             for page in picked(&subject.parts.pages) {
                 let start = page_of(page).start;
-                leave_out(subject, vec![start..start + ROW * PAGE], case);
+                let row = start..start + ROW * PAGE;
+                leave_out(subject, vec![row], case);
             }
         }),
         class("every tenth page missing", |subject, case| {
@@ -90,11 +91,4 @@ impl Noise {
 fn tenth(subject: &Subject) -> Vec<Addresses> {
     let pages = subject.parts.pages.iter().skip(4).step_by(10);
     pages.map(|&page| page_of(page)).collect()
-}
-
-fn leave_out(subject: &Subject, gone: Vec<Addresses>, case: &mut dyn FnMut(Case)) {
-    case(Case {
-        bytes: subject.image.without(&gone).bytes().to_vec(),
-        touched: gone,
-    });
 }
