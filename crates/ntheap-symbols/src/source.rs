@@ -3,7 +3,9 @@
 use ntheap::{
     dump::{Dump, Module},
     layout::TypeCatalogue,
-    names::{ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState},
+    names::{
+        ModuleNames, Name, NameSource, NamedAddress, SourceLine, SymbolState, matches_pattern,
+    },
 };
 
 use crate::{ModuleStatus, Resolution, Symbol, SymbolDetail, Symbols, public_name};
@@ -221,9 +223,14 @@ impl NameSource for DumpNames<'_, '_, '_> {
         modules
             .flat_map(|module| {
                 if self.symbols.module(module).is_none() {
-                    let pattern = format!("{}!{symbol}", module.name());
-                    let exports = self.plain.search(&pattern).into_iter();
-                    return exports.map(readable).collect::<Vec<_>>();
+                    // Of another module of this name they are listed with that one.
+                    let is_own = |export: &NamedAddress| {
+                        (module.base..module.end()).contains(&export.address)
+                            && matches_pattern(symbol, &export.symbol)
+                    };
+                    let exports = self.plain.search(&format!("{}!*", module.name()));
+                    let exports = exports.into_iter().map(readable);
+                    return exports.filter(is_own).collect::<Vec<_>>();
                 }
                 let found = self.symbols.search(module, symbol);
                 found
