@@ -242,3 +242,19 @@ fn what_is_wrong_with_a_critical_section_names_its_address() {
         assert!(print("!cs 1 2 3").is_err());
     });
 }
+
+#[test]
+fn the_condition_of_a_choice_is_the_expression_that_stands_in_front() {
+    with_session(|print, _| {
+        for (line, text) in [
+            ("j (41 == 'A') .echo \"a\";.echo \"b\"", "a\n"),
+            ("j (0) .echo \"a\";.echo \"b\"", "b\n"),
+            ("j 1 + 1 == 3 '.echo a;.echo c' ; '.echo b'", "b\n"),
+            ("j (1) == (1) '.echo a;.echo c' ; '.echo b'", "a\nc\n"),
+            ("j 1 .echo a", "a\n"),
+        ] {
+            assert_eq!(print(line).as_deref(), Ok(text), "{line}");
+        }
+        assert!(print("j").is_err());
+    });
+}

@@ -13,17 +13,10 @@ impl Session<'_, '_> {
     /// `j EXPRESSION 'COMMANDS' ; 'COMMANDS'`, also with brackets and without quotes.
     pub(super) fn choose(&mut self, rest: &str, out: &mut dyn Write) -> Result<(), CommandError> {
         let rest = rest.trim();
-        let quote = rest.find(['\'', '"']);
-        let (condition, commands) = match quote {
-            Some(at) => rest.split_at(at),
-            None => match super::line::bracketed(rest, '(', ')') {
-                Some((_, behind)) => rest.split_at(rest.len() - behind.len()),
-                None => rest
-                    .split_once(char::is_whitespace)
-                    .ok_or_else(|| wrong(rest, "a condition and commands are expected"))?,
-            },
-        };
-        let is_true = self.value(condition)? != 0;
+        if rest.is_empty() {
+            return Err(wrong("j", "a condition and commands are expected"));
+        }
+        let (condition, commands) = self.value_at(rest)?;
         let mut parts = Vec::new();
         let (mut quoted, mut start) = (None, 0);
         for (at, c) in commands.char_indices() {
@@ -39,7 +32,7 @@ impl Session<'_, '_> {
         }
         parts.push(&commands[start..]);
         let chosen = parts
-            .get(usize::from(!is_true))
+            .get(usize::from(condition == 0))
             .copied()
             .unwrap_or_default();
         let chosen = chosen.trim();
