@@ -49,6 +49,9 @@ struct Arguments {
     /// Committed bytes between two uncommitted ranges
     #[arg(long, value_parser = bytes)]
     hole_every: Option<u64>,
+    /// Bytes of each segment that are in use
+    #[arg(long, value_parser = bytes)]
+    filled: Option<u64>,
     /// Longest memory range
     #[arg(long, value_parser = bytes)]
     range: Option<u64>,
@@ -140,6 +143,7 @@ fn plan(arguments: &Arguments) -> Plan {
         stacks: arguments.stacks.unwrap_or(plan.stacks),
         large: arguments.large.unwrap_or(plan.large),
         hole_every: arguments.hole_every.unwrap_or(plan.hole_every),
+        filled: arguments.filled.unwrap_or(plan.filled),
         range: arguments.range.unwrap_or(plan.range),
         seed: arguments.seed.unwrap_or(plan.seed),
     }

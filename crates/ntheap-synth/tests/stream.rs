@@ -81,6 +81,31 @@ fn every_build_of_the_segment_heap() {
     }
 }
 
+#[test]
+fn heaps_of_some_pages() {
+    let small = |build, bitness| Plan {
+        bytes: 1 << 16,
+        filled: 0x6000,
+        large: 1,
+        ..plan(build, bitness)
+    };
+    for build in [7601, 9200, 19041, 26100] {
+        for bitness in [Bitness::X86, Bitness::X64] {
+            holds(&small(build, bitness));
+            holds(&Plan {
+                stacks: 5,
+                ..small(build, bitness)
+            });
+        }
+    }
+    for build in [17763, 26100] {
+        holds(&Plan {
+            manager: Manager::Segment,
+            ..small(build, Bitness::X64)
+        });
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
@@ -91,6 +116,7 @@ proptest! {
         (heaps, lfh, free) in (1..6u64, 0..100u64, 0..60u64),
         (stacks, large) in (prop::sample::select(vec![0, 1, 300]), 0..5u64),
         hole_every in prop::sample::select(vec![0, 0x2000, 0x7000, 0x4_0000]),
+        filled in prop::sample::select(vec![0, 1, 0x6000, 0x2_0000]),
         range in prop::sample::select(vec![0, 0x1000, 0x1_1000]),
         seed: u64,
     ) {
@@ -106,6 +132,7 @@ proptest! {
             stacks: if segment { 0 } else { stacks },
             large,
             hole_every,
+            filled,
             range,
             seed,
         });

@@ -34,6 +34,8 @@ pub struct Plan {
     pub large: u64,
     /// Bytes that are committed between two uncommitted ranges; 0 for segments without holes.
     pub hole_every: u64,
+    /// Bytes of each segment that are in use, about; 0 for nearly all. The rest of it nobody has needed yet.
+    pub filled: u64,
     /// Longest memory range of the dump in bytes; 0 for as long as they come.
     pub range: u64,
     /// What everything that looks random comes of.
@@ -53,6 +55,7 @@ impl Default for Plan {
             stacks: 0,
             large: 2,
             hole_every: 0,
+            filled: 0,
             range: 0,
             seed: 1,
         }
@@ -132,6 +135,8 @@ pub(super) const NTDLL_DATA: u64 = 0x16_0000;
 pub(super) const PROGRAM_SIZE: u64 = 0x10_0000;
 /// Bytes of the page segments of a segment heap.
 pub(super) const PAGE_SEGMENT: u64 = 0x10_0000;
+/// The pages of it that its descriptors take.
+pub(super) const HEADER_UNITS: u64 = 2;
 /// Reserved bytes of a trace record with its frames.
 pub(super) const TRACE_SLOT: u64 = 0x100;
 /// Where the records begin in the log's area.
@@ -250,6 +255,15 @@ impl Place {
         }
     }
 
+    /// Pages of a page segment that are in use, its header among them.
+    pub(super) fn used_units(&self) -> u64 {
+        let all = PAGE_SEGMENT / PAGE;
+        match self.plan.filled {
+            0 => all,
+            filled => (HEADER_UNITS + filled.div_ceil(PAGE)).min(all),
+        }
+    }
+
     /// The committed parts of an area, as offset and size.
     pub(super) fn runs(&self, area: &Area) -> Vec<(u64, u64)> {
         /// What the heap's own structures at the start of its first segment take.
@@ -259,7 +273,7 @@ impl Place {
             return vec![(0, area.size)];
         };
         if self.plan.manager == Manager::Segment {
-            return vec![(0, area.size)];
+            return vec![(0, self.used_units() * PAGE)];
         }
         // What is at the end of a heap's last segment nobody has needed yet.
         let is_last = index + 1 == self.heaps[heap].segments.len();
@@ -268,6 +282,18 @@ impl Place {
                 .next_multiple_of(PAGE)
                 .max(FIRST.min(area.size)),
             false => area.size,
+        };
+        let end = match self.plan.filled {
+            0 => end,
+            // The front end is a block of the heap in 7.
+            filled => {
+                let least = if self.plan.build < 9200 {
+                    FIRST
+                } else {
+                    0x4000
+                };
+                filled.max(least).next_multiple_of(PAGE).min(end)
+            }
         };
         let every = self.plan.hole_every;
         if every == 0 {

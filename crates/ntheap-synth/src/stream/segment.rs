@@ -4,7 +4,7 @@ use ntheap::layout::PAGE;
 
 use super::{
     picture::Picture,
-    plan::{Area, PAGE_SEGMENT, Place, field},
+    plan::{Area, HEADER_UNITS, PAGE_SEGMENT, Place, field},
     random::{Sizes, Stream},
     truth::HeapTruth,
 };
@@ -24,8 +24,6 @@ const VS: u8 = 0xc;
 /// In the second word of a chunk: its last two bytes count what is not used.
 const UNUSED_PRESENT: u32 = 0x100;
 const ONE_UNUSED: u8 = 0x80;
-/// The units of a segment that its descriptors take.
-const HEADER_UNITS: u64 = 2;
 const UNITS: u64 = 0x100;
 /// The builds whose compatibility mode puts a prefix before each block.
 const PREFIXED: std::ops::Range<u32> = 17134..22000;
@@ -110,7 +108,8 @@ impl<'p> SegmentHeap<'p> {
         let stat = &place.layouts.memory_stats;
         let pages = parts.segments.len() as u64 * UNITS;
         picture.u64(stats + field(stat.total_reserved_pages), pages);
-        picture.u64(stats + field(stat.total_committed_pages), pages);
+        let committed = parts.segments.len() as u64 * place.used_units();
+        picture.u64(stats + field(stat.total_committed_pages), committed);
         let large: u64 = parts.large.iter().map(|part| part.1 / PAGE).sum();
         picture.u64(area.base + field(layout.large_reserved_pages), large);
         picture.u64(area.base + field(layout.large_committed_pages), large);
@@ -186,27 +185,32 @@ impl<'p> SegmentHeap<'p> {
         let mut unit = HEADER_UNITS;
         let mut lfh = 0;
         let mut subsegments = Vec::new();
-        while unit < UNITS {
-            let left = UNITS - unit;
+        let end = place.used_units();
+        // Smaller pieces, where there is little room.
+        let least = 16.min((end - HEADER_UNITS) / 2);
+        while unit < end {
+            let left = end - unit;
             let start = base + unit * PAGE;
             let due = (unit - HEADER_UNITS + 16) * place.plan.lfh / 100;
             let units = if lfh < due && left >= 4 {
-                let units = (4 << stream.below(3)).min(left);
+                let units = (4 << stream.below(3)).min(left).min(least);
                 lfh += units;
                 self.descriptors(picture, base, unit, (units, ALLOCATED | LFH, 0));
                 self.slots(picture, &mut stream, start, units * PAGE);
                 subsegments.push(start);
                 units
-            } else if left >= 16 {
+            } else if left >= least {
                 let units = (16 + stream.below(17)).min(left);
                 self.descriptors(picture, base, unit, (units, ALLOCATED | VS, 0));
                 self.chunks(picture, &mut stream, start, units * PAGE);
                 units
             } else {
-                self.descriptors(picture, base, unit, (left, 0, 0));
-                left
+                break;
             };
             unit += units;
+        }
+        if unit < UNITS {
+            self.descriptors(picture, base, unit, (UNITS - unit, 0, 0));
         }
         self.link_subsegments(picture, &subsegments);
     }
@@ -235,7 +239,8 @@ impl<'p> SegmentHeap<'p> {
         let array = base + field(self.place.layouts.page_segment.desc_array);
         for index in 0..units {
             let at = array + (first + index) * size;
-            picture.u8(at + field(layout.committed_page_count), 1);
+            let is_committed = first + index < self.place.used_units();
+            picture.u8(at + field(layout.committed_page_count), is_committed.into());
             if index > 0 {
                 picture.u8(at + field(layout.range_flags), flags & ALLOCATED);
                 picture.u8(at + field(layout.unit_offset), index as u8);
