@@ -13,7 +13,12 @@ use ntheap::{
     stats,
     traces::Traces,
 };
-use ntheap_synth::{self as synth, HEAP, Random, oracle::testdata_dumps, small_dump};
+use ntheap_synth::{
+    self as synth, HEAP, Random,
+    oracle::testdata_dumps,
+    small_dump,
+    stream::{Plan, write},
+};
 
 #[derive(Default)]
 struct Walk {
@@ -279,6 +284,41 @@ fn damaged_real_dumps_never_panic() {
         }
     }
     assert!(dumps > 10);
+}
+
+#[test]
+fn a_virtual_block_is_not_smaller_than_its_header() {
+    let plan = Plan {
+        bytes: 1 << 16,
+        large: 1,
+        ..Plan::default()
+    };
+    let mut file = std::io::Cursor::new(Vec::new());
+    write(&plan, &mut file).expect("memory takes it");
+    let mut bytes = file.into_inner();
+    let (sound, _) = walk(&bytes).expect("it is a dump");
+    assert_eq!(sound.findings, []);
+    let layouts = Layouts::for_build(plan.build, plan.bitness);
+    let at = {
+        let dump = Dump::parse(&bytes).expect("a dump");
+        let process = Process::of(&dump).expect("a process");
+        let head = layouts.heap.virtual_allocd_blocks.expect("a list");
+        let head = process.heaps[0].handle + u64::from(head);
+        let element = dump.memory.u64(head).expect("the first block");
+        let size = layouts.virtual_alloc.commit_size.expect("a field");
+        let place = dump.memory.slice(element + u64::from(size), 8);
+        place.expect("in the dump").as_ptr() as usize - bytes.as_ptr() as usize
+    };
+    bytes[at..at + 8].fill(0);
+    let (broken, _) = walk(&bytes).expect("it is a dump");
+    assert_eq!(broken.busy.len() + 1, sound.busy.len());
+    assert!(matches!(
+        broken.findings[..],
+        [Finding {
+            kind: FindingKind::BrokenStructure { .. },
+            ..
+        }]
+    ));
 }
 
 #[test]

@@ -306,3 +306,26 @@ fn mutated_structures_do_not_panic() {
         }
     }
 }
+
+#[test]
+fn a_light_block_lies_in_its_block() {
+    let mut bytes = load(X86_LIGHT);
+    let is_light = |block: &&Block| {
+        let units = block.block_size / 8;
+        block.kind == Kind::PageLight && block.state == State::Busy && (16..64).contains(&units)
+    };
+    let sound = walk(&bytes);
+    let block = *sound.blocks.iter().find(is_light).expect("a light block");
+    let at = {
+        let dump = Dump::parse(&bytes).expect("the dump parses");
+        let entry = dump.memory.slice(block.entry, 8).expect("in the dump");
+        entry.as_ptr() as usize - bytes.as_ptr() as usize
+    };
+    // Three units, with the checksum that goes with them: less than page heap writes in front of data.
+    let change = (block.block_size / 8) as u8 ^ 3;
+    bytes[at] ^= change;
+    bytes[at + 3] ^= change;
+    for block in walk(&bytes).blocks {
+        assert!(block.address <= block.extent().1, "{block:?}");
+    }
+}

@@ -218,6 +218,11 @@ pub(super) fn user_area(
     let count = unused & !UNUSED_LFH;
     if count & UNUSED_EXTENDED != 0 {
         let units = u64::from(count & 0x3f);
+        // It lies in its block: what reaches further is as wrong as too large a count.
+        let prefix = (units + 1) * unit;
+        if prefix > size {
+            return plain(prefix);
+        }
         let extended = entry + units * unit;
         let fields = match codec.bitness {
             Bitness::X86 => extended,
@@ -281,6 +286,26 @@ mod tests {
         ) -> Entry {
             Entry { size, flags, small_tag, previous_size, segment_offset, unused }
         }
+    }
+
+    #[test]
+    fn an_extended_entry_lies_in_its_block() {
+        let codec = EntryCodec {
+            xp: false,
+            bitness: Bitness::X64,
+            mask: 0,
+            key: 0,
+        };
+        let bytes = [0; 0x1000];
+        let memory = AddressSpace::new(&bytes, [(0x10_0000, 0, 0x1000)]);
+        let area = |units: u64| {
+            let raw = (u64::from(UNUSED_EXTENDED) | units) << 56;
+            let mut window = memory.window();
+            user_area(&mut window, &codec, 0x10_0000, 0x30, raw, false).expect("readable")
+        };
+        assert_eq!(area(2).address, 0x10_0030);
+        let outside = area(3);
+        assert_eq!((outside.address, outside.unused), (0x10_0010, 0x40));
     }
 
     proptest! {

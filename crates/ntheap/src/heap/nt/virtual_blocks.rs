@@ -37,31 +37,31 @@ impl NtHeap<'_, '_> {
             self.report_broken_list(at, "list of virtual blocks");
         }
         for element in elements {
-            let fits = |block: &VirtualBlock| {
-                let size = block.committed.max(block.reserved);
-                block
-                    .element
-                    .checked_add(size)
-                    .is_some_and(|end| end <= END)
-            };
+            let structure = "_HEAP_VIRTUAL_ALLOC_ENTRY";
             match self.read_virtual_block(element) {
-                Some(block) if fits(&block) => self.virtual_blocks.push(block),
-                Some(_) => {
-                    let kind = FindingKind::BrokenStructure {
-                        structure: "_HEAP_VIRTUAL_ALLOC_ENTRY",
-                        reason: "its size goes beyond the address space",
-                    };
-                    self.report(element, kind);
-                }
-                None => {
-                    let structure = "_HEAP_VIRTUAL_ALLOC_ENTRY";
-                    self.report(element, FindingKind::MissingStructure { structure });
-                }
+                Some(block) => match self.wrong_size(&block) {
+                    None => self.virtual_blocks.push(block),
+                    Some(reason) => {
+                        self.report(element, FindingKind::BrokenStructure { structure, reason });
+                    }
+                },
+                None => self.report(element, FindingKind::MissingStructure { structure }),
             }
         }
         if broken {
             self.adopt_virtual_blocks();
         }
+    }
+
+    /// What is wrong with the size of a block, if anything is.
+    fn wrong_size(&self, block: &VirtualBlock) -> Option<&'static str> {
+        let size = block.committed.max(block.reserved);
+        let end = block.element.checked_add(size);
+        if end.is_none_or(|end| end > END) {
+            return Some("its size goes beyond the address space");
+        }
+        let header = block.entry - block.element + self.unit();
+        (block.committed < header).then_some("it is smaller than its header")
     }
 
     /// The fields of the element at this address.

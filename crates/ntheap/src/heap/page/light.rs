@@ -43,14 +43,18 @@ impl LightVisitor<'_, '_, '_, '_> {
     fn light(&mut self, block: &mut Block) -> Flow {
         let heap = self.heap;
         let own = heap.root.address;
+        let prefix = information_size(heap.layouts);
+        let address = block.address.saturating_add(prefix);
+        // What lies behind the block is not its own, whatever it looks like.
+        if address > block.extent().1 {
+            return CONTINUE;
+        }
         let Some(information) = BlockInformation::read(heap.memory, heap.layouts, block.address)
             .filter(|information| !information.stamp.full && information.root == own)
         else {
             return CONTINUE;
         };
-        let prefix = information_size(heap.layouts);
         let room = block.size.saturating_sub(prefix);
-        let address = block.address.saturating_add(prefix);
         let damage = if !information.intact {
             Some("a stamp in front of its data")
         } else if information.requested > room {
