@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::{dump::Dump, heap::Heaps, names::ModuleNames, process::Process};
-use ntheap_fuzz::{Recipe, Seed, changed, seeds, sink::Sink};
+use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Sink, with_changed};
 use ntheap_windbg::Session;
 
-static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["small", "tag", "pageheap"]));
+static SEEDS: LazyLock<Vec<Seed>> =
+    LazyLock::new(|| seeds(&["small", "tag", "pageheap", "wow64"], &plans::some()));
 
 const COMMANDS: &[&str] = &[
     "!heap -s",
@@ -117,28 +118,30 @@ fn word(recipe: &mut Recipe<'_>, seed: &Seed) -> String {
     }
 }
 
-fuzz_target!(|input: &[u8]| {
-    let (seed, bytes, mut recipe) = changed(&SEEDS, input);
-    let Ok(dump) = Dump::parse(&bytes) else {
-        return;
-    };
-    let Ok(process) = Process::of(&dump) else {
-        return;
-    };
-    let names = ModuleNames::new(&dump);
-    let heaps = Heaps::of(&process);
-    let mut session = Session::new(&heaps, &names);
-    for _ in 0..4 {
-        let mut command = COMMANDS[usize::from(recipe.byte()) % COMMANDS.len()].to_owned();
-        for _ in 0..recipe.byte() % 5 {
-            command.push(' ');
-            command += &word(&mut recipe, seed);
-        }
-        if let Err(error) = session.execute(&command, &mut Sink::default()).result {
-            assert!(!error.to_string().is_empty());
-        }
-        if recipe.is_empty() {
+fuzz_target!(init: one_thread(), |input: &[u8]| {
+    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
+        let Ok(dump) = Dump::parse(bytes) else {
             return;
+        };
+        let Ok(process) = Process::of(&dump) else {
+            return;
+        };
+        let names = ModuleNames::new(&dump);
+        let heaps = Heaps::of(&process);
+        let mut session = Session::new(&heaps, &names);
+        // The second may depend on what the first one set.
+        for _ in 0..2 {
+            let mut command = COMMANDS[usize::from(recipe.byte()) % COMMANDS.len()].to_owned();
+            for _ in 0..recipe.byte() % 5 {
+                command.push(' ');
+                command += &word(&mut recipe, seed);
+            }
+            if let Err(error) = session.execute(&command, &mut Sink::default()).result {
+                assert!(!error.to_string().is_empty());
+            }
+            if recipe.is_empty() {
+                return;
+            }
         }
-    }
+    });
 });

@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::dump::{Module, PdbReference};
-use ntheap_fuzz::Recipe;
+use ntheap_fuzz::{
+    Recipe,
+    msf::{BLOCK, repacked},
+};
 use ntheap_symbols::{SymbolPath, Symbols};
 use ntheap_synth::oracle::testdata;
 
@@ -17,10 +20,8 @@ static PDBS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
             .expect("PDBs")
             .flatten()
         {
-            all.push((
-                name.to_owned(),
-                fs::read(entry.path().join(name)).expect("a PDB"),
-            ));
+            let whole = fs::read(entry.path().join(name)).expect("a PDB");
+            all.push((name.to_owned(), repacked(&whole)));
         }
     }
     all.sort();
@@ -39,7 +40,6 @@ static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
 });
 
 fn change(bytes: &mut [u8], recipe: &mut Recipe<'_>) {
-    const BLOCK: usize = 0x1000;
     let (kind, place) = (recipe.byte(), recipe.place());
     let at = place % (bytes.len() - 8);
     match kind % 6 {
@@ -98,17 +98,20 @@ fuzz_target!(|input: &[u8]| {
     let Some(loaded) = symbols.module(&module) else {
         return;
     };
-    for rva in (0..0x4000).step_by(0x171) {
-        let _ = (
-            loaded.resolve_return(rva),
-            loaded.source_line(rva),
-            loaded.parameters(rva),
-        );
-    }
-    let _ = symbols.search(&module, "*a*b*");
-    if let Ok(types) = loaded.types() {
-        for structure in types.structures() {
-            assert_eq!(types.field(&structure.name, "no such field"), None);
+    let places = || (0..0x4000).step_by(0x171);
+    match recipe.byte() % 4 {
+        0 => {
+            places().for_each(|rva| drop(loaded.resolve_return(rva)));
+            let _ = symbols.search(&module, "*a*b*");
+        }
+        1 => places().for_each(|rva| drop(loaded.source_line(rva))),
+        2 => places().for_each(|rva| drop(loaded.parameters(rva).map(str::to_owned))),
+        _ => {
+            if let Ok(types) = loaded.types() {
+                for structure in types.structures() {
+                    assert_eq!(types.field(&structure.name, "no such field"), None);
+                }
+            }
         }
     }
 });

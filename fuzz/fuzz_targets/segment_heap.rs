@@ -4,11 +4,12 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use ntheap_fuzz::{Seed, changed, seeds, walk::everything};
+use ntheap_fuzz::{Seed, one_thread, plans, seeds, walk::everything, with_changed};
 
-static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["smallseg"]));
+static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["smallseg"], &plans::segment()));
 
-fuzz_target!(|input: &[u8]| {
-    let (seed, bytes, _) = changed(&SEEDS, input);
-    everything(&bytes, &seed.addresses);
+fuzz_target!(init: one_thread(), |input: &[u8]| {
+    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
+        everything(bytes, &seed.addresses, recipe.byte());
+    });
 });

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::{dump::Dump, heap::Heaps, process::Process, stats, usage::Usage};
-use ntheap_fuzz::Recipe;
+use ntheap_fuzz::{Recipe, one_thread};
 use ntheap_synth::small_dump;
 
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| small_dump().0);
@@ -34,7 +34,7 @@ fn changed(input: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fuzz_target!(|input: &[u8]| {
+fuzz_target!(init: one_thread(), |input: &[u8]| {
     let bytes = match input.starts_with(b"MDMP") {
         true => input.to_vec(),
         false => changed(input),

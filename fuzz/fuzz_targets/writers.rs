@@ -18,7 +18,7 @@ use ntheap::{
     usage::Usage,
     verify,
 };
-use ntheap_fuzz::{Seed, changed, seeds, sink::Sink};
+use ntheap_fuzz::{Seed, one_thread, plans, seeds, sink::Sink, with_changed};
 use ntheap_report::{
     address::{self, UsageReport},
     diff::{self as comparison, Show},
@@ -33,7 +33,12 @@ use ntheap_report::{
     verify::{self as damage, VerificationReport},
 };
 
-static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["small", "tag", "pageheap", "debug"]));
+static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| {
+    seeds(
+        &["small", "tag", "pageheap", "debug", "wow64"],
+        &plans::some(),
+    )
+});
 
 fn json(report: &impl serde::Serialize) {
     let text = serde_json::to_string(report).expect("written");
@@ -50,48 +55,45 @@ fn mapping(module: &Module) -> Mapping {
     }
 }
 
-fuzz_target!(|input: &[u8]| {
-    let (seed, bytes, _) = changed(&SEEDS, input);
-    let whole = Dump::parse(&seed.bytes).expect("a dump");
-    let Ok(dump) = Dump::parse(&bytes) else {
-        return;
-    };
-    let (Ok(before), Ok(process)) = (Process::of(&whole), Process::of(&dump)) else {
-        return;
-    };
-    let names = ModuleNames::new(&dump);
-    let heaps = Heaps::of(&process);
-    let statistics = stats::collect(&heaps);
-    let traces = Traces::of(&process);
-    let mut out = Sink::default();
+fn overview(heaps: &Heaps<'_, '_>, names: &ModuleNames<'_, '_>, out: &mut Sink) {
+    let process = heaps.process();
+    let statistics = stats::collect(heaps);
+    let traces = Traces::of(process);
+    json(&SideSummary::new(heaps, None));
+    json(&ProcessReport::new(process));
+    json(&SideInfo::new(process, heaps, &statistics, &traces, names));
+    let _ = plain::summary(&plain::overview(heaps), out);
+}
 
-    json(&SideSummary::new(&heaps, None));
-    json(&ProcessReport::new(&process));
-    json(&SideInfo::new(
-        &process,
-        &heaps,
-        &statistics,
-        &traces,
-        &names,
-    ));
-    for heap in &statistics {
+fn sizes(heaps: &Heaps<'_, '_>) {
+    for heap in &stats::collect(heaps) {
         json(&HeapSizes::new(heap, Order::Total, 20));
     }
-    let usage = Usage::of(&heaps);
-    json(&UsageReport::new(&usage, &dump, 10));
-    let _ = address::write(&process, &usage, 10, &mut out);
-    let verification = verify::verify(&heaps);
+}
+
+fn address_space(heaps: &Heaps<'_, '_>, out: &mut Sink) {
+    let process = heaps.process();
+    let usage = Usage::of(heaps);
+    json(&UsageReport::new(&usage, process.dump, 10));
+    let _ = address::write(process, &usage, 10, out);
+}
+
+fn damages(heaps: &Heaps<'_, '_>, names: &ModuleNames<'_, '_>, out: &mut Sink) {
+    let process = heaps.process();
+    let traces = Traces::of(process);
+    let found = verify::verify(heaps);
     json(&VerificationReport::new(
-        &verification,
+        &found,
         &traces,
-        &names,
+        names,
         process.bitness,
     ));
-    let _ = damage::write(&process, &verification, &names, &mut out);
-    let _ = plain::summary(&plain::overview(&heaps), &mut out);
+    let _ = damage::write(process, &found, names, out);
+}
 
-    let graph = Graph::of(&heaps);
-    let types = Types::of(&graph, Some(&names));
+fn types_of_blocks(heaps: &Heaps<'_, '_>, names: &ModuleNames<'_, '_>, out: &mut Sink) {
+    let graph = Graph::of(heaps);
+    let types = Types::of(&graph, Some(names));
     let options = TypesOptions {
         base: None,
         contents: true,
@@ -99,21 +101,23 @@ fuzz_target!(|input: &[u8]| {
     };
     let report = TypesReport::new(&types, &types.retained(&graph.dominators()), &options);
     json(&report);
-    let _ = blocks::write(
-        &report,
-        &blocks::Options {
-            top: 10,
-            base: None,
-        },
-        &mut out,
-    );
+    let options = blocks::Options {
+        top: 10,
+        base: None,
+    };
+    let _ = blocks::write(&report, &options, out);
+}
 
-    let (log, _) = write_snapshot(&heaps, Vec::new()).expect("written");
+fn umdh(heaps: &Heaps<'_, '_>) {
+    let (log, _) = write_snapshot(heaps, Vec::new()).expect("written");
     let (log, _) = Log::parse(&log).expect("a log");
     assert!(Diff::between(&log, &log).entries().is_empty());
+}
 
+fn samples(heaps: &Heaps<'_, '_>, names: &ModuleNames<'_, '_>) -> Vec<Sample> {
+    let traces = Traces::of(heaps.process());
     let mut samples = Vec::new();
-    for heap in stats::collect_by(&heaps, |block| block.trace) {
+    for heap in stats::collect_by(heaps, |block| block.trace) {
         for (&trace, count) in heap.iter() {
             let frames = traces.frames(trace).unwrap_or_default();
             let frame = |address| Frame {
@@ -127,7 +131,12 @@ fuzz_target!(|input: &[u8]| {
             });
         }
     }
-    profile::write_collapsed(samples.clone(), By::Bytes, Columns::After, &mut out)
+    samples
+}
+
+fn profiles(heaps: &Heaps<'_, '_>, names: &ModuleNames<'_, '_>, out: &mut Sink) {
+    let (dump, samples) = (heaps.process().dump, samples(heaps, names));
+    profile::write_collapsed(samples.clone(), By::Bytes, Columns::After, &mut *out)
         .expect("written");
     let options = PprofOptions {
         by: By::Bytes,
@@ -136,14 +145,21 @@ fuzz_target!(|input: &[u8]| {
         mappings: dump.modules.iter().map(mapping).collect(),
         comments: Vec::new(),
     };
-    profile::write_pprof(samples, &options, &mut out).expect("written");
+    profile::write_pprof(samples, &options, out).expect("written");
+}
 
-    let snapshots = [Snapshot::of(&before), Snapshot::of(&process)];
+fn differences(
+    before: &Process<'_, '_>,
+    process: &Process<'_, '_>,
+    names: &ModuleNames<'_, '_>,
+    out: &mut Sink,
+) {
+    let snapshots = [Snapshot::of(before), Snapshot::of(process)];
     let by = Grouping {
         size: true,
         stack: true,
     };
-    let comparison = diff::compare(&snapshots[0], &snapshots[1], by);
+    let found = diff::compare(&snapshots[0], &snapshots[1], by);
     let options = comparison::Options {
         names: ["before", "after"].map(str::to_owned).to_vec(),
         show: Show::Sizes,
@@ -151,11 +167,39 @@ fuzz_target!(|input: &[u8]| {
         min_growth: 1,
     };
     let _ = comparison::write(
-        &comparison,
-        &comparison.judge(&snapshots[1], &names, &diff::Options::default()),
-        &[&before, &process],
+        &found,
+        &found.judge(&snapshots[1], names, &diff::Options::default()),
+        &[before, process],
         &options,
-        &names,
-        &mut out,
+        names,
+        out,
     );
+}
+
+fuzz_target!(init: one_thread(), |input: &[u8]| {
+    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
+        let Ok(dump) = Dump::parse(bytes) else {
+            return;
+        };
+        let Ok(process) = Process::of(&dump) else {
+            return;
+        };
+        let names = ModuleNames::new(&dump);
+        let heaps = Heaps::of(&process);
+        let mut out = Sink::default();
+        match recipe.byte() % 8 {
+            0 => overview(&heaps, &names, &mut out),
+            1 => sizes(&heaps),
+            2 => address_space(&heaps, &mut out),
+            3 => damages(&heaps, &names, &mut out),
+            4 => types_of_blocks(&heaps, &names, &mut out),
+            5 => umdh(&heaps),
+            6 => profiles(&heaps, &names, &mut out),
+            _ => {
+                let whole = Dump::parse(&seed.bytes).expect("a dump");
+                let before = Process::of(&whole).expect("a process");
+                differences(&before, &process, &names, &mut out);
+            }
+        }
+    });
 });

@@ -1,5 +1,7 @@
 //! Changes to a small dump.
 
+use std::ops::Range;
+
 use crate::Seed;
 
 /// The bytes that the fuzzer made up, read as numbers.
@@ -80,76 +82,129 @@ impl Recipe<'_> {
     }
 }
 
-/// One of the seeds with the changes of the recipe, and what is left of it.
-#[must_use]
-pub fn changed<'s, 'i>(seeds: &'s [Seed], input: &'i [u8]) -> (&'s Seed, Vec<u8>, Recipe<'i>) {
+/// The seed of a number: the fewer pages one has, the more numbers.
+fn chosen(seeds: &[Seed], number: u8) -> &Seed {
+    let share = |seed: &Seed| 1.0 / (seed.pages.len() * seed.pages.len()) as f64;
+    let numbers = usize::from(u8::MAX) + 1 - seeds.len();
+    let one = numbers as f64 / seeds.iter().map(share).sum::<f64>();
+    let mut left = usize::from(number);
+    let found = seeds.iter().find(|seed| {
+        let numbers = 1 + (share(seed) * one) as usize;
+        let is_found = left < numbers;
+        left = left.saturating_sub(numbers);
+        is_found
+    });
+    found.unwrap_or(&seeds[left % seeds.len()])
+}
+
+/// Calls `look` with one of the seeds, its bytes with the changes of the recipe, and what is left of that.
+///
+/// # Panics
+/// If `look` panicked before.
+pub fn with_changed(seeds: &[Seed], input: &[u8], look: impl FnOnce(&Seed, &[u8], Recipe<'_>)) {
     let mut recipe = Recipe(input);
-    let seed = &seeds[usize::from(recipe.byte()) % seeds.len()];
-    let changes = usize::from(recipe.byte()) % MOST;
-    let mut bytes = seed.bytes.clone();
-    for _ in 0..changes {
+    let seed = chosen(seeds, recipe.byte());
+    let count = usize::from(recipe.byte()) % MOST;
+    let mut bytes = seed.changed.lock().expect("nothing panicked");
+    let mut changes = Changes {
+        bytes: &mut bytes,
+        places: Vec::new(),
+    };
+    for _ in 0..count {
         if recipe.0.len() < LENGTH {
             break;
         }
-        change(seed, &mut bytes, &mut recipe);
+        change(seed, &mut changes, &mut recipe);
     }
-    (seed, bytes, recipe)
+    let places = changes.places;
+    look(seed, &bytes, recipe);
+    for place in places {
+        bytes[place.clone()].copy_from_slice(&seed.bytes[place]);
+    }
 }
 
-fn change(seed: &Seed, bytes: &mut [u8], recipe: &mut Recipe<'_>) {
+/// The bytes of a dump while they are changed: what was touched is noted, to be mended.
+struct Changes<'b> {
+    bytes: &'b mut [u8],
+    places: Vec<Range<usize>>,
+}
+
+impl Changes<'_> {
+    /// Some bytes, to be changed.
+    fn at(&mut self, place: Range<usize>) -> &mut [u8] {
+        self.places.push(place.clone());
+        &mut self.bytes[place]
+    }
+
+    fn xor(&mut self, at: usize, value: u8) {
+        self.at(at..at + 1)[0] ^= value;
+    }
+
+    fn put(&mut self, at: usize, value: &[u8]) {
+        self.at(at..at + value.len()).copy_from_slice(value);
+    }
+
+    fn copy(&mut self, from: Range<usize>, to: usize) {
+        self.places.push(to..to + from.len());
+        self.bytes.copy_within(from, to);
+    }
+}
+
+fn change(seed: &Seed, changes: &mut Changes<'_>, recipe: &mut Recipe<'_>) {
     let (kind, place) = (recipe.byte(), recipe.place());
     let (a, b) = (recipe.byte(), recipe.byte());
-    let size = bytes.len();
+    let size = changes.bytes.len();
     let in_memory = seed.memory + place % (size - seed.memory - 16);
     let aligned = in_memory & !7;
     match kind % 10 {
-        0..=2 => entry(seed, bytes, place, a, b),
-        3 => bytes[in_memory] ^= a.max(1),
+        0..=2 => entry(seed, changes, place, a, b),
+        3 => changes.xor(in_memory, a.max(1)),
         4 => {
             // A pointer to somewhere else, from near or from the heap's header.
-            let from = (aligned + usize::from(b) * 8 + usize::from(a) * 0x800) % (size - 8) & !7;
-            bytes.copy_within(from..from + 8, aligned);
+            let from = (aligned + usize::from(b) * 8 + usize::from(a) * 0x800) % (size - 8);
+            let from = from & !7;
+            changes.copy(from..from + 8, aligned);
         }
         5 => {
             let value = BORDERS[usize::from(a) % BORDERS.len()].to_le_bytes();
             let width = [1, 2, 4, 8][usize::from(b % 4)];
-            bytes[aligned..aligned + width].copy_from_slice(&value[..width]);
+            changes.put(aligned, &value[..width]);
         }
-        6 => {
-            // The encodings that are a XOR with a key keep their meaning this way.
-            bytes[aligned + usize::from(b % 8)] ^= 1 << (a % 8);
-        }
-        7 => page(seed, bytes, place, a, b),
+        // The encodings that are a XOR with a key keep their meaning this way.
+        6 => changes.xor(aligned + usize::from(b % 8), 1 << (a % 8)),
+        7 => page(seed, changes, place, a, b),
         8 => {
             let start = in_memory & !(PAGE - 1);
             let end = (start + PAGE).min(size);
-            bytes[start..end].fill([0, 0xff, 0xcc, 0xee][usize::from(a % 4)]);
+            changes
+                .at(start..end)
+                .fill([0, 0xff, 0xcc, 0xee][usize::from(a % 4)]);
         }
-        _ => bytes[place % seed.memory] ^= a.max(1),
+        _ => changes.xor(place % seed.memory, a.max(1)),
     }
 }
 
 /// Changes a field of a heap entry and mends its checksum, whatever the key is: size, flags and checksum
 /// are encoded with a XOR.
-fn entry(seed: &Seed, bytes: &mut [u8], place: usize, a: u8, b: u8) {
+fn entry(seed: &Seed, changes: &mut Changes<'_>, place: usize, a: u8, b: u8) {
     let Some(&at) = seed.entries.get(place % seed.entries.len().max(1)) else {
         return;
     };
     let field = usize::from(b % 8);
-    bytes[at + field] ^= a;
+    changes.xor(at + field, a);
     if field < 3 {
-        bytes[at + 3] ^= a;
+        changes.xor(at + 3, a);
     }
 }
 
 /// Takes a page from the list of memory, moves it, or gives it another one's bytes.
-fn page(seed: &Seed, bytes: &mut [u8], place: usize, a: u8, b: u8) {
+fn page(seed: &Seed, changes: &mut Changes<'_>, place: usize, a: u8, b: u8) {
     let at = seed.pages[place % seed.pages.len()];
     let other = seed.pages[(place + usize::from(b)) % seed.pages.len()];
     match a % 4 {
-        0 => bytes[at + 8..at + 12].fill(0),
-        1 => bytes[at + 1] ^= b | 0x10,
-        2 => bytes.copy_within(other + 12..other + 16, at + 12),
-        _ => bytes[at + 8..at + 12].copy_from_slice(&(u32::from(b) * 16).to_le_bytes()),
+        0 => changes.at(at + 8..at + 12).fill(0),
+        1 => changes.xor(at + 1, b | 0x10),
+        2 => changes.copy(other + 12..other + 16, at + 12),
+        _ => changes.put(at + 8, &(u32::from(b) * 16).to_le_bytes()),
     }
 }

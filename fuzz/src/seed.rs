@@ -1,24 +1,34 @@
-//! Small dumps: of a sample dump the pages that one heap, the traces of its blocks and the environment blocks
-//! lie in, and the pages of images that the program can write to. The process has that heap alone then: a
-//! walk of it takes a fraction of a millisecond, and every change touches what is walked.
+//! Small dumps: of a sample dump one heap and what of the process the analysis needs to find it, and dumps
+//! that the generator made. A walk takes some microseconds, and every change touches what is walked.
+
+use std::{collections::BTreeSet, io::Cursor, sync::Mutex, time::Instant};
 
 use ntheap::{
     blocks::{Block, CONTINUE, Flow, Kind, Visitor},
     dump::{Dump, DumpFile, RegionKind},
     heap::Heaps,
     process::Process,
-    stats,
     usage::{Class, Owner, Usage},
 };
-use ntheap_synth::oracle::testdata_dumps;
+use ntheap_synth::{
+    oracle::testdata_dumps,
+    stream::{Plan, write},
+};
 
-const PAGE: u64 = 0x1000;
+use crate::{
+    cut::{Kept, PAGE, cut, memory_list},
+    truth,
+};
+
 /// A heap with fewer blocks has too little to be changed.
-const FEWEST_BLOCKS: u64 = 8;
-/// Heaps of a dump that are taken.
-const MOST_HEAPS: usize = 4;
-const MEMORY_LIST: u32 = 5;
-const MEMORY64_LIST: u32 = 9;
+const FEWEST_BLOCKS: usize = 8;
+/// A heap of more pages takes too long, before and after those are left out that do not matter.
+const MOST_PAGES: usize = 400;
+const MOST_KEPT: usize = 128;
+/// Into how many parts pages are divided at most, to see of each whether it matters.
+const PARTS: usize = 64;
+/// Pages that point to blocks of the heap from outside.
+const MOST_ROOTS: usize = 2;
 /// `PAGE_READWRITE`, `PAGE_WRITECOPY` and the same with execution.
 const WRITABLE: [u32; 4] = [0x04, 0x08, 0x40, 0x80];
 
@@ -35,95 +45,212 @@ pub struct Seed {
     pub memory: usize,
     /// Handles of the heaps, and addresses of some blocks.
     pub addresses: Vec<u64>,
+    /// The bytes once more, which are changed and mended again.
+    pub(crate) changed: Mutex<Vec<u8>>,
 }
 
-/// The small dumps whose names have one of these parts.
+/// The small dumps whose names have one of these parts, and those of the plans.
 ///
 /// # Panics
 /// Without sample dumps, or if a small dump does not have the blocks of the whole one.
 #[must_use]
-pub fn seeds(names: &[&str]) -> Vec<Seed> {
-    let paths = testdata_dumps().into_iter().filter_map(|path| {
-        let name = path
-            .file_name()?
-            .to_str()?
-            .split('.')
-            .take(3)
-            .collect::<Vec<_>>()
-            .join(".");
-        names
-            .iter()
-            .any(|part| name.contains(part))
-            .then_some((name, path))
-    });
-    let seeds: Vec<Seed> = paths
-        .filter(|(name, _)| !name.contains("snap2") && !name.contains("snap3"))
+pub fn seeds(names: &[&str], plans: &[Plan]) -> Vec<Seed> {
+    let mut seeds: Vec<Seed> = testdata_dumps()
+        .into_iter()
+        .filter_map(|path| {
+            let name = path.file_name()?.to_str()?.split(".dmp").next()?.to_owned();
+            let wanted = names.iter().any(|part| name.contains(part));
+            // Later ones of a process have the same kinds of blocks.
+            let is_first = name.ends_with("snap1") || name.contains("debug");
+            (wanted && is_first).then_some((name, path))
+        })
         .flat_map(|(name, path)| {
             let file = DumpFile::open(&path).expect("opens");
-            Seed::of(&name, file.bytes())
+            of_dump(&name, file.bytes())
         })
         .collect();
     assert!(!seeds.is_empty(), "no sample dump is one of {names:?}");
+    seeds.extend(plans.iter().map(of_plan));
     for seed in &seeds {
+        let begin = Instant::now();
+        crate::walk::everything(&seed.bytes, &seed.addresses, 0);
         eprintln!(
-            "{}: {} KiB, {} pages, {} entries",
+            "{}: {} KiB, {} pages, {} entries, {:?}",
             seed.name,
             seed.bytes.len() >> 10,
             seed.pages.len(),
-            seed.entries.len()
+            seed.entries.len(),
+            begin.elapsed()
         );
     }
     seeds
 }
 
-impl Seed {
-    /// The small dumps of a dump: each has one of its heaps. If the process can't be had with one of them
-    /// alone, it has them all.
-    fn of(name: &str, whole: &[u8]) -> Vec<Self> {
-        let dump = Dump::parse(whole).expect("a dump");
-        let truth = blocks(whole);
-        let mut seeds = Vec::new();
-        for &(handle, count, _) in &truth {
-            if count < FEWEST_BLOCKS {
-                continue;
-            }
-            let pages = kept_pages(&dump, Some(handle));
-            let mut bytes = with_pages(whole, &dump, &pages);
-            keep_one_heap(&mut bytes, handle);
-            let wanted: Vec<_> = truth.iter().filter(|heap| heap.0 == handle).collect();
-            if blocks(&bytes).iter().eq(wanted) {
-                seeds.push(Self::new(format!("{name} heap {handle:x}"), bytes));
-            }
+/// A small dump for each heap of a dump that shows something which smaller ones don't.
+fn of_dump(name: &str, whole: &[u8]) -> Vec<Seed> {
+    let dump = Dump::parse(whole).expect("a dump");
+    let process = Process::of(&dump).expect("a process");
+    let usage = Usage::of(&Heaps::of(&process));
+    let mut heaps: Vec<_> = truth::heaps(&dump)
+        .into_iter()
+        .filter(|heap| heap.addresses.len() >= FEWEST_BLOCKS)
+        .map(|heap| (pages(&dump, &usage, Some(heap.handle)), heap))
+        .filter(|(own, _)| own.len() <= MOST_PAGES)
+        .collect();
+    heaps.sort_by_key(|(own, _)| own.len());
+    let (mut seen, mut seeds) = (BTreeSet::new(), Vec::new());
+    for (own, heap) in heaps {
+        if heap.kinds.is_subset(&seen) {
+            continue;
         }
-        // The smallest are walked most often, and a heap of each kind is among them.
-        seeds.sort_by_key(|seed| seed.pages.len());
-        seeds.truncate(MOST_HEAPS);
-        if seeds.is_empty() {
-            let mut pages = kept_pages(&dump, None);
-            let mut bytes = with_pages(whole, &dump, &pages);
-            if blocks(&bytes) != truth {
-                // What ntdll has in pages that are not writable now.
-                let ntdll = |page: u64| {
-                    let module = dump.module_at(page);
-                    module.is_some_and(|m| m.file_name().eq_ignore_ascii_case("ntdll.dll"))
-                };
-                pages.extend(all_pages(&dump).filter(|&page| ntdll(page)));
-                pages.sort_unstable();
-                pages.dedup();
-                bytes = with_pages(whole, &dump, &pages);
-            }
-            assert_eq!(blocks(&bytes), truth, "{name}");
-            seeds.push(Self::new(name.to_owned(), bytes));
+        // Page heaps depend on the heaps behind them.
+        let all = || pages(&dump, &usage, None);
+        let bytes = with_heap(whole, &dump, own, &heap).or_else(|| {
+            let has_more = !process.normal_heaps.is_empty();
+            has_more.then(|| with_heap(whole, &dump, all(), &heap))?
+        });
+        if let Some(bytes) = bytes {
+            seen.extend(heap.kinds);
+            seeds.push(Seed::new(format!("{name} heap {:x}", heap.handle), bytes));
         }
-        seeds
     }
+    assert!(!seeds.is_empty(), "no heap of {name} can be had alone");
+    seeds
+}
 
+/// A dump that the generator made, without the pages that nothing depends on.
+fn of_plan(plan: &Plan) -> Seed {
+    let mut file = Cursor::new(Vec::new());
+    write(plan, &mut file).expect("memory takes it");
+    let whole = file.into_inner();
+    let dump = Dump::parse(&whole).expect("a dump");
+    let wanted = truth::whole(&whole);
+    let kept = less(Kept::of(&dump, all_pages(&dump)), &dump, |kept| {
+        truth::whole(&cut(&whole, &dump, kept)) == wanted
+    });
+    let kind = format!("{:?} {:?} {}", plan.manager, plan.bitness, plan.build);
+    Seed::new(format!("made: {kind}"), cut(&whole, &dump, &kept))
+}
+
+/// The small dump of a heap: with that heap alone or, where that is no process, the others' handles.
+fn with_heap(
+    whole: &[u8],
+    dump: &Dump<'_>,
+    pages: Vec<u64>,
+    heap: &truth::HeapTruth,
+) -> Option<Vec<u8>> {
+    let kept = Kept::of(dump, pages);
+    let alone = |kept: &Kept| {
+        let mut bytes = cut(whole, dump, kept);
+        keep_one_heap(&mut bytes, heap.handle);
+        bytes
+    };
+    let among_others = |kept: &Kept| cut(whole, dump, kept);
+    let found = |bytes: &[u8]| truth::heaps(&Dump::parse(bytes).expect("a dump"));
+    let is_alone = matches!(&found(&alone(&kept))[..], [only] if only.is_like(heap));
+    let kept = if is_alone {
+        let first = truth::whole(&alone(&kept));
+        less(kept, dump, |kept| truth::whole(&alone(kept)) == first)
+    } else {
+        let this = |kept: &Kept| {
+            let mut heaps = found(&among_others(kept)).into_iter();
+            heaps.find(|found| found.is_like(heap))
+        };
+        let first = this(&kept)?;
+        less(kept, dump, |kept| this(kept).as_ref() == Some(&first))
+    };
+    if kept.pages.len() > MOST_KEPT {
+        return None;
+    }
+    let kept = with_roots(kept, dump, heap);
+    Some(if is_alone {
+        alone(&kept)
+    } else {
+        among_others(&kept)
+    })
+}
+
+/// Leaves out what does not matter: modules, regions, pages.
+fn less(mut kept: Kept, dump: &Dump<'_>, holds: impl Fn(&Kept) -> bool) -> Kept {
+    let program = dump.modules.first().map(|module| module.base);
+    let mut few = kept.clone();
+    few.modules = dump
+        .modules
+        .iter()
+        .filter(|module| {
+            let name = module.file_name().to_ascii_lowercase();
+            Some(module.base) == program || name == "ntdll.dll" || name == "wow64.dll"
+        })
+        .map(|module| module.base)
+        .collect();
+    if holds(&few) {
+        kept = few;
+    }
+    let mut size = kept.pages.len().next_power_of_two() / 2;
+    while size > 0 && size * PARTS >= kept.pages.len() {
+        let mut at = 0;
+        while at < kept.pages.len() {
+            let end = (at + size).min(kept.pages.len());
+            let mut fewer = kept.clone();
+            fewer.pages.drain(at..end);
+            if !fewer.pages.is_empty() && holds(&fewer) {
+                kept = fewer;
+            } else {
+                at = end;
+            }
+        }
+        size /= 2;
+    }
+    let mut few = kept.clone();
+    let described = kept.pages.iter().filter_map(|&page| dump.region_at(page));
+    few.allocations = described.map(|region| region.allocation_base).collect();
+    if holds(&few) {
+        kept = few;
+    }
+    kept
+}
+
+/// Pages that are none of heaps and point to blocks of the heap.
+fn with_roots(mut kept: Kept, dump: &Dump<'_>, heap: &truth::HeapTruth) -> Kept {
+    let size = heap.bitness.pointer_size();
+    let is_root = |page: u64| {
+        let region = dump.region_at(page);
+        let is_stack = |region: u64| {
+            dump.threads
+                .iter()
+                .any(|t| t.stack_base / PAGE == region / PAGE)
+        };
+        region.is_some_and(|region| {
+            (region.kind == RegionKind::Image && WRITABLE.contains(&(region.protection & 0xff)))
+                || is_stack(region.base)
+        })
+    };
+    let points = |page: &u64| {
+        let words = (*page..*page + PAGE).step_by(size as usize);
+        let mut words = words.filter_map(|at| dump.memory.pointer(at, heap.bitness));
+        words.any(|word| heap.addresses.contains(&word))
+    };
+    let more: Vec<u64> = all_pages(dump)
+        .filter(|page| kept.pages.binary_search(page).is_err() && is_root(*page))
+        .filter(points)
+        .take(MOST_ROOTS)
+        .collect();
+    let described = more.iter().filter_map(|&page| dump.region_at(page));
+    kept.allocations
+        .extend(described.map(|region| region.allocation_base));
+    kept.pages.extend(more);
+    kept.pages.sort_unstable();
+    kept
+}
+
+impl Seed {
     fn new(name: String, bytes: Vec<u8>) -> Self {
         let mut seed = Seed {
             name,
+            changed: Mutex::new(bytes.clone()),
             bytes: Vec::new(),
             entries: Vec::new(),
-            pages: Vec::new(),
+            pages: memory_list(&bytes).collect(),
             memory: 0,
             addresses: Vec::new(),
         };
@@ -140,55 +267,53 @@ impl Seed {
             let range = dump.memory.range_of(address)?;
             Some(range.bytes.as_ptr() as usize - base + (address - range.start) as usize)
         };
-        let mut all = Entries::default();
-        for heap in Heaps::of(&process).iter() {
+        let mut entries = Entries {
+            // Of the sixteen bytes of a header on x64 the first eight belong to the block before.
+            header: process.bitness.unit() - 8,
+            places: BTreeSet::new(),
+            blocks: Vec::new(),
+        };
+        let heaps = Heaps::of(&process);
+        for heap in heaps.iter().chain(heaps.normal()) {
             self.addresses.push(heap.handle());
-            let _ = heap.walk(&mut all);
+            let _ = heap.walk(&mut entries);
         }
-        self.entries = all
-            .0
-            .iter()
-            .filter_map(|&address| offset(address.wrapping_sub(8)))
-            .collect();
+        self.entries = entries.places.into_iter().filter_map(offset).collect();
+        let blocks = &entries.blocks;
         self.addresses
-            .extend(all.0.iter().step_by(all.0.len() / 4 + 1));
+            .extend(blocks.iter().step_by(blocks.len() / 4 + 1));
         let first = dump
             .memory
             .ranges()
             .iter()
             .map(|range| range.bytes.as_ptr() as usize - base);
         self.memory = first.min().unwrap_or(0);
-        let list = directory(bytes)
-            .find(|entry| entry.0 == MEMORY_LIST)
-            .expect("a list");
-        let count = u32_at(bytes, list.2) as usize;
-        self.pages = (0..count).map(|index| list.2 + 4 + index * 16).collect();
     }
 }
 
-/// Blocks that have an entry in front of them.
-#[derive(Default)]
-struct Entries(Vec<u64>);
+/// Where blocks have their headers.
+struct Entries {
+    header: u64,
+    places: BTreeSet<u64>,
+    blocks: Vec<u64>,
+}
 
 impl Visitor for Entries {
     fn block(&mut self, block: &Block) -> Flow {
-        if matches!(block.kind, Kind::Backend | Kind::Lfh | Kind::Vs) {
-            self.0.push(block.address);
+        if matches!(
+            block.kind,
+            Kind::Backend | Kind::Lookaside | Kind::Lfh | Kind::Virtual
+        ) {
+            self.places.insert(block.entry.wrapping_add(self.header));
         }
+        if block.kind == Kind::Vs {
+            self.places.insert(block.entry);
+        }
+        // The second half of the header, or an extended one behind it.
+        self.places.insert(block.address.wrapping_sub(8));
+        self.blocks.push(block.address);
         CONTINUE
     }
-}
-
-fn blocks(bytes: &[u8]) -> Vec<(u64, u64, u64)> {
-    let dump = Dump::parse(bytes).expect("a dump");
-    let Ok(process) = Process::of(&dump) else {
-        return Vec::new();
-    };
-    let counts = stats::collect(&Heaps::of(&process));
-    counts
-        .iter()
-        .map(|heap| (heap.handle, heap.busy_blocks, heap.busy_bytes))
-        .collect()
 }
 
 fn all_pages(dump: &Dump<'_>) -> impl Iterator<Item = u64> {
@@ -198,16 +323,14 @@ fn all_pages(dump: &Dump<'_>) -> impl Iterator<Item = u64> {
         .flat_map(|range| (range.start & !(PAGE - 1)..range.end()).step_by(PAGE as usize))
 }
 
-/// The pages that matter to all heaps, or to one.
-fn kept_pages(dump: &Dump<'_>, heap: Option<u64>) -> Vec<u64> {
-    let process = Process::of(dump).expect("a process");
-    let usage = Usage::of(&Heaps::of(&process));
+/// The pages that may matter to a heap, or to all of them.
+fn pages(dump: &Dump<'_>, usage: &Usage, heap: Option<u64>) -> Vec<u64> {
     let used = usage
         .regions
         .iter()
         .filter(|used| match used.owner.class() {
-            Class::Heap if heap.is_some_and(|handle| used.owner != Owner::Heap(handle)) => false,
-            Class::Heap | Class::Traces | Class::Peb | Class::Teb => true,
+            Class::Heap => heap.is_none_or(|handle| used.owner == Owner::Heap(handle)),
+            Class::Traces | Class::Peb | Class::Teb => true,
             _ if used.region.kind == RegionKind::Image => {
                 WRITABLE.contains(&(used.region.protection & 0xff))
             }
@@ -221,44 +344,12 @@ fn kept_pages(dump: &Dump<'_>, heap: Option<u64>) -> Vec<u64> {
     pages.dedup();
     pages
 }
-
-/// The dump's streams with these pages, each a range of its own.
-fn with_pages(whole: &[u8], dump: &Dump<'_>, pages: &[u64]) -> Vec<u8> {
-    let base = whole.as_ptr() as usize;
-    let first = dump
-        .memory
-        .ranges()
-        .iter()
-        .map(|range| range.bytes.as_ptr() as usize - base);
-    let mut bytes = whole[..first.min().expect("memory")].to_vec();
-    let list = bytes.len();
-    let memory = list + 4 + 16 * pages.len();
-    bytes.extend((pages.len() as u32).to_le_bytes());
-    for (index, page) in pages.iter().enumerate() {
-        bytes.extend(page.to_le_bytes());
-        bytes.extend((PAGE as u32).to_le_bytes());
-        bytes.extend(((memory + index * PAGE as usize) as u32).to_le_bytes());
-    }
-    for &page in pages {
-        let mut content = vec![0; PAGE as usize];
-        dump.memory.read(page, &mut content);
-        bytes.extend(content);
-    }
-    let size = (4 + 16 * pages.len()) as u32;
-    let at = directory(whole)
-        .find(|entry| entry.0 == MEMORY64_LIST)
-        .expect("a list")
-        .1;
-    for (index, value) in [MEMORY_LIST, size, list as u32].into_iter().enumerate() {
-        bytes[at + 4 * index..at + 4 * index + 4].copy_from_slice(&value.to_le_bytes());
-    }
-    bytes
-}
-
 /// Makes this heap the only one of the process, and its process heap.
 fn keep_one_heap(bytes: &mut [u8], handle: u64) {
     let dump = Dump::parse(bytes).expect("a dump");
-    let process = Process::of(&dump).expect("a process");
+    let Ok(process) = Process::of(&dump) else {
+        return;
+    };
     let layout = &process.layouts.peb;
     let width = process.bitness.pointer_size() as usize;
     let field = |offset: Option<u32>| Some(process.peb? + u64::from(offset?));
@@ -281,21 +372,4 @@ fn keep_one_heap(bytes: &mut [u8], handle: u64) {
             bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         }
     }
-}
-
-/// Kind of each stream, where its entry in the directory lies, and where the stream does.
-fn directory(bytes: &[u8]) -> impl Iterator<Item = (u32, usize, usize)> + '_ {
-    let (count, at) = (u32_at(bytes, 8) as usize, u32_at(bytes, 12) as usize);
-    (0..count).map(move |index| {
-        let entry = at + 12 * index;
-        (
-            u32_at(bytes, entry),
-            entry,
-            u32_at(bytes, entry + 8) as usize,
-        )
-    })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(*bytes[at..].first_chunk().expect("in the file"))
 }
