@@ -322,7 +322,7 @@ fn opening(folder: &Path) {
 
 /// Naming more than 10,000 stacks, with the symbols of a program that the repository has.
 fn naming(folder: &Path) {
-    const STACKS: u64 = 20_000;
+    const STACKS: u64 = 30_000;
     const SYMBOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/symbols");
     let plan = Plan {
         bytes: 1 << 30,

@@ -160,6 +160,14 @@ impl NtHeap<'_, '_> {
         }
     }
 
+    /// Whether a chain of entries begins at an address.
+    pub(super) fn chain_begins(&self, window: &mut Window<'_, '_>, at: u64, limit: u64) -> bool {
+        match self.entry_at(window, at, limit) {
+            Some(Some(entry)) => self.chain_holds(window, at, &entry, limit),
+            _ => false,
+        }
+    }
+
     fn chain_holds(&self, window: &mut Window<'_, '_>, at: u64, first: &Entry, limit: u64) -> bool {
         let unit = self.unit();
         let mut last = *first;

@@ -116,6 +116,10 @@ impl NtHeap<'_, '_> {
                 continue;
             }
             tried = true;
+            // A search follows what it finds as far as a block can reach.
+            if self.chain_begins(&mut window, segment.first_entry, limit) {
+                return true;
+            }
             if self
                 .search_chain(&mut window, segment.first_entry, end, limit)
                 .at
