@@ -8,7 +8,7 @@
 //! * `cold`: `stat` of a file that is not in the page cache, and, as the superuser, in a control group with
 //!   `--memory 512M` for everything;
 //! * `opening`: opening a dump of 400,000 ranges;
-//! * `naming`: naming 10,000 stacks with symbols that lie in the cache.
+//! * `naming`: naming some 10,000 stacks with symbols that lie in the cache.
 //!
 //! The dumps are taken away afterwards.
 
@@ -320,9 +320,9 @@ fn opening(folder: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Naming more than 10,000 stacks, with the symbols of a program that the repository has.
+/// Naming some 10,000 stacks, with the symbols of a program that the repository has.
 fn naming(folder: &Path) {
-    const STACKS: u64 = 30_000;
+    const STACKS: u64 = 40_000;
     const SYMBOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/symbols");
     let plan = Plan {
         bytes: 1 << 30,
