@@ -18,6 +18,9 @@ pub(crate) struct Case {
     pub(crate) touched: Vec<Addresses>,
 }
 
+/// What does damage to a dump: calls back with each case.
+pub(crate) type Damage = fn(&Subject, &mut dyn FnMut(Case));
+
 /// A class of damage: its name in the table, and what does it to a dump. Each dump has any number of
 /// cases, none where the damage makes no sense.
 pub(crate) struct Class {
@@ -25,7 +28,7 @@ pub(crate) struct Class {
     /// Share of the untouched blocks that has to be found, in thousandths; `None` where that is not
     /// reached yet, for the figures alone.
     pub(crate) floor: Option<u64>,
-    pub(crate) damage: fn(&Subject, &mut dyn FnMut(Case)),
+    pub(crate) damage: Damage,
 }
 
 /// What was found of all cases of a class.

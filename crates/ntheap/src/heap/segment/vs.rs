@@ -290,20 +290,16 @@ impl SegmentHeap<'_, '_> {
         let unit = self.unit();
         let mut at = at;
         while at < end {
-            let word = self.chunk_word(window, at);
-            if word.is_some_and(|word| is_fill(word, self.bitness().pointer_size())) {
-                at += unit;
-                continue;
-            }
-            if word.is_none() {
+            let Some(word) = self.chunk_word(window, at) else {
                 let next = self.memory.next_readable(at.saturating_add(1));
                 let Some(next) = next.and_then(|next| next.checked_next_multiple_of(unit)) else {
                     return end;
                 };
                 at = next.max(at + unit);
                 continue;
-            }
-            if self.proved(window, key, at, end, None, PROOF) {
+            };
+            let is_fill = is_fill(word, self.bitness().pointer_size());
+            if !is_fill && self.proved(window, key, at, end, None, PROOF) {
                 let behind = self.block_around(window, key, at, end);
                 match behind.or_else(|| self.block_across(window, key, at, end)) {
                     Some(behind) => at = behind,

@@ -1,22 +1,16 @@
 //! Damage inside heaps: headers of heaps, segments, containers and entries; pages.
 
+use super::class;
 use crate::{
     image::{Addresses, PAGE},
     score::{Case, Class},
     subject::Subject,
 };
 
-/// Of untouched blocks 99 per cent have to be found.
-const FLOOR: u64 = 990;
 /// Of each sort of part so many are damaged in each dump, evenly spread.
 const PICKED: usize = 6;
 
 pub(super) fn classes() -> Vec<Class> {
-    let class = |name, damage| Class {
-        name,
-        floor: Some(FLOOR),
-        damage,
-    };
     // A page range of a segment heap has no proof but its descriptor, an LFH subsegment none but its
     // header.
     let open = |name, damage| Class {
@@ -157,14 +151,18 @@ pub(super) fn leave_out(subject: &Subject, gone: Vec<Addresses>, case: &mut dyn 
 /// A case for each of these addresses: its page is overwritten with zeros.
 fn zeroed(subject: &Subject, places: &[u64], case: &mut dyn FnMut(Case)) {
     for &place in places {
-        let page = page_of(place);
-        let mut image = subject.image.clone();
-        image.zero(&page);
-        case(Case {
-            bytes: image.bytes().to_vec(),
-            touched: vec![page],
-        });
+        zero_out(subject, vec![page_of(place)], case);
     }
+}
+
+/// A case: all of this is overwritten with zeros.
+pub(super) fn zero_out(subject: &Subject, gone: Vec<Addresses>, case: &mut dyn FnMut(Case)) {
+    let mut image = subject.image.clone();
+    gone.iter().for_each(|addresses| image.zero(addresses));
+    case(Case {
+        bytes: image.bytes().to_vec(),
+        touched: gone,
+    });
 }
 
 pub(super) fn overwrite(subject: &Subject, at: u64, bytes: &[u8], case: &mut dyn FnMut(Case)) {

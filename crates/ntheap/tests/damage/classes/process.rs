@@ -1,20 +1,13 @@
 //! Damage to what leads to the heaps: file, streams, environment blocks, lists of heaps.
 
+use super::class;
 use crate::{
     image::{Addresses, Image, PAGE, stream},
     score::{Case, Class},
     subject::Subject,
 };
 
-/// Of untouched blocks 99 per cent have to be found.
-const FLOOR: u64 = 990;
-
 pub(super) fn classes() -> Vec<Class> {
-    let class = |name, damage| Class {
-        name,
-        floor: Some(FLOOR),
-        damage,
-    };
     vec![
         class("count of heaps zeroed", |subject, case| {
             let mut image = subject.image.clone();
