@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use ntheap::{dump::Dump, heap::Heaps, names::ModuleNames, process::Process};
+use ntheap::{heap::Heaps, names::ModuleNames};
 use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Sink, with_changed};
 use ntheap_windbg::Session;
 
@@ -119,15 +119,9 @@ fn word(recipe: &mut Recipe<'_>, seed: &Seed) -> String {
 }
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
-        let Ok(dump) = Dump::parse(bytes) else {
-            return;
-        };
-        let Ok(process) = Process::of(&dump) else {
-            return;
-        };
-        let names = ModuleNames::new(&dump);
-        let heaps = Heaps::of(&process);
+    with_changed(&SEEDS, input, |seed, process, mut recipe| {
+        let names = ModuleNames::new(process.dump);
+        let heaps = Heaps::of(process);
         let mut session = Session::new(&heaps, &names);
         // The second may depend on what the first one set.
         for _ in 0..2 {

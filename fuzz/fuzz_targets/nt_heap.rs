@@ -14,7 +14,7 @@ static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| {
 });
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
-        everything(bytes, &seed.addresses, recipe.byte());
+    with_changed(&SEEDS, input, |seed, process, mut recipe| {
+        everything(process, &seed.addresses, recipe.byte());
     });
 });

@@ -5,10 +5,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::{
-    dump::Dump,
     graph::{Graph, Rules},
     heap::Heaps,
-    process::Process,
     types::Types,
     usage::Usage,
 };
@@ -41,14 +39,8 @@ fn types(graph: &Graph<'_, '_>) {
 }
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |_, bytes, mut recipe| {
-        let Ok(dump) = Dump::parse(bytes) else {
-            return;
-        };
-        let Ok(process) = Process::of(&dump) else {
-            return;
-        };
-        let heaps = Heaps::of(&process);
+    with_changed(&SEEDS, input, |_, process, mut recipe| {
+        let heaps = Heaps::of(process);
         let choice = recipe.byte() % 4;
         if choice == 0 {
             let usage = Usage::of(&heaps);

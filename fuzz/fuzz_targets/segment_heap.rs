@@ -9,7 +9,7 @@ use ntheap_fuzz::{Seed, one_thread, plans, seeds, walk::everything, with_changed
 static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["smallseg"], &plans::segment()));
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
-        everything(bytes, &seed.addresses, recipe.byte());
+    with_changed(&SEEDS, input, |seed, process, mut recipe| {
+        everything(process, &seed.addresses, recipe.byte());
     });
 });

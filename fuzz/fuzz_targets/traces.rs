@@ -4,26 +4,20 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use ntheap::{blocks::Trace, dump::Dump, heap::Heaps, process::Process, stats, traces::Traces};
+use ntheap::{blocks::Trace, heap::Heaps, stats, traces::Traces};
 use ntheap_fuzz::{Seed, one_thread, plans, seeds, with_changed};
 
 static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds(&["ust", "pageheap"], &plans::traced()));
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
-        let Ok(dump) = Dump::parse(bytes) else {
-            return;
-        };
-        let Ok(process) = Process::of(&dump) else {
-            return;
-        };
-        let traces = Traces::of(&process);
+    with_changed(&SEEDS, input, |seed, process, mut recipe| {
+        let traces = Traces::of(process);
         let look = |trace| {
             let frames = traces.frames(trace);
             assert!(frames.is_none_or(|frames| frames.len() <= 64));
             let _ = traces.address(trace);
         };
-        let heaps = Heaps::of(&process);
+        let heaps = Heaps::of(process);
         for heap in stats::collect_by(&heaps, |block| block.trace) {
             heap.iter().for_each(|(&trace, _)| look(trace));
         }

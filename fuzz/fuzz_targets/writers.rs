@@ -177,15 +177,9 @@ fn differences(
 }
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |seed, bytes, mut recipe| {
-        let Ok(dump) = Dump::parse(bytes) else {
-            return;
-        };
-        let Ok(process) = Process::of(&dump) else {
-            return;
-        };
-        let names = ModuleNames::new(&dump);
-        let heaps = Heaps::of(&process);
+    with_changed(&SEEDS, input, |seed, process, mut recipe| {
+        let names = ModuleNames::new(process.dump);
+        let heaps = Heaps::of(process);
         let mut out = Sink::default();
         match recipe.byte() % 8 {
             0 => overview(&heaps, &names, &mut out),
@@ -198,7 +192,7 @@ fuzz_target!(init: one_thread(), |input: &[u8]| {
             _ => {
                 let whole = Dump::parse(&seed.bytes).expect("a dump");
                 let before = Process::of(&whole).expect("a process");
-                differences(&before, &process, &names, &mut out);
+                differences(&before, process, &names, &mut out);
             }
         }
     });

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ntheap::{dump::Dump, process::Process};
+
 use crate::Seed;
 
 /// The bytes that the fuzzer made up, read as numbers.
@@ -97,11 +99,16 @@ fn chosen(seeds: &[Seed], number: u8) -> &Seed {
     found.unwrap_or(&seeds[left % seeds.len()])
 }
 
-/// Calls `look` with one of the seeds, its bytes with the changes of the recipe, and what is left of that.
+/// Calls `look` with one of the seeds, the process that its bytes are of with the changes of the recipe, if they are
+/// of one, and what is left of the recipe.
 ///
 /// # Panics
 /// If `look` panicked before.
-pub fn with_changed(seeds: &[Seed], input: &[u8], look: impl FnOnce(&Seed, &[u8], Recipe<'_>)) {
+pub fn with_changed(
+    seeds: &[Seed],
+    input: &[u8],
+    look: impl FnOnce(&Seed, &Process<'_, '_>, Recipe<'_>),
+) {
     let mut recipe = Recipe(input);
     let seed = chosen(seeds, recipe.byte());
     let count = usize::from(recipe.byte()) % MOST;
@@ -117,7 +124,11 @@ pub fn with_changed(seeds: &[Seed], input: &[u8], look: impl FnOnce(&Seed, &[u8]
         change(seed, &mut changes, &mut recipe);
     }
     let places = changes.places;
-    look(seed, &bytes, recipe);
+    if let Ok(dump) = Dump::parse(&bytes)
+        && let Ok(process) = Process::of(&dump)
+    {
+        look(seed, &process, recipe);
+    }
     for place in places {
         bytes[place.clone()].copy_from_slice(&seed.bytes[place]);
     }

@@ -73,7 +73,9 @@ pub fn seeds(names: &[&str], plans: &[Plan]) -> Vec<Seed> {
     seeds.extend(plans.iter().map(of_plan));
     for seed in &seeds {
         let begin = Instant::now();
-        crate::walk::everything(&seed.bytes, &seed.addresses, 0);
+        let dump = Dump::parse(&seed.bytes).expect("a dump");
+        let process = Process::of(&dump).expect("a process");
+        crate::walk::everything(&process, &seed.addresses, 0);
         eprintln!(
             "{}: {} KiB, {} pages, {} entries, {:?}",
             seed.name,

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use ntheap::{
     blocks::{Block, CONTINUE, Finding, Flow, Visitor},
-    dump::Dump,
     heap::{Found, Heap, Heaps},
     layout::Bitness,
     process::{Process, ProcessOptions},
@@ -45,12 +44,8 @@ impl Visitor for Checked {
 }
 
 /// Walks and counts all heaps of both sides; what `choice` says is done beside that.
-pub fn everything(bytes: &[u8], addresses: &[u64], choice: u8) {
-    let Ok(dump) = Dump::parse(bytes) else { return };
-    let Ok(process) = Process::of(&dump) else {
-        return;
-    };
-    of_side(&process, addresses, choice);
+pub fn everything(process: &Process<'_, '_>, addresses: &[u64], choice: u8) {
+    of_side(process, addresses, choice);
     let other = match process.bitness {
         Bitness::X86 => Bitness::X64,
         Bitness::X64 => Bitness::X86,
@@ -59,7 +54,7 @@ pub fn everything(bytes: &[u8], addresses: &[u64], choice: u8) {
         bitness: Some(other),
         ..ProcessOptions::default()
     };
-    if let Ok(process) = Process::with_options(&dump, &options) {
+    if let Ok(process) = Process::with_options(process.dump, &options) {
         of_side(&process, addresses, choice);
     }
 }
