@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ntheap::{
     Error,
-    blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Visitor},
+    blocks::{Block, CONTINUE, Finding, FindingKind, Flow, Kind, Visitor},
     dump::{Dump, DumpFile, Problem},
     heap::{Heap, Heaps},
     layout::{Bitness, Layouts},
@@ -15,7 +15,7 @@ use ntheap::{
 };
 use ntheap_synth::{
     self as synth, HEAP, Random,
-    oracle::testdata_dumps,
+    oracle::{testdata, testdata_dumps},
     small_dump,
     stream::{Plan, write},
 };
@@ -319,6 +319,44 @@ fn a_virtual_block_is_not_smaller_than_its_header() {
             ..
         }]
     ));
+}
+
+#[test]
+fn a_stored_prefix_is_not_larger_than_its_block() {
+    #[derive(Default)]
+    struct Slots(Vec<Block>);
+    impl Visitor for Slots {
+        fn block(&mut self, block: &Block) -> Flow {
+            if block.kind == Kind::SegmentLfh && block.is_user_block() {
+                self.0.push(*block);
+            }
+            CONTINUE
+        }
+    }
+    let slots = |bytes: &[u8]| {
+        let dump = Dump::parse(bytes).expect("a dump");
+        let process = Process::of(&dump).expect("a process");
+        let mut slots = Slots::default();
+        for heap in Heaps::of(&process).iter() {
+            let _ = heap.walk(&mut slots);
+        }
+        slots.0
+    };
+    let path = testdata().join("x86-19041.546-smallseg.snap1.dmp.zst");
+    let mut bytes = DumpFile::open(&path).expect("opens").bytes().to_vec();
+    let sound = slots(&bytes);
+    let (unit, too_large) = (Bitness::X86.unit(), 0x200);
+    let smaller = sound.iter().find(|slot| slot.block_size < too_large);
+    let slot = smaller.expect("a small slot");
+    assert_eq!(slot.address, slot.entry + unit, "its prefix is one unit");
+    for at in [slot.entry, slot.entry + too_large - unit] {
+        let at = offset_of(&bytes, at) as usize;
+        bytes[at..at + 4].copy_from_slice(&(too_large as u32).to_le_bytes());
+    }
+    let changed = slots(&bytes);
+    assert_eq!(changed.len(), sound.len());
+    let changed = changed.iter().find(|other| other.entry == slot.entry);
+    assert_eq!(changed, Some(slot), "taken for the smallest");
 }
 
 #[test]

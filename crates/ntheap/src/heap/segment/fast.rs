@@ -110,7 +110,7 @@ impl SegmentHeap<'_, '_> {
             if chunk.allocated {
                 let mut lost = match prefix {
                     Prefix::Stored if header.first != unit => {
-                        stored(self, window, entry + unit).unwrap_or(unit)
+                        stored(self, window, entry + unit, block.size).unwrap_or(unit)
                     }
                     _ => prefix.least(unit),
                 };

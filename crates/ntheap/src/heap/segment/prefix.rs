@@ -76,23 +76,24 @@ impl Prefix {
             Prefix::Unit => (unit, unit),
             Prefix::Stored => {
                 // An overwritten one is taken for the smallest.
-                let size = stored(heap, window, raw.start).unwrap_or(unit);
+                let size = stored(heap, window, raw.start, raw.usable).unwrap_or(unit);
                 (size, size)
             }
         }
     }
 }
 
-/// The size that a prefix at the start of a block stores, if it agrees with itself.
+/// The size that a prefix at the start of a block of so many bytes stores, if it agrees with itself.
 #[inline]
 pub(super) fn stored(
     heap: &SegmentHeap<'_, '_>,
     window: &mut Window<'_, '_>,
     start: u64,
+    room: u64,
 ) -> Option<u64> {
     let unit = heap.unit();
     let size = heap.chunk_word(window, start)?;
-    if size < unit || size > MAX_PREFIX || !size.is_multiple_of(unit) {
+    if size < unit || size > MAX_PREFIX.min(room) || !size.is_multiple_of(unit) {
         return None;
     }
     let again = start.checked_add(size - unit)?;
@@ -175,7 +176,8 @@ fn stored_sample(heap: &SegmentHeap<'_, '_>) -> (usize, usize) {
         fn raw(&mut self, raw: RawBlock) -> Flow {
             if raw.state == State::Busy && !raw.internal {
                 self.seen += 1;
-                self.with += usize::from(stored(self.heap, &mut self.window, raw.start).is_some());
+                let prefix = stored(self.heap, &mut self.window, raw.start, raw.usable);
+                self.with += usize::from(prefix.is_some());
             }
             enough(self.seen >= STORED_SAMPLE)
         }
