@@ -10,13 +10,29 @@ const FIRST: usize = 3;
 /// The size of a stream that is none.
 const ABSENT: u32 = u32::MAX;
 
-/// The same file in blocks of [`BLOCK`] bytes.
+/// The stream that lists the modules (object files), where it tells how many bytes that takes, and where
+/// the list begins.
+const MODULES: usize = 3;
+const MODULES_SIZE: usize = 24;
+const MODULES_BEGIN: usize = 64;
+/// In the record of a module: the number of its stream, the bytes there of symbols and of lines in two
+/// encodings, and behind the record its two names.
+const STREAM: usize = 34;
+const SIZES: usize = 36;
+const NAMES: usize = 64;
+/// The number of a stream that is none.
+const NO_STREAM: u16 = u16::MAX;
+/// A larger module has more functions, not other kinds of records.
+const MOST_OF_MODULE: usize = 0x900;
+
+/// The same file in blocks of [`BLOCK`] bytes, without the contents of large modules.
 ///
 /// # Panics
 /// If it is no such file, or too large for one map of blocks.
 #[must_use]
 pub fn repacked(file: &[u8]) -> Vec<u8> {
-    let streams = streams(file);
+    let mut streams = streams(file);
+    empty_large_modules(&mut streams);
     let mut directory = vec![streams.len() as u32];
     directory.extend(streams.iter().map(|stream| stream.len() as u32));
     let mut bytes = vec![0; FIRST * BLOCK];
@@ -43,6 +59,29 @@ pub fn repacked(file: &[u8]) -> Vec<u8> {
     let header = to_bytes(&header);
     bytes[MAGIC.len()..MAGIC.len() + header.len()].copy_from_slice(&header);
     bytes
+}
+
+/// Makes large modules ones that have no stream.
+fn empty_large_modules(streams: &mut [Vec<u8>]) {
+    let mut list = std::mem::take(&mut streams[MODULES]);
+    let [size] = numbers(&list[MODULES_SIZE..][..4])[..] else {
+        panic!("no list of modules");
+    };
+    let end = MODULES_BEGIN + size as usize;
+    let mut at = MODULES_BEGIN;
+    while at < end {
+        let record = &mut list[at..end];
+        let stream = u16::from_le_bytes([record[STREAM], record[STREAM + 1]]);
+        if stream != NO_STREAM && streams[usize::from(stream)].len() > MOST_OF_MODULE {
+            streams[usize::from(stream)].clear();
+            record[STREAM..SIZES].copy_from_slice(&NO_STREAM.to_le_bytes());
+            record[SIZES..SIZES + 3 * 4].fill(0);
+        }
+        let names = record[NAMES..].split_inclusive(|&byte| byte == 0).take(2);
+        let names: usize = names.map(<[u8]>::len).sum();
+        at += (NAMES + names).next_multiple_of(4);
+    }
+    streams[MODULES] = list;
 }
 
 /// Writes bytes into blocks behind the others; their numbers.
