@@ -64,6 +64,10 @@ struct Run {
     places: Vec<Place>,
     /// Whether memory that belongs to the heap ends behind it.
     ends: bool,
+    /// Which places can be an entry, those of each sum one behind the other.
+    possible: Vec<usize>,
+    /// Where in that those of each sum begin, and behind the last its length.
+    sums: Vec<usize>,
 }
 
 /// How well a candidate does.
@@ -127,13 +131,35 @@ fn windows(memory: &AddressSpace<'_>, bitness: Bitness, stretches: &[(u64, u64)]
             .step_by(unit as usize)
             .map(|at| window.u64(at + header).map(Place::of).unwrap_or_default())
             .collect();
+        Run::new(start, places, ends)
+    };
+    windows.iter().step_by(step).map(read).collect()
+}
+
+impl Run {
+    fn new(start: u64, places: Vec<Place>, ends: bool) -> Run {
+        let of = |index: usize| usize::from(places[index].sum);
+        let mut possible: Vec<usize> = (0..places.len())
+            .filter(|&index| places[index].possible)
+            .collect();
+        possible.sort_by_key(|&index| of(index));
+        let sums = (0..=1 << u8::BITS)
+            .map(|sum| possible.partition_point(|&index| of(index) < sum))
+            .collect();
         Run {
             start,
             places,
             ends,
+            possible,
+            sums,
         }
-    };
-    windows.iter().step_by(step).map(read).collect()
+    }
+
+    /// The places of a sum that can be an entry, in order.
+    fn with_sum(&self, sum: u8) -> &[usize] {
+        let sum = usize::from(sum);
+        &self.possible[self.sums[sum]..self.sums[sum + 1]]
+    }
 }
 
 impl Place {
@@ -159,11 +185,13 @@ fn is_unused_count(unused: u8) -> bool {
 /// The candidate with the best chains.
 fn best(runs: &[Run], unit: u64, starts: &[u64]) -> Option<(Candidate, Score)> {
     let mut votes: FxHashMap<Candidate, usize> = FxHashMap::default();
-    for run in runs {
-        for (index, first) in run.places.iter().enumerate() {
-            if !first.possible {
-                continue;
-            }
+    for (run, sum) in runs
+        .iter()
+        .flat_map(|run| (0..=u8::MAX).map(move |sum| (run, sum)))
+    {
+        let places = run.with_sum(sum);
+        for (position, &index) in places.iter().enumerate() {
+            let first = &run.places[index];
             // An entry is known to lie at some places, whatever its size.
             let at = run.start + index as u64 * unit;
             let known = starts.contains(&at);
@@ -172,16 +200,14 @@ fn best(runs: &[Run], unit: u64, starts: &[u64]) -> Option<(Candidate, Score)> {
             } else {
                 MAX_VOTED
             };
-            let behind = run.places.iter().skip(index + 1).take(reach);
-            for (units, next) in (1u16..).zip(behind) {
-                if next.possible && next.sum == first.sum {
-                    let candidate = Candidate {
-                        size: first.size ^ units,
-                        link: first.size ^ next.previous,
-                        sum: first.sum,
-                    };
-                    *votes.entry(candidate).or_default() += 1;
-                }
+            let behind = places[position + 1..].iter();
+            for &next in behind.take_while(|&&next| next - index <= reach) {
+                let candidate = Candidate {
+                    size: first.size ^ (next - index) as u16,
+                    link: first.size ^ run.places[next].previous,
+                    sum,
+                };
+                *votes.entry(candidate).or_default() += 1;
             }
         }
     }
@@ -218,12 +244,15 @@ impl Candidate {
 
     /// Calls `link` with each entry that has a successor (or the end of the memory) and its index.
     fn follow(self, run: &Run, mut link: impl FnMut(&Place, usize)) {
-        let mut index = 0;
-        while let Some(place) = run.places.get(index) {
+        // The entry that the last one leads to: none lies between them.
+        let mut least = 0;
+        for &index in run.with_sum(self.sum) {
+            if index < least {
+                continue;
+            }
+            let place = &run.places[index];
             let next = index + usize::from(place.size ^ self.size);
-            let holds = place.possible
-                && place.sum == self.sum
-                && next > index
+            let holds = next > index
                 && match run.places.get(next) {
                     Some(behind) => {
                         behind.possible
@@ -234,9 +263,7 @@ impl Candidate {
                 };
             if holds {
                 link(place, next);
-                index = next;
-            } else {
-                index += 1;
+                least = next;
             }
         }
     }
