@@ -1,6 +1,9 @@
 //! Changes to a small dump.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use ntheap::{dump::Dump, process::Process};
 
@@ -43,6 +46,8 @@ const LENGTH: usize = 6;
 /// A dump with more changes is found broken sooner, not later.
 const MOST: usize = 24;
 const PAGE: usize = 0x1000;
+/// A line of commands can be a loop, of a quarter of a million rounds. All else takes a thousandth of that.
+const LONGEST: Duration = Duration::from_secs(2);
 
 impl Recipe<'_> {
     /// The next byte, 0 behind the end.
@@ -124,10 +129,11 @@ pub fn with_changed(
         change(seed, &mut changes, &mut recipe);
     }
     let places = changes.places;
-    if let Ok(dump) = Dump::parse(&bytes)
-        && let Ok(process) = Process::of(&dump)
-    {
-        look(seed, &process, recipe);
+    if let Ok(mut dump) = Dump::parse(&bytes) {
+        dump.stop_at(Instant::now() + LONGEST);
+        if let Ok(process) = Process::of(&dump) {
+            look(seed, &process, recipe);
+        }
     }
     for place in places {
         bytes[place.clone()].copy_from_slice(&seed.bytes[place]);

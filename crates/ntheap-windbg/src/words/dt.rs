@@ -68,6 +68,12 @@ pub(crate) fn type_layout(
     }
     let paths: Vec<&[String]> = display.paths.iter().map(Vec::as_slice).collect();
     printer.structure(id, display.address, &paths, display.depth, 0)?;
+    if printer.fields > MOST_FIELDS {
+        writeln!(
+            printer.out,
+            "stopped: {MOST_FIELDS} fields are shown at most"
+        )?;
+    }
     if let Some(address) = printer.unread {
         let address = printer.values.pointer(address);
         writeln!(printer.out, "Memory read error {}", &address[2..])?;
@@ -203,5 +209,66 @@ impl Printer<'_, '_, '_> {
             "{:indent$}({} of {:#x} bytes: without a PDB, the fields that ntheap knows)",
             "", structure.name, structure.size
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntheap::{dump::Dump, names::ModuleNames};
+
+    use super::*;
+
+    /// One structure, which holds itself four times.
+    struct Endless;
+
+    impl TypeCatalogue for Endless {
+        fn names(&self) -> Vec<String> {
+            vec!["_ENDLESS".to_owned()]
+        }
+
+        fn find(&self, _: &str) -> Option<TypeId> {
+            Some(TypeId(0))
+        }
+
+        fn structure(&self, id: TypeId) -> Option<StructureType> {
+            let field = |number: u32| FieldType {
+                name: format!("Field{number}"),
+                offset: number,
+                type_name: "_ENDLESS".to_owned(),
+                size: 1,
+                bits: None,
+                structure: Some(id),
+            };
+            Some(StructureType {
+                name: "_ENDLESS".to_owned(),
+                size: 4,
+                fields: (0..4).map(field).collect(),
+                complete: true,
+            })
+        }
+
+        fn enumeration(&self, _: &str) -> Option<Vec<(String, i64)>> {
+            None
+        }
+    }
+
+    #[test]
+    fn structures_without_end_are_cut_off_and_it_is_said() {
+        let (bytes, _) = ntheap_synth::small_dump();
+        let dump = Dump::parse(&bytes).expect("a dump");
+        let process = Process::of(&dump).expect("a process");
+        let names = ModuleNames::new(&dump);
+        let lines = |depth| {
+            let display = TypeDisplay {
+                depth,
+                ..TypeDisplay::default()
+            };
+            let mut text = String::new();
+            type_layout(&process, &names, &Endless, TypeId(0), &display, &mut text)
+                .expect("memory takes it");
+            (text.lines().count(), text.contains("stopped: "))
+        };
+        assert_eq!(lines(1), (4 + 16, false));
+        assert_eq!(lines(9), (MOST_FIELDS + 1, true));
     }
 }

@@ -1,11 +1,26 @@
 //! Whole structures with the types of their fields, for showing them to people.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::LazyLock};
+
+use rustc_hash::FxHashMap;
 
 use super::{Bitness, Layouts};
 
-/// Types of the built-in tables' fields.
-const TYPES: &str = include_str!("tables/types.txt");
+/// Types of the built-in tables' fields, by structure and field: those of some widths and builds, or of all.
+static TYPES: LazyLock<FxHashMap<(&str, &str), &str>> = LazyLock::new(|| {
+    let mut structure = "";
+    let mut types = FxHashMap::default();
+    for line in include_str!("tables/types.txt").lines() {
+        match line
+            .strip_prefix("  ")
+            .and_then(|line| line.split_once(": "))
+        {
+            Some((field, alternatives)) => _ = types.insert((structure, field), alternatives),
+            None => structure = line,
+        }
+    }
+    types
+});
 
 /// A structure of a [`TypeCatalogue`]. Names alone don't do: unnamed structures share theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,11 +174,7 @@ impl Layouts {
 
 /// The words of the table for a field.
 fn type_of(structure: &str, field: &str, build: u32, bitness: Bitness) -> Option<&'static str> {
-    let mut lines = TYPES.lines().skip_while(|line| *line != structure);
-    lines.next()?;
-    let alternatives = lines
-        .take_while(|line| line.starts_with("  "))
-        .find_map(|line| line.trim_start().strip_prefix(field)?.strip_prefix(": "))?;
+    let alternatives = TYPES.get(&(structure, field))?;
     let holds = |text: &'static str| {
         let (width, text) = match text.split_once(' ') {
             Some(("x86", rest)) => (Bitness::X86, rest),
