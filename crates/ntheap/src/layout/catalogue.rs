@@ -214,6 +214,13 @@ mod tests {
     }
 
     #[test]
+    fn a_field_has_one_line() {
+        let lines = include_str!("tables/types.txt").lines();
+        let fields = lines.filter(|line| line.starts_with("  ")).count();
+        assert_eq!(TYPES.len(), fields);
+    }
+
+    #[test]
     fn types_follow_width_and_build() {
         let of = |build, bitness, name: &str, field: &str| {
             let layouts = Layouts::for_build(build, bitness);

@@ -66,8 +66,6 @@ struct Run {
     ends: bool,
     /// Which places can be an entry, those of each sum one behind the other.
     possible: Vec<usize>,
-    /// Where in that those of each sum begin, and behind the last its length.
-    sums: Vec<usize>,
 }
 
 /// How well a candidate does.
@@ -138,27 +136,30 @@ fn windows(memory: &AddressSpace<'_>, bitness: Bitness, stretches: &[(u64, u64)]
 
 impl Run {
     fn new(start: u64, places: Vec<Place>, ends: bool) -> Run {
-        let of = |index: usize| usize::from(places[index].sum);
         let mut possible: Vec<usize> = (0..places.len())
             .filter(|&index| places[index].possible)
             .collect();
-        possible.sort_by_key(|&index| of(index));
-        let sums = (0..=1 << u8::BITS)
-            .map(|sum| possible.partition_point(|&index| of(index) < sum))
-            .collect();
+        possible.sort_by_key(|&index| places[index].sum);
         Run {
             start,
             places,
             ends,
             possible,
-            sums,
         }
+    }
+
+    /// The places of each sum that can be an entry, in order.
+    fn sums(&self) -> impl Iterator<Item = &[usize]> {
+        let sum = |index: &usize| self.places[*index].sum;
+        self.possible.chunk_by(move |a, b| sum(a) == sum(b))
     }
 
     /// The places of a sum that can be an entry, in order.
     fn with_sum(&self, sum: u8) -> &[usize] {
-        let sum = usize::from(sum);
-        &self.possible[self.sums[sum]..self.sums[sum + 1]]
+        let of = |&index: &usize| self.places[index].sum;
+        let first = self.possible.partition_point(|index| of(index) < sum);
+        let same = &self.possible[first..];
+        &same[..same.partition_point(|index| of(index) == sum)]
     }
 }
 
@@ -185,11 +186,10 @@ fn is_unused_count(unused: u8) -> bool {
 /// The candidate with the best chains.
 fn best(runs: &[Run], unit: u64, starts: &[u64]) -> Option<(Candidate, Score)> {
     let mut votes: FxHashMap<Candidate, usize> = FxHashMap::default();
-    for (run, sum) in runs
+    for (run, places) in runs
         .iter()
-        .flat_map(|run| (0..=u8::MAX).map(move |sum| (run, sum)))
+        .flat_map(|run| run.sums().map(move |places| (run, places)))
     {
-        let places = run.with_sum(sum);
         for (position, &index) in places.iter().enumerate() {
             let first = &run.places[index];
             // An entry is known to lie at some places, whatever its size.
@@ -205,7 +205,7 @@ fn best(runs: &[Run], unit: u64, starts: &[u64]) -> Option<(Candidate, Score)> {
                 let candidate = Candidate {
                     size: first.size ^ (next - index) as u16,
                     link: first.size ^ run.places[next].previous,
-                    sum,
+                    sum: first.sum,
                 };
                 *votes.entry(candidate).or_default() += 1;
             }
