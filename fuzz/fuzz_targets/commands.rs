@@ -1,15 +1,18 @@
 //! The debugger's commands with operands made up, over small dumps of every kind.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::{heap::Heaps, names::ModuleNames};
-use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Sink, with_changed};
+use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Sink, with_changed_for};
 use ntheap_windbg::Session;
 
 static SEEDS: LazyLock<Vec<Seed>> =
     LazyLock::new(|| seeds(&["small", "tag", "pageheap", "wow64"], &plans::some()));
+
+/// A line of commands can be a loop of a quarter of a million rounds.
+const LONGEST: Duration = Duration::from_secs(2);
 
 const COMMANDS: &[&str] = &[
     "!heap -s",
@@ -119,7 +122,7 @@ fn word(recipe: &mut Recipe<'_>, seed: &Seed) -> String {
 }
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed(&SEEDS, input, |seed, process, mut recipe| {
+    with_changed_for(Some(LONGEST), &SEEDS, input, |seed, process, mut recipe| {
         let names = ModuleNames::new(process.dump);
         let heaps = Heaps::of(process);
         let mut session = Session::new(&heaps, &names);

@@ -11,7 +11,7 @@ pub mod sink;
 mod truth;
 pub mod walk;
 
-pub use recipe::{Recipe, with_changed};
+pub use recipe::{Recipe, with_changed, with_changed_for};
 pub use seed::{Seed, seeds};
 
 /// Makes the thread that calls all the threads there are: work that is handed to another one and waited for

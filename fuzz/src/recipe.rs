@@ -46,8 +46,6 @@ const LENGTH: usize = 6;
 /// A dump with more changes is found broken sooner, not later.
 const MOST: usize = 24;
 const PAGE: usize = 0x1000;
-/// A line of commands can be a loop, of a quarter of a million rounds. All else takes a thousandth of that.
-const LONGEST: Duration = Duration::from_secs(2);
 
 impl Recipe<'_> {
     /// The next byte, 0 behind the end.
@@ -114,6 +112,19 @@ pub fn with_changed(
     input: &[u8],
     look: impl FnOnce(&Seed, &Process<'_, '_>, Recipe<'_>),
 ) {
+    with_changed_for(None, seeds, input, look);
+}
+
+/// The same, for so long at most: for what may take long by intention.
+///
+/// # Panics
+/// If `look` panicked before.
+pub fn with_changed_for(
+    longest: Option<Duration>,
+    seeds: &[Seed],
+    input: &[u8],
+    look: impl FnOnce(&Seed, &Process<'_, '_>, Recipe<'_>),
+) {
     let mut recipe = Recipe(input);
     let seed = chosen(seeds, recipe.byte());
     let count = usize::from(recipe.byte()) % MOST;
@@ -130,7 +141,9 @@ pub fn with_changed(
     }
     let places = changes.places;
     if let Ok(mut dump) = Dump::parse(&bytes) {
-        dump.stop_at(Instant::now() + LONGEST);
+        if let Some(longest) = longest {
+            dump.stop_at(Instant::now() + longest);
+        }
         if let Ok(process) = Process::of(&dump) {
             look(seed, &process, recipe);
         }
