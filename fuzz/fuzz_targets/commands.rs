@@ -5,14 +5,20 @@ use std::{sync::LazyLock, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::{heap::Heaps, names::ModuleNames};
-use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Sink, with_changed_for};
-use ntheap_windbg::Session;
+use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Screen, with_changed_for};
+use ntheap_windbg::{CommandError, Session};
 
 static SEEDS: LazyLock<Vec<Seed>> =
     LazyLock::new(|| seeds(&["small", "tag", "pageheap", "wow64"], &plans::some()));
 
-/// A line of commands can be a loop of a quarter of a million rounds.
-const LONGEST: Duration = Duration::from_secs(2);
+/// A line of several commands can be a loop of a quarter of a million rounds: so long and so much of each will do.
+const LONGEST: Duration = Duration::from_millis(100);
+const MOST_OF_LOOP: usize = 1 << 20;
+
+/// Whether there can be several commands in a text.
+fn is_several(text: &[u8]) -> bool {
+    text.iter().any(|byte| b";\n".contains(byte))
+}
 
 const COMMANDS: &[&str] = &[
     "!heap -s",
@@ -122,7 +128,8 @@ fn word(recipe: &mut Recipe<'_>, seed: &Seed) -> String {
 }
 
 fuzz_target!(init: one_thread(), |input: &[u8]| {
-    with_changed_for(Some(LONGEST), &SEEDS, input, |seed, process, mut recipe| {
+    let longest = is_several(input).then_some(LONGEST);
+    with_changed_for(longest, &SEEDS, input, |seed, process, mut recipe| {
         let names = ModuleNames::new(process.dump);
         let heaps = Heaps::of(process);
         let mut session = Session::new(&heaps, &names);
@@ -133,8 +140,15 @@ fuzz_target!(init: one_thread(), |input: &[u8]| {
                 command.push(' ');
                 command += &word(&mut recipe, seed);
             }
-            if let Err(error) = session.execute(&command, &mut Sink::default()).result {
-                assert!(!error.to_string().is_empty());
+            let mut screen = Screen::default();
+            let several = is_several(command.as_bytes());
+            if several {
+                screen.0 = MOST_OF_LOOP;
+            }
+            match session.execute(&command, &mut screen).result {
+                Ok(()) => {}
+                Err(CommandError::Output) => assert!(several, "endless output: {command:?}"),
+                Err(error) => assert!(!error.to_string().is_empty()),
             }
             if recipe.is_empty() {
                 return;

@@ -1,19 +1,17 @@
 //! PDBs: names, types, lines and parameters of ones that are changed inside their streams.
 #![no_main]
 
-use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{fs, sync::LazyLock, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
-use ntheap::dump::{Module, PdbReference};
 use ntheap_fuzz::{
     Recipe,
     msf::{BLOCK, repacked},
 };
-use ntheap_symbols::{SymbolPath, Symbols};
+use ntheap_symbols::ModuleSymbols;
 use ntheap_synth::oracle::testdata;
 
-/// Names and contents.
-static PDBS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
+static PDBS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let mut all = Vec::new();
     for name in ["ordersvc.pdb", "strkit.pdb"] {
         for entry in fs::read_dir(testdata().join("symbols").join(name))
@@ -21,22 +19,11 @@ static PDBS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
             .flatten()
         {
             let whole = fs::read(entry.path().join(name)).expect("a PDB");
-            all.push((name.to_owned(), repacked(&whole)));
+            all.push(repacked(&whole));
         }
     }
     all.sort();
     all
-});
-
-/// A folder in memory, where there is one.
-static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let memory = PathBuf::from("/dev/shm");
-    let folder = if memory.is_dir() {
-        memory
-    } else {
-        std::env::temp_dir()
-    };
-    tempfile::tempdir_in(folder).expect("a folder")
 });
 
 fn change(bytes: &mut [u8], recipe: &mut Recipe<'_>) {
@@ -67,7 +54,7 @@ fn change(bytes: &mut [u8], recipe: &mut Recipe<'_>) {
 
 fuzz_target!(|input: &[u8]| {
     let mut recipe = Recipe(input);
-    let (name, sound) = &PDBS[usize::from(recipe.byte()) % PDBS.len()];
+    let sound = &PDBS[usize::from(recipe.byte()) % PDBS.len()];
     let mut bytes = sound.clone();
     for _ in 0..recipe.byte() % 16 {
         if recipe.is_empty() {
@@ -75,34 +62,14 @@ fuzz_target!(|input: &[u8]| {
         }
         change(&mut bytes, &mut recipe);
     }
-    fs::write(FOLDER.path().join(name), bytes).expect("written");
-    let mut path = SymbolPath::default();
-    path.push_folder(FOLDER.path());
-    let symbols = Symbols::builder()
-        .path(path)
-        .allow_mismatched(true)
-        .read_limit(Duration::from_secs(5))
-        .build();
-    let module = Module {
-        base: 0x1000_0000,
-        size: 0x10_0000,
-        path: name.replace(".pdb", ".exe"),
-        timestamp: 0,
-        checksum: 0,
-        version: None,
-        pdb: Some(PdbReference {
-            file: name.clone(),
-            id: Default::default(),
-        }),
-    };
-    let Some(loaded) = symbols.module(&module) else {
+    let Ok(loaded) = ModuleSymbols::from_bytes(bytes, Duration::from_secs(5)) else {
         return;
     };
     let places = || (0..0x4000).step_by(0x171);
     match recipe.byte() % 4 {
         0 => {
             places().for_each(|rva| drop(loaded.resolve_return(rva)));
-            let _ = symbols.search(&module, "*a*b*");
+            let _ = loaded.table().search("*a*b*");
         }
         1 => places().for_each(|rva| drop(loaded.source_line(rva))),
         2 => places().for_each(|rva| drop(loaded.parameters(rva).map(str::to_owned))),

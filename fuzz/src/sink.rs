@@ -2,13 +2,16 @@
 
 use std::{fmt, io};
 
-/// Nothing is kept, and not more taken than any report of a small dump should have.
+/// More than any report of a small dump should have.
+const ENDLESS: usize = 1 << 28;
+
+/// Nothing is kept, and endless output is a failure.
 #[derive(Debug)]
 pub struct Sink(pub usize);
 
 impl Default for Sink {
     fn default() -> Self {
-        Sink(1 << 28)
+        Sink(ENDLESS)
     }
 }
 
@@ -32,6 +35,23 @@ impl io::Write for Sink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Nothing is kept, and endless output refused: for what may print without end by intention.
+#[derive(Debug)]
+pub struct Screen(pub usize);
+
+impl Default for Screen {
+    fn default() -> Self {
+        Screen(ENDLESS)
+    }
+}
+
+impl fmt::Write for Screen {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
         Ok(())
     }
 }

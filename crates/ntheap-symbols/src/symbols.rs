@@ -8,6 +8,7 @@ use std::time::Duration;
 use debugid::DebugId;
 use ntheap::dump::Module;
 
+use crate::content::Content;
 use crate::lines::Lines;
 use crate::module::{LoadedModule, ModuleStatus, Resolution};
 use crate::parameters::Parameters;
@@ -430,6 +431,22 @@ impl Symbols {
 pub struct ModuleSymbols(Arc<OnceLock<Outcome>>);
 
 impl ModuleSymbols {
+    /// The symbols of a PDB whose bytes are at hand, for those who have a store of their own: nothing is
+    /// looked for, and nothing kept on disk. Reading is given up after `limit`.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no PDB, when it is damaged, or when reading takes too long.
+    pub fn from_bytes(bytes: Vec<u8>, limit: Duration) -> Result<Self, Error> {
+        let id = convert::identity(&bytes)?;
+        let data = Arc::new(Content::Memory(bytes));
+        let input = Arc::clone(&data);
+        let converted = sandbox::run(limit, move || convert::convert(&input))?;
+        let loaded = LoadedModule::new(PathBuf::new(), id, false, converted, data);
+        let outcome = Outcome::Loaded(Box::new(loaded));
+        Ok(Self(Arc::new(OnceLock::from(outcome))))
+    }
+
     fn loaded(&self) -> &LoadedModule {
         match self.0.get() {
             Some(Outcome::Loaded(loaded)) => loaded,

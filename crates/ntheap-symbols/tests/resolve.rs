@@ -4,10 +4,13 @@ mod common;
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::*;
 use ntheap::layout::TypeSource;
-use ntheap_symbols::{ModuleStatus, Resolution, SymbolDetail, SymbolKind, Symbols};
+use ntheap_symbols::{
+    Error, ModuleStatus, ModuleSymbols, Resolution, SymbolDetail, SymbolKind, Symbols,
+};
 
 fn frames(resolution: &Resolution) -> Vec<(&str, Option<u32>, bool)> {
     let frames = resolution.frames.iter();
@@ -78,6 +81,25 @@ fn functions_lines_and_inlined_calls() {
     let strkit = self::module("strkit.pdb", STRKIT);
     let names = symbols.search(&strkit, "*AllocateRaw");
     assert_eq!(names[0].name, "strkit::`anonymous namespace'::AllocateRaw");
+}
+
+#[test]
+fn a_pdb_that_is_in_memory() {
+    let bytes = fs::read(pdb_file("ordersvc.pdb", ORDERSVC)).unwrap();
+    let limit = Duration::from_secs(60);
+    let found = ModuleSymbols::from_bytes(bytes.clone(), limit).unwrap();
+    let kept = folder(&testdata()).build().module(&ordersvc()).unwrap();
+    for rva in (0xfff..0x3000).step_by(0x11) {
+        assert_eq!(found.resolve(rva), kept.resolve(rva), "{rva:x}");
+        assert_eq!(found.source_line(rva), kept.source_line(rva), "{rva:x}");
+    }
+    let types = |symbols: &ModuleSymbols| symbols.types().unwrap().structures().count();
+    assert_eq!(types(&found), types(&kept));
+    for broken in [&[][..], b"no PDB", &bytes[..bytes.len() / 2]] {
+        ModuleSymbols::from_bytes(broken.to_vec(), limit).unwrap_err();
+    }
+    let late = ModuleSymbols::from_bytes(bytes, Duration::ZERO).unwrap_err();
+    assert!(matches!(late, Error::TimedOut { .. }));
 }
 
 #[test]

@@ -277,6 +277,40 @@ fn every_command_over_a_heap_at_the_end_of_the_address_space() {
 }
 
 #[test]
+fn counters_of_a_segment_heap_that_overflow_their_sum() {
+    for path in testdata_dumps() {
+        let file = DumpFile::open(&path).expect("opens");
+        let mut bytes = file.bytes().to_vec();
+        let mut places = Vec::new();
+        let _ = with_session(&bytes, |process, _| {
+            let layouts = &process.layouts;
+            let (heap, stats) = (&layouts.segment_heap, &layouts.memory_stats);
+            let large = [heap.large_reserved_pages, heap.large_committed_pages];
+            let own = [heap.total_reserved_pages, heap.total_committed_pages];
+            let moved = [stats.total_reserved_pages, stats.total_committed_pages];
+            for found in &Heaps::listed(process) {
+                let Heap::Segment(found) = found else {
+                    continue;
+                };
+                let in_stats = |offset| Some(heap.mem_stats? + offset?);
+                let offsets = large.into_iter().chain(own).chain(moved.map(in_stats));
+                for at in offsets
+                    .flatten()
+                    .map(|offset| found.handle() + u64::from(offset))
+                {
+                    let slice = process.dump.memory.slice(at, 8).expect("a counter");
+                    places.push(slice.as_ptr() as usize - bytes.as_ptr() as usize);
+                }
+            }
+        });
+        for at in places {
+            bytes[at..at + 8].fill(0xff);
+        }
+        let _ = with_session(&bytes, |_, session| execute(session, "!heap -s"));
+    }
+}
+
+#[test]
 fn commands_that_nobody_means_to_type() {
     let (bytes, _) = small_dump();
     let deep = format!("dt ntdll!_LIST_ENTRY {HEAP:x} {}", "Flink.".repeat(100_000));

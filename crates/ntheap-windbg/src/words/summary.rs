@@ -149,15 +149,15 @@ const SEGMENT_HEAP: u32 = 0xddee_ddee;
 
 /// The table of segment heaps, in front of that of NT heaps.
 fn segment_heaps(heaps: &[Heap<'_, '_>], out: &mut dyn Write) -> fmt::Result {
-    let mut headers = heaps
+    let mut heaps = heaps
         .iter()
         .filter_map(|heap| match heap {
-            Heap::Segment(heap) => Some((heap.handle(), heap.header)),
+            Heap::Segment(heap) => Some(heap),
             _ => None,
         })
         .peekable();
     writeln!(out)?;
-    if headers.peek().is_none() {
+    if heaps.peek().is_none() {
         return Ok(());
     }
     writeln!(out, "{:38}Process    Total      Total ", "")?;
@@ -167,14 +167,15 @@ fn segment_heaps(heaps: &[Heap<'_, '_>], out: &mut dyn Write) -> fmt::Result {
         "    Heap Address  Signature    Flags     List    Bytes      Bytes "
     )?;
     writeln!(out, "{:40}Index      (K)        (K) \n", "")?;
-    for (handle, header) in headers {
+    for heap in heaps {
         writeln!(
             out,
-            "{handle:16x} {SEGMENT_HEAP:10x} {:8x} {:8} {:8} {:10} ",
-            header.global_flags,
-            header.list_index,
-            (header.reserved + header.large_reserved) >> 10,
-            (header.committed + header.large_committed) >> 10,
+            "{:16x} {SEGMENT_HEAP:10x} {:8x} {:8} {:8} {:10} ",
+            heap.handle(),
+            heap.header.global_flags,
+            heap.header.list_index,
+            heap.reserved_bytes() >> 10,
+            heap.committed_bytes() >> 10,
         )?;
     }
     Ok(())
