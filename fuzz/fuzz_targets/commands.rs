@@ -12,7 +12,7 @@ static SEEDS: LazyLock<Vec<Seed>> =
     LazyLock::new(|| seeds(&["small", "tag", "pageheap", "wow64"], &plans::some()));
 
 /// A line of several commands can be a loop of a quarter of a million rounds: so long and so much of each will do.
-const LONGEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(3);
 const MOST_OF_LOOP: usize = 1 << 20;
 
 /// Whether there can be several commands in a text.
