@@ -214,6 +214,9 @@ fn gather(data: &[u8], block_size: usize, numbers: &[u8], size: usize) -> Result
     Ok(out)
 }
 
+/// From here on indexes are those of records of another module.
+const OF_OTHER_MODULES: u32 = 0x8000_0000;
+
 const LF_MODIFIER: u16 = 0x1001;
 const LF_POINTER: u16 = 0x1002;
 const LF_PROCEDURE: u16 = 0x1008;
@@ -226,7 +229,8 @@ const LF_ENUM: u16 = 0x1507;
 const LF_FUNC_ID: u16 = 0x1601;
 const LF_SUBSTR_LIST: u16 = 0x1604;
 
-/// Calls `visit` with index, kind and content of every record of a type stream.
+/// Calls `visit` with index, kind and content of every record of a type stream. Readers do not stop at
+/// the last record that its header tells of, so those behind it are visited too, as far as there are any.
 fn for_records(
     stream: &[u8],
     mut visit: impl FnMut(u32, u16, &[u8]) -> Result<(), Error>,
@@ -242,27 +246,32 @@ fn for_records(
         u32_at(header, 8),
         u32_at(header, 12),
     );
+    let most = stream.len() / 4;
     let count = end.checked_sub(begin).unwrap_or(u32::MAX) as usize;
-    if count > stream.len() / 4 || begin < 0x1000 {
+    if count > most || begin < 0x1000 || begin as usize + most > OF_OTHER_MODULES as usize {
         return Err(Error::container(format!(
             "type records {begin:#x} to {end:#x}"
         )));
     }
     let mut rest = stream.get(header_size..).unwrap_or_default();
     let mut index = begin;
-    while rest.len() >= 4 && index < end {
+    while rest.len() >= 4 {
         let length = usize::from(u16_at(rest, 0));
-        if length < 2 {
-            return Err(Error::BadTypeRecord {
-                index,
-                detail: "it is empty",
-            });
-        }
-        let Some(record) = rest.get(4..2 + length) else {
-            return Err(Error::BadTypeRecord {
-                index,
-                detail: "it is cut off",
-            });
+        let record = match rest.get(4..2 + length) {
+            Some(record) => record,
+            None if index >= end => break,
+            None if length < 2 => {
+                return Err(Error::BadTypeRecord {
+                    index,
+                    detail: "it is empty",
+                });
+            }
+            None => {
+                return Err(Error::BadTypeRecord {
+                    index,
+                    detail: "it is cut off",
+                });
+            }
         };
         visit(index, u16_at(rest, 2), record)?;
         rest = rest.get(2 + length..).unwrap_or_default();

@@ -122,14 +122,16 @@ fn every_number_at_the_start_of_the_file() {
     }
 }
 
+/// Where the header of the type stream is: version, header size, first index and, behind them, the last.
+fn type_header(file: &[u8]) -> usize {
+    file.windows(12)
+        .position(|w| w == [0x0b, 0xca, 0x31, 0x01, 56, 0, 0, 0, 0, 0x10, 0, 0])
+        .expect("a type stream")
+}
+
 /// Where the records of the type stream are, as (offset in the file, kind).
 fn type_records(file: &[u8]) -> Vec<(usize, u16)> {
-    // The records of this file's type stream are found by the header that precedes them: version,
-    // header size, first index.
-    let header = file
-        .windows(12)
-        .position(|w| w == [0x0b, 0xca, 0x31, 0x01, 56, 0, 0, 0, 0, 0x10, 0, 0])
-        .expect("a type stream");
+    let header = type_header(file);
     let mut at = header + 56;
     let block_end = (header / 4096 + 1) * 4096;
     let mut records = Vec::new();
@@ -171,6 +173,31 @@ fn type_records_in_circles() {
         }
     }
     assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn a_type_record_in_a_circle_behind_the_last() {
+    let sound = pdb_bytes("strkit.pdb", STRKIT);
+    let last = type_header(&sound) + 12;
+    let mut tried = 0;
+    for (index, (at, kind)) in (0x1000_u32..).zip(type_records(&sound)) {
+        let reference = match kind {
+            0x1001 | 0x1002 => 0,
+            0x1008 => 8,
+            _ => continue,
+        };
+        let mut damaged = sound.clone();
+        for place in [last, at + 4 + reference] {
+            damaged[place..place + 4].copy_from_slice(&index.to_le_bytes());
+        }
+        assert_eq!(
+            load(&damaged).0,
+            "without lines",
+            "record {index:#x} of kind {kind:#x}"
+        );
+        tried += 1;
+    }
+    assert!(tried > 5, "{tried}");
 }
 
 #[test]
