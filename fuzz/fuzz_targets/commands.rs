@@ -5,7 +5,11 @@ use std::{sync::LazyLock, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use ntheap::{heap::Heaps, names::ModuleNames};
-use ntheap_fuzz::{Recipe, Seed, one_thread, plans, seeds, sink::Screen, with_changed_for};
+use ntheap_fuzz::{
+    Recipe, Seed, one_thread, plans, seeds,
+    sink::{ENDLESS, Screen},
+    with_changed_for,
+};
 use ntheap_windbg::{CommandError, Session};
 
 static SEEDS: LazyLock<Vec<Seed>> =
@@ -140,12 +144,9 @@ fuzz_target!(init: one_thread(), |input: &[u8]| {
                 command.push(' ');
                 command += &word(&mut recipe, seed);
             }
-            let mut screen = Screen::default();
             let several = is_several(command.as_bytes());
-            if several {
-                screen.0 = MOST_OF_LOOP;
-            }
-            match session.execute(&command, &mut screen).result {
+            let most = if several { MOST_OF_LOOP } else { ENDLESS };
+            match session.execute(&command, &mut Screen(most)).result {
                 Ok(()) => {}
                 Err(CommandError::Output) => assert!(several, "endless output: {command:?}"),
                 Err(error) => assert!(!error.to_string().is_empty()),

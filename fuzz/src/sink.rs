@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 /// More than any report of a small dump should have.
-const ENDLESS: usize = 1 << 28;
+pub const ENDLESS: usize = 1 << 28;
 
 /// Nothing is kept, and endless output is a failure.
 #[derive(Debug)]
@@ -39,15 +39,9 @@ impl io::Write for Sink {
     }
 }
 
-/// Nothing is kept, and endless output refused: for what may print without end by intention.
+/// Nothing is kept, and more than so many bytes refused: for what may print without end by intention.
 #[derive(Debug)]
 pub struct Screen(pub usize);
-
-impl Default for Screen {
-    fn default() -> Self {
-        Screen(ENDLESS)
-    }
-}
 
 impl fmt::Write for Screen {
     fn write_str(&mut self, text: &str) -> fmt::Result {

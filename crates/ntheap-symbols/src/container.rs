@@ -246,9 +246,12 @@ fn for_records(
         u32_at(header, 8),
         u32_at(header, 12),
     );
-    let most = stream.len() / 4;
-    let count = end.checked_sub(begin).unwrap_or(u32::MAX) as usize;
-    if count > most || begin < 0x1000 || begin as usize + most > OF_OTHER_MODULES as usize {
+    // No more records than this fit in.
+    let most = u32::try_from(stream.len() / 4).unwrap_or(u32::MAX);
+    let is_sane = begin >= 0x1000
+        && end.checked_sub(begin).is_some_and(|count| count <= most)
+        && begin.saturating_add(most) <= OF_OTHER_MODULES;
+    if !is_sane {
         return Err(Error::container(format!(
             "type records {begin:#x} to {end:#x}"
         )));
@@ -260,17 +263,13 @@ fn for_records(
         let record = match rest.get(4..2 + length) {
             Some(record) => record,
             None if index >= end => break,
-            None if length < 2 => {
-                return Err(Error::BadTypeRecord {
-                    index,
-                    detail: "it is empty",
-                });
-            }
             None => {
-                return Err(Error::BadTypeRecord {
-                    index,
-                    detail: "it is cut off",
-                });
+                let detail = if length < 2 {
+                    "it is empty"
+                } else {
+                    "it is cut off"
+                };
+                return Err(Error::BadTypeRecord { index, detail });
             }
         };
         visit(index, u16_at(rest, 2), record)?;
